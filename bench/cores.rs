@@ -1,0 +1,3 @@
+//! Benchmarks of the pure cores.
+
+fn main() {}

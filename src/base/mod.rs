@@ -1,0 +1,1 @@
+//! The bottom floor: time, units and containers, free of I/O.

@@ -1,0 +1,1 @@
+//! Starts the workers and the control thread; the one file that sees both planes.

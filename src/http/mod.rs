@@ -1,0 +1,3 @@
+//! HTTP messages without I/O: heads, bodies, framing.
+
+pub mod h1;

@@ -1,0 +1,37 @@
+//! Tidegate: a thread-per-core API gateway.
+//!
+//! # The floors
+//! A module imports only from floors below it:
+//!
+//! ```text
+//! main, cli            parse the command line, start, wait for a signal
+//! gateway              Gateway::start(Config) -> handle; the one file that sees both planes
+//! control/             the control thread: admin listener, signals
+//! worker/              thread, accept, serve, drain
+//! pipeline/            the straight line of one request; reject (every refusal); backend
+//! config/ snapshot/    what the user wrote -> what runs
+//! shard/               per-core state
+//! router/  policy/  upstream/
+//! http/                message, body, fields; h1/ (parse, encode, chunked)
+//! net/                 listen, stream, connect, deadline
+//! runtime/             executor, timer, buffer pool, driver/ (io_uring, epoll, memory)
+//! observe/             counters
+//! base/                time, units, slab
+//! ```
+
+pub mod base;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod gateway;
+pub mod http;
+pub mod net;
+pub mod observe;
+pub mod pipeline;
+pub mod policy;
+pub mod router;
+pub mod runtime;
+pub mod shard;
+pub mod snapshot;
+pub mod upstream;
+pub mod worker;

@@ -1,0 +1,1 @@
+//! The one door from the gateway to the runtime: listeners, streams, deadlines.

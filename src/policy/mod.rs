@@ -1,0 +1,1 @@
+//! What a route demands of a request.

@@ -1,0 +1,1 @@
+//! The executor, timers, buffer pool and drivers of one worker.

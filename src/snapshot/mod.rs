@@ -1,0 +1,1 @@
+//! What runs: the compiled, immutable form of one configuration.

@@ -1,0 +1,1 @@
+//! Backends: targets and connection pools.

@@ -1,0 +1,1 @@
+//! The worker threads: accept, serve, drain.
