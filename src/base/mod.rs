@@ -1,1 +1,4 @@
 //! The bottom floor: time, units and containers, free of I/O.
+
+pub mod slab;
+pub mod time;

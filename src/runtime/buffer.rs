@@ -1,0 +1,150 @@
+//! The receive buffers of one worker.
+//!
+//! All sockets of a worker share one bounded pool, and a buffer is picked only
+//! when there is data to put into it: ten thousand idle connections hold none.
+//! A [`Chunk`] is a filled part of a buffer and gives it back when dropped.
+//! Whoever has to wait for a peer while holding received bytes moves them out
+//! of the pool first ([`Chunk::detach`]), so that stalled peers cannot starve
+//! the others.
+
+use std::cell::{Cell, RefCell};
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// Bytes of one receive buffer.
+pub const BUFFER_SIZE: usize = 16 * 1024;
+
+/// The pool. Buffers are made on demand, up to its capacity, and then kept.
+#[derive(Debug)]
+pub(super) struct Pool {
+    capacity: usize,
+    made: Cell<usize>,
+    free: RefCell<Vec<Box<[u8]>>>,
+}
+
+impl Pool {
+    /// A pool of at most `capacity` buffers.
+    pub(super) fn new(capacity: usize) -> Rc<Pool> {
+        let (made, free) = Default::default();
+        Rc::new(Pool { capacity, made, free })
+    }
+
+    /// A buffer, or nothing when all are in use.
+    pub(super) fn take(&self) -> Option<Box<[u8]>> {
+        if let Some(buffer) = self.free.borrow_mut().pop() {
+            return Some(buffer);
+        }
+        if self.made.get() == self.capacity {
+            return None;
+        }
+        self.made.set(self.made.get() + 1);
+        Some(vec![0; BUFFER_SIZE].into_boxed_slice())
+    }
+
+    /// Gives a buffer back.
+    pub(super) fn give(&self, buffer: Box<[u8]>) {
+        self.free.borrow_mut().push(buffer);
+    }
+
+    /// How many buffers can be taken now.
+    pub(super) fn available(&self) -> usize {
+        self.capacity - self.in_use()
+    }
+
+    /// How many buffers are in use now.
+    pub(super) fn in_use(&self) -> usize {
+        self.made.get() - self.free.borrow().len()
+    }
+}
+
+/// Received bytes; dropping it gives the buffer back to its pool.
+#[derive(Debug)]
+pub struct Chunk {
+    storage: Storage,
+    start: usize,
+    end: usize,
+}
+
+#[derive(Debug)]
+enum Storage {
+    Pooled(Box<[u8]>, Rc<Pool>),
+    Own(Box<[u8]>),
+}
+
+impl Chunk {
+    /// The first `len` bytes of a buffer of `pool`.
+    pub(super) fn pooled(buffer: Box<[u8]>, len: usize, pool: &Rc<Pool>) -> Chunk {
+        debug_assert!(len <= buffer.len());
+        Chunk { storage: Storage::Pooled(buffer, pool.clone()), start: 0, end: len }
+    }
+
+    /// A chunk that is not in the pool.
+    #[must_use]
+    pub fn copied(bytes: &[u8]) -> Chunk {
+        Chunk { end: bytes.len(), storage: Storage::Own(bytes.into()), start: 0 }
+    }
+
+    /// Drops the first `count` bytes.
+    ///
+    /// # Panics
+    /// When the chunk has fewer.
+    pub fn advance(&mut self, count: usize) {
+        assert!(count <= self.end - self.start, "a chunk advances within its bytes");
+        self.start += count;
+    }
+
+    /// The same bytes in memory of their own, the pool's buffer given back.
+    #[must_use]
+    pub fn detach(self) -> Chunk {
+        match self.storage {
+            Storage::Own(_) => self,
+            Storage::Pooled(..) => Chunk::copied(&self),
+        }
+    }
+}
+
+impl Deref for Chunk {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        let (Storage::Pooled(buffer, _) | Storage::Own(buffer)) = &self.storage;
+        &buffer[self.start..self.end]
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        if let Storage::Pooled(buffer, pool) = self {
+            pool.give(std::mem::take(buffer));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_pool_gives_nothing_until_a_chunk_is_dropped() {
+        let pool = Pool::new(2);
+        let first = Chunk::pooled(pool.take().unwrap(), 3, &pool);
+        let second = Chunk::pooled(pool.take().unwrap(), 3, &pool);
+        assert!(pool.take().is_none());
+        drop(first);
+        assert_eq!(pool.in_use(), 1);
+        let second = second.detach();
+        assert_eq!((pool.in_use(), second.len()), (0, 3));
+    }
+
+    #[test]
+    fn a_chunk_advances_over_its_bytes() {
+        let pool = Pool::new(1);
+        let mut buffer = pool.take().unwrap();
+        buffer[..5].copy_from_slice(b"hello");
+        let mut chunk = Chunk::pooled(buffer, 5, &pool);
+        chunk.advance(2);
+        assert_eq!(&*chunk, b"llo");
+        chunk.advance(3);
+        assert!(chunk.is_empty());
+    }
+}

@@ -1,0 +1,249 @@
+//! The epoll driver: edge-triggered readiness, then plain non-blocking calls.
+//!
+//! A socket is registered once, for everything, and remembers what it is ready
+//! for until a call says otherwise. A receive that fills less than its buffer
+//! has emptied the socket (epoll(7), questions and answers, 9), which saves the
+//! call that would only say so; a half-close in between is an edge of its own.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
+
+use super::super::buffer::{Chunk, Pool};
+use super::super::sys;
+use super::{Accepted, Held, Interest};
+use crate::base::slab::{Key, Slab};
+use crate::base::time::Instant;
+
+/// Events taken at a time; more wait for the next look.
+const EVENTS: usize = 512;
+
+/// The driver.
+pub(in super::super) struct Epoll {
+    epoll: OwnedFd,
+    sockets: Slab<Socket>,
+    events: Vec<Event>,
+    starved: VecDeque<Key>,
+}
+
+#[derive(Debug)]
+struct Socket {
+    fd: OwnedFd,
+    readable: bool,
+    writable: bool,
+    /// The peer has closed its side: a short receive is no sign of an empty socket.
+    half_closed: bool,
+    starved: bool,
+    reading: Interest,
+    writing: Interest,
+}
+
+impl Epoll {
+    /// A driver that is woken by `bell`, an eventfd.
+    pub(in super::super) fn new(bell: impl AsFd) -> io::Result<Epoll> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        // Edge-triggered: each ring is an event, and nobody needs to read it.
+        epoll::add(&epoll, bell, EventData::new_u64(Key::NONE.pack()), EventFlags::IN | EventFlags::ET)?;
+        Ok(Epoll { epoll, sockets: Slab::default(), events: Vec::with_capacity(EVENTS), starved: VecDeque::new() })
+    }
+
+    pub(in super::super) fn adopt_listener(&mut self, listener: OwnedFd) -> io::Result<Key> {
+        // Readable at first: connections may have come before we looked.
+        self.adopt(listener, EventFlags::IN | EventFlags::ET, true, false)
+    }
+
+    fn adopt(&mut self, fd: OwnedFd, flags: EventFlags, readable: bool, writable: bool) -> io::Result<Key> {
+        let (reading, writing) = Default::default();
+        let key = self.sockets.insert(Socket {
+            fd,
+            readable,
+            writable,
+            half_closed: false,
+            starved: false,
+            reading,
+            writing,
+        });
+        let socket = self.sockets.get(key).expect("just inserted");
+        let added = epoll::add(&self.epoll, &socket.fd, EventData::new_u64(key.pack()), flags);
+        if let Err(error) = added {
+            self.sockets.remove(key);
+            return Err(error.into());
+        }
+        Ok(key)
+    }
+
+    fn adopt_stream(&mut self, fd: OwnedFd, writable: bool) -> io::Result<Key> {
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        self.adopt(fd, flags, false, writable)
+    }
+
+    pub(in super::super) fn poll_accept(&mut self, listener: Key, context: &Context<'_>) -> Poll<io::Result<Accepted>> {
+        let Some(socket) = self.sockets.get_mut(listener) else { return Poll::Ready(Err(gone())) };
+        if !socket.readable {
+            socket.reading.register(context);
+            return Poll::Pending;
+        }
+        match sys::accept(&socket.fd) {
+            Ok((fd, peer)) => Poll::Ready(self.adopt_stream(fd, true).map(|key| (key, peer))),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                socket.readable = false;
+                socket.reading.register(context);
+                Poll::Pending
+            }
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+
+    pub(in super::super) fn connect(&mut self, address: SocketAddr) -> io::Result<Key> {
+        self.adopt_stream(sys::connect(address)?, false)
+    }
+
+    pub(in super::super) fn take_error(&mut self, stream: Key) -> io::Result<()> {
+        sys::take_error(&self.sockets.get(stream).ok_or_else(gone)?.fd)
+    }
+
+    pub(in super::super) fn poll_recv(
+        &mut self,
+        stream: Key,
+        context: &Context<'_>,
+        pool: &Rc<Pool>,
+    ) -> Poll<io::Result<Option<Chunk>>> {
+        let Some(socket) = self.sockets.get_mut(stream) else { return Poll::Ready(Err(gone())) };
+        if !socket.readable {
+            socket.reading.register(context);
+            return Poll::Pending;
+        }
+        let Some(mut buffer) = pool.take() else {
+            socket.reading.register(context);
+            if !std::mem::replace(&mut socket.starved, true) {
+                self.starved.push_back(stream);
+            }
+            return Poll::Pending;
+        };
+        match sys::recv(&socket.fd, &mut buffer) {
+            Ok(0) => {
+                pool.give(buffer);
+                Poll::Ready(Ok(None))
+            }
+            Ok(len) => {
+                socket.readable = len == buffer.len() || socket.half_closed;
+                Poll::Ready(Ok(Some(Chunk::pooled(buffer, len, pool))))
+            }
+            Err(error) => {
+                pool.give(buffer);
+                if error.kind() == io::ErrorKind::WouldBlock {
+                    socket.readable = false;
+                    socket.reading.register(context);
+                    return Poll::Pending;
+                }
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    pub(in super::super) fn is_quiet(&mut self, stream: Key) -> bool {
+        let Some(socket) = self.sockets.get_mut(stream) else { return false };
+        if socket.readable && !sys::has_news(&socket.fd) {
+            socket.readable = false;
+        }
+        !socket.readable
+    }
+
+    pub(in super::super) fn send(&mut self, stream: Key, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let socket = self.sockets.get_mut(stream).ok_or_else(gone)?;
+        let sent = sys::send(&socket.fd, parts);
+        if matches!(&sent, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            socket.writable = false;
+        }
+        sent
+    }
+
+    pub(in super::super) fn poll_writable(&mut self, stream: Key, context: &Context<'_>) -> Poll<()> {
+        match self.sockets.get_mut(stream) {
+            Some(socket) if !socket.writable => {
+                socket.writing.register(context);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
+    pub(in super::super) fn shutdown_write(&mut self, stream: Key) -> io::Result<()> {
+        sys::shutdown_write(&self.sockets.get(stream).ok_or_else(gone)?.fd)
+    }
+
+    pub(in super::super) fn reset_on_close(&mut self, stream: Key) {
+        if let Some(socket) = self.sockets.get(stream) {
+            sys::reset_on_close(&socket.fd);
+        }
+    }
+
+    pub(in super::super) fn close(&mut self, socket: Key) {
+        // The last descriptor of a file takes its registration with it (epoll(7)).
+        self.sockets.remove(socket);
+    }
+
+    pub(in super::super) fn wait(&mut self, until: Instant, now: Instant, _pool: &Rc<Pool>) -> Instant {
+        let timeout = (until != Instant::NEVER).then(|| {
+            let nanos = until.since(now).as_nanos().min(3_600_000_000_000) as i64;
+            // Whole milliseconds, rounded up, need no epoll_pwait2.
+            let millis = (nanos + 999_999) / 1_000_000;
+            rustix::event::Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
+        });
+        self.events.clear();
+        // It fails only when interrupted, and then there are no events.
+        let _ = epoll::wait(&self.epoll, spare_capacity(&mut self.events), timeout.as_ref());
+        for event in &self.events {
+            if let Some(socket) = self.sockets.get_mut(Key::unpack(event.data.u64())) {
+                socket.apply(event.flags);
+            }
+        }
+        Instant::from_clock()
+    }
+
+    pub(in super::super) fn held(&self) -> Held {
+        Held { sockets: self.sockets.len(), ..Held::default() }
+    }
+
+    pub(in super::super) fn rouse(&mut self, pool: &Pool) {
+        for _ in 0..pool.available().min(self.starved.len()) {
+            let socket = self.starved.pop_front().and_then(|key| self.sockets.get_mut(key));
+            if let Some(socket) = socket {
+                socket.starved = false;
+                socket.reading.wake();
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Epoll {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Epoll").field("sockets", &self.sockets).finish_non_exhaustive()
+    }
+}
+
+impl Socket {
+    fn apply(&mut self, flags: EventFlags) {
+        let over = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        self.half_closed |= over || flags.contains(EventFlags::RDHUP);
+        if over || flags.intersects(EventFlags::IN | EventFlags::RDHUP) {
+            self.readable = true;
+            self.reading.wake();
+        }
+        if over || flags.contains(EventFlags::OUT) {
+            self.writable = true;
+            self.writing.wake();
+        }
+    }
+}
+
+/// The error of a socket that was closed: it cannot happen while its owner lives.
+pub(super) fn gone() -> io::Error {
+    io::Error::new(io::ErrorKind::NotConnected, "the socket is closed")
+}

@@ -1,0 +1,298 @@
+//! Streams and listeners, and the futures of their operations.
+//!
+//! Dropping a future of this module loses nothing: bytes, connections and
+//! errors that come later stay with their socket. The exception is a send that
+//! has begun, for nobody knows any more where in a message the stream is: it
+//! poisons the sending side, and the connection can only be closed.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use super::Handle;
+use super::buffer::Chunk;
+use crate::base::slab::Key;
+
+/// A connection. Dropping it closes it.
+#[derive(Debug)]
+pub struct Socket {
+    handle: Handle,
+    key: Key,
+    outbox: RefCell<Outbox>,
+    poisoned: Cell<bool>,
+}
+
+/// Bytes that a send could not place at once.
+#[derive(Debug, Default)]
+struct Outbox {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Socket {
+    pub(super) fn new(handle: Handle, key: Key) -> Socket {
+        Socket { handle, key, outbox: RefCell::default(), poisoned: Cell::new(false) }
+    }
+
+    /// The next bytes; nothing at the end of the stream.
+    ///
+    /// # Errors
+    /// The system's, such as `ConnectionReset`.
+    pub fn recv(&self) -> Recv<'_> {
+        Recv { socket: self }
+    }
+
+    /// Sends `parts`, one after the other.
+    ///
+    /// What fits goes out at once, in this call; the rest is copied, so that
+    /// the caller's buffers are free again, and the future waits until it is
+    /// sent. While a send is under way, another is put behind it.
+    ///
+    /// # Errors
+    /// The system's, such as `BrokenPipe`, and `NotConnected` after a send that
+    /// was dropped unfinished. A send that failed has poisoned the sending side.
+    pub fn send(&self, parts: &[IoSlice<'_>]) -> Sending<'_> {
+        let state = match self.begin_send(parts) {
+            Ok(true) => State::Done,
+            Ok(false) => State::Waiting,
+            Err(error) => {
+                self.poisoned.set(true);
+                State::Failed(error)
+            }
+        };
+        Sending { socket: self, state }
+    }
+
+    /// Whether all of `parts` is out.
+    fn begin_send(&self, parts: &[IoSlice<'_>]) -> io::Result<bool> {
+        if self.poisoned.get() {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "an earlier send was not finished"));
+        }
+        let total: usize = parts.iter().map(|part| part.len()).sum();
+        let mut outbox = self.outbox.borrow_mut();
+        let mut sent = 0;
+        if outbox.is_empty() && total > 0 {
+            sent = would_block_is_none(self.handle.driver().send(self.key, parts))?;
+        }
+        if sent < total {
+            outbox.put(parts, sent);
+        }
+        Ok(outbox.is_empty())
+    }
+
+    fn poll_flush(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
+        let mut outbox = self.outbox.borrow_mut();
+        while !outbox.is_empty() {
+            let mut driver = self.handle.driver();
+            ready!(driver.poll_writable(self.key, context));
+            ready!(self.handle.poll_budget(context));
+            outbox.sent += would_block_is_none(driver.send(self.key, &[IoSlice::new(&outbox.bytes[outbox.sent..])]))?;
+        }
+        *outbox = Outbox::default();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether nothing has come while nobody received: no byte, no end, no error.
+    ///
+    /// A pooled connection that is not quiet must not carry another request.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        !self.poisoned.get() && self.handle.driver().is_quiet(self.key)
+    }
+
+    /// Makes the runtime look out for news that nobody receives yet.
+    pub fn watch(&self) {
+        self.handle.driver().watch(self.key);
+    }
+
+    /// Ends the sending side: the peer sees the end of the stream.
+    ///
+    /// # Errors
+    /// The system's, such as `NotConnected` when the peer is gone.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.handle.driver().shutdown_write(self.key)
+    }
+
+    /// Closes with a reset: the peer sees an error instead of an end.
+    pub fn reset(self) {
+        self.handle.driver().reset_on_close(self.key);
+    }
+
+    /// The runtime that the socket lives on.
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.handle.driver().close(self.key);
+    }
+}
+
+impl Outbox {
+    fn is_empty(&self) -> bool {
+        self.sent == self.bytes.len()
+    }
+
+    /// Keeps `parts`, without their first `skip` bytes.
+    fn put(&mut self, parts: &[IoSlice<'_>], mut skip: usize) {
+        for part in parts {
+            let from = skip.min(part.len());
+            self.bytes.extend_from_slice(&part[from..]);
+            skip -= from;
+        }
+    }
+}
+
+/// A send that would block has sent nothing.
+fn would_block_is_none(sent: io::Result<usize>) -> io::Result<usize> {
+    match sent {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        sent => sent,
+    }
+}
+
+/// A receive; see [`Socket::recv`].
+#[derive(Debug)]
+#[must_use = "a receive does nothing until it is awaited"]
+pub struct Recv<'a> {
+    socket: &'a Socket,
+}
+
+impl Future for Recv<'_> {
+    type Output = io::Result<Option<Chunk>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let handle = &self.socket.handle;
+        ready!(handle.poll_budget(context));
+        handle.driver().poll_recv(self.socket.key, context, handle.pool())
+    }
+}
+
+/// A send; see [`Socket::send`].
+#[derive(Debug)]
+#[must_use = "a send that is dropped unfinished poisons its connection"]
+pub struct Sending<'a> {
+    socket: &'a Socket,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Waiting,
+    Failed(io::Error),
+    Done,
+}
+
+impl Sending<'_> {
+    /// Whether everything went out at once, so that there is nothing to wait for.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+}
+
+impl Future for Sending<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Done => Poll::Ready(Ok(())),
+            State::Failed(error) => Poll::Ready(Err(error)),
+            State::Waiting => {
+                let flushed = self.socket.poll_flush(context);
+                match &flushed {
+                    Poll::Pending => self.state = State::Waiting,
+                    Poll::Ready(Err(_)) => self.socket.poisoned.set(true),
+                    Poll::Ready(Ok(())) => {}
+                }
+                flushed
+            }
+        }
+    }
+}
+
+impl Drop for Sending<'_> {
+    fn drop(&mut self) {
+        if matches!(self.state, State::Waiting) {
+            self.socket.poisoned.set(true);
+        }
+    }
+}
+
+/// A listening socket. Dropping it closes it.
+#[derive(Debug)]
+pub struct Listener {
+    handle: Handle,
+    key: Key,
+}
+
+impl Listener {
+    pub(super) fn new(handle: Handle, key: Key) -> Listener {
+        Listener { handle, key }
+    }
+
+    /// The next connection, and who has opened it, where that is known.
+    ///
+    /// # Errors
+    /// The system's; after one that stems from a shortage (`EMFILE`, `ENFILE`,
+    /// `ENOBUFS`, `ENOMEM`) the caller should wait before it tries again.
+    pub fn accept(&self) -> Accept<'_> {
+        Accept { listener: self }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.handle.driver().close(self.key);
+    }
+}
+
+/// An accept; see [`Listener::accept`].
+#[derive(Debug)]
+#[must_use = "an accept does nothing until it is awaited"]
+pub struct Accept<'a> {
+    listener: &'a Listener,
+}
+
+impl Future for Accept<'_> {
+    type Output = io::Result<(Socket, Option<SocketAddr>)>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let handle = &self.listener.handle;
+        ready!(handle.poll_budget(context));
+        let accepted = ready!(handle.driver().poll_accept(self.listener.key, context));
+        Poll::Ready(accepted.map(|(key, peer)| (Socket::new(handle.clone(), key), peer)))
+    }
+}
+
+/// A connection that is being made; see [`Handle::connect`].
+#[derive(Debug)]
+#[must_use = "a connect must be awaited"]
+pub struct Connect {
+    pub(super) state: Result<Option<Socket>, Option<io::Error>>,
+}
+
+impl Future for Connect {
+    type Output = io::Result<Socket>;
+
+    /// # Panics
+    /// When polled again after it has ended.
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.state {
+            Err(error) => Poll::Ready(Err(error.take().expect("polled once"))),
+            Ok(slot) => {
+                let socket = slot.as_ref().expect("polled until it has ended");
+                ready!(socket.handle.driver().poll_writable(socket.key, context));
+                let socket = slot.take().expect("just seen");
+                let ended = socket.handle.driver().take_error(socket.key);
+                Poll::Ready(ended.map(|()| socket))
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The system calls of both kernel drivers, behind types that cannot be misused.
+//!
+//! Every descriptor is born with CLOEXEC and is non-blocking, and every stream
+//! gets NODELAY: a proxy writes whole messages, Nagle's algorithm only delays them.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
+};
+
+const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
+
+/// How many connections the kernel may hold for us before we accept them.
+const BACKLOG: i32 = 4096;
+
+/// Calls again while a signal interrupts.
+fn uninterrupted<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            result => return result.map_err(io::Error::from),
+        }
+    }
+}
+
+/// Accepts one connection; `WouldBlock` when there is none.
+pub(super) fn accept(listener: impl AsFd) -> io::Result<(OwnedFd, Option<SocketAddr>)> {
+    let (stream, peer) = uninterrupted(|| rustix::net::acceptfrom_with(&listener, FLAGS))?;
+    Ok((stream, peer.and_then(|peer| SocketAddr::try_from(peer).ok())))
+}
+
+/// NODELAY where the socket has it; a unix socket does not, and need not.
+fn set_nodelay(stream: impl AsFd) {
+    let _ = sockopt::set_tcp_nodelay(stream, true);
+}
+
+/// The address of the other side, unless it is gone already.
+pub(super) fn peer(stream: impl AsFd) -> Option<SocketAddr> {
+    rustix::net::getpeername(stream).ok().flatten().and_then(|peer| SocketAddr::try_from(peer).ok())
+}
+
+/// Receives what is there; 0 is the end of the stream, `WouldBlock` nothing yet.
+pub(super) fn recv(stream: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    uninterrupted(|| rustix::net::recv(&stream, &mut *buffer, RecvFlags::DONTWAIT)).map(|(_, len)| len)
+}
+
+/// Whether a receive would find something: data, the end or an error.
+pub(super) fn has_news(stream: impl AsFd) -> bool {
+    let mut byte = [0];
+    let peeked = uninterrupted(|| rustix::net::recv(&stream, &mut byte, RecvFlags::DONTWAIT | RecvFlags::PEEK));
+    !matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+/// Sends as much as fits; `WouldBlock` when nothing does.
+pub(super) fn send(stream: impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    match parts {
+        [only] => uninterrupted(|| rustix::net::send(&stream, only, flags)),
+        _ => uninterrupted(|| rustix::net::sendmsg(&stream, parts, &mut SendAncillaryBuffer::default(), flags)),
+    }
+}
+
+/// Begins to connect; the stream turns writable when that has ended, well or not.
+pub(super) fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
+    let stream = stream_socket(address)?;
+    set_nodelay(&stream);
+    match rustix::net::connect(&stream, &address) {
+        // An interrupted connect goes on by itself.
+        Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(stream),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The error that ended a connect or a stream, taken from the socket.
+pub(super) fn take_error(stream: impl AsFd) -> io::Result<()> {
+    Ok(sockopt::socket_error(stream)??)
+}
+
+/// Ends the sending side: the peer sees the end of the stream.
+pub(super) fn shutdown_write(stream: impl AsFd) -> io::Result<()> {
+    uninterrupted(|| rustix::net::shutdown(&stream, Shutdown::Write))
+}
+
+/// Makes the close a reset: the peer sees an error, not an end.
+pub(super) fn reset_on_close(stream: impl AsFd) {
+    let _ = sockopt::set_socket_linger(stream, Some(Duration::ZERO));
+}
+
+/// A listening socket at `address`, one of several that share the port.
+///
+/// # Errors
+/// The system's, such as `AddrInUse` or `PermissionDenied`.
+pub(super) fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
+    let listener = stream_socket(address)?;
+    sockopt::set_socket_reuseaddr(&listener, true)?;
+    sockopt::set_socket_reuseport(&listener, true)?;
+    // Connections inherit it from the socket that accepts them (tcp(7)).
+    set_nodelay(&listener);
+    rustix::net::bind(&listener, &address)?;
+    rustix::net::listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+/// A bound socket at `address` that shares its port with nobody.
+///
+/// # Errors
+/// As [`listen`]; `AddrInUse` also when the one who has the port would share it.
+pub(super) fn bind_alone(address: SocketAddr) -> io::Result<OwnedFd> {
+    let socket = stream_socket(address)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    Ok(socket)
+}
+
+/// Where a socket is bound.
+pub(super) fn local_address(socket: impl AsFd) -> io::Result<SocketAddr> {
+    Ok(SocketAddr::try_from(rustix::net::getsockname(socket)?)?)
+}
+
+fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    Ok(rustix::net::socket_with(family, SocketType::STREAM, FLAGS, None)?)
+}

@@ -1,0 +1,78 @@
+//! The thinnest path: connect, accept, echo, close.
+
+use std::io::IoSlice;
+
+use super::{listen, on_every_driver};
+
+#[test]
+fn an_echo_comes_back_and_everything_is_returned() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let (listener, address) = listen(handle);
+            handle.spawn(async move {
+                let (socket, peer) = listener.accept().await.unwrap();
+                assert!(peer.is_some());
+                while let Some(chunk) = socket.recv().await.unwrap() {
+                    socket.send(&[IoSlice::new(&chunk)]).await.unwrap();
+                }
+            });
+            let socket = handle.connect(address).await.unwrap();
+            let sent: Vec<u8> = (0..3_000_000u32).map(|index| (index % 251) as u8).collect();
+            let mut received = Vec::new();
+            for part in sent.chunks(50_000) {
+                socket.send(&[IoSlice::new(&part[..7]), IoSlice::new(&part[7..])]).await.unwrap();
+                let goal = received.len() + part.len();
+                while received.len() < goal {
+                    received.extend_from_slice(&socket.recv().await.unwrap().expect("more"));
+                }
+            }
+            assert!(received == sent, "the bytes differ");
+            socket.shutdown_write().unwrap();
+            assert!(socket.recv().await.unwrap().is_none());
+            drop(socket);
+            let patience = handle.now() + std::time::Duration::from_secs(10);
+            loop {
+                let stats = handle.stats();
+                if stats.tasks + stats.timers + stats.sockets + stats.operations + stats.accepted + stats.buffers == 0 {
+                    break;
+                }
+                assert!(handle.now() < patience, "left over: {stats:?}");
+                // On the virtual clock nothing arrives while a task is ready.
+                handle.sleep(std::time::Duration::from_millis(1)).await;
+            }
+        });
+    });
+}
+
+#[test]
+fn a_refused_connection_is_an_error() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let (listener, address) = listen(handle);
+            drop(listener);
+            let error = loop {
+                match handle.connect(address).await {
+                    Err(error) => break error,
+                    // On the kernel's drivers the listener may take a moment to go.
+                    Ok(_) => handle.yield_now().await,
+                }
+            };
+            assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused);
+        });
+    });
+}
+
+#[test]
+fn a_timer_fires_after_its_time() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let before = handle.now();
+            handle.sleep(std::time::Duration::from_millis(20)).await;
+            assert!(handle.now() - before >= std::time::Duration::from_millis(20));
+            assert_eq!(handle.stats().timers, 0);
+        });
+    });
+}
