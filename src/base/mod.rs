@@ -1,1 +1,3 @@
 //! The bottom floor: time, units and containers, free of I/O.
+
+pub mod units;
