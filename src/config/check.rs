@@ -91,7 +91,7 @@ fn paths(routes: &[RouteConfig], faults: &mut Vec<Diagnostic>) {
         let pattern = match pattern(&route.path) {
             Ok(pattern) => pattern,
             Err(fault) => {
-                faults.push(fault);
+                faults.push(*fault);
                 continue;
             }
         };
@@ -110,57 +110,68 @@ fn paths(routes: &[RouteConfig], faults: &mut Vec<Diagnostic>) {
 }
 
 /// Reads the path of a route.
-pub(crate) fn pattern(path: &Spanned<String>) -> Result<Pattern, Diagnostic> {
+pub(crate) fn pattern(path: &Spanned<String>) -> Result<Pattern, Box<Diagnostic>> {
     let text = path.get_ref().as_str();
-    let fault = |message: String, label: &str| Diagnostic::new(path.span(), message, label);
+    let fault = |message: String, label: &str, help: String| {
+        Err(Box::new(Diagnostic::new(path.span(), message, label).help(help)))
+    };
+    let unbuilt = |what: &str, label: &str| {
+        let help = "write an exact path (\"/users\") or a prefix (\"/users/*\")";
+        fault(format!("{what} in paths are not built yet"), label, help.into())
+    };
     if text.starts_with('~') {
-        return Err(fault("regular expressions in paths are not built yet".into(), "this is a regular expression")
-            .help("write an exact path (\"/users\") or a prefix (\"/users/*\")"));
+        return unbuilt("regular expressions", "this is a regular expression");
     }
     if !text.starts_with('/') {
-        let label = "the first character must be `/`";
-        return Err(
-            fault(format!("the path `{text}` does not begin with a slash"), label).help(format!("write \"/{text}\""))
-        );
+        let message = format!("the path `{text}` does not begin with a slash");
+        return fault(message, "the first character must be `/`", format!("write \"/{text}\""));
     }
     if text.contains(['{', '}']) {
-        return Err(fault("captures in paths are not built yet".into(), "`{...}` is a capture")
-            .help("write an exact path (\"/users\") or a prefix (\"/users/*\")"));
+        return unbuilt("captures", "`{...}` is a capture");
     }
-    let (literal, is_prefix) = match text.strip_suffix("/*") {
-        Some(prefix) => (prefix, true),
-        None => (text, false),
+    let (literal, star) = match text.strip_suffix("/*") {
+        Some(prefix) => (prefix, "/*"),
+        None => (text, ""),
     };
-    if let Some(star) = literal.find('*') {
-        let until = literal[..star].rfind('/').unwrap_or(0);
-        return Err(fault(format!("the path `{text}` has a `*` that does not stand for whole segments"), "this path")
-            .help(format!("a `*` can only be the last segment, such as \"{}/*\"", &literal[..until])));
+    if let Some(place) = literal.find('*') {
+        let last = place + 1 == literal.len();
+        let until = if last { place } else { literal[..place].rfind('/').unwrap_or(0) };
+        let message = format!("the path `{text}` has a `*` that does not stand for whole segments");
+        let help = format!("a `*` can only be the last segment, such as \"{}/*\"", &literal[..until]);
+        return fault(message, "this path", help);
     }
-    literal_path(literal, path.span())?;
-    Ok(if is_prefix { Pattern::Prefix(literal.into()) } else { Pattern::Exact(literal.into()) })
+    if let Some((message, label, help)) = odd_literal(literal, star) {
+        return fault(message, label, help);
+    }
+    Ok(if star.is_empty() { Pattern::Exact(literal.into()) } else { Pattern::Prefix(literal.into()) })
 }
 
-/// A path without star or capture must be in the normal form that requests are matched in, or it would never match.
-fn literal_path(literal: &str, span: Range<usize>) -> Result<(), Diagnostic> {
-    let fault = |message: String, label: &str| Diagnostic::new(span.clone(), message, label);
+/// What is wrong with a path that has no capture, the label and the help for it: it must be in the normal form that
+/// requests are matched in, or it would never match. `star` is what was written after it.
+fn odd_literal(literal: &str, star: &str) -> Option<(String, &'static str, String)> {
     if let Some(odd) = literal.chars().find(|c| matches!(c, '?' | '#')) {
-        return Err(fault(format!("a path has no `{odd}`"), "only the path is compared here")
-            .help(format!("leave out what begins with `{odd}`")));
+        let help = format!("leave out what begins with `{odd}`");
+        return Some((format!("a path has no `{odd}`"), "only the path is compared here", help));
     }
     if literal.chars().any(|c| !c.is_ascii_graphic()) {
-        return Err(fault(format!("the path `{literal}` has characters that a request cannot have"), "this path")
-            .help(format!("write them as percent escapes: \"{}\"", escape(literal))));
+        let message = format!("the path `{literal}{star}` has characters that a request cannot have");
+        let help = format!("write them as percent escapes: \"{}{star}\"", escape(literal));
+        return Some((message, "this path", help));
     }
     let mut buffer = Vec::new();
     // The prefix `/*` is the empty string here.
-    match if literal.is_empty() { Ok(&b""[..]) } else { normalize(literal.as_bytes(), &mut buffer) } {
-        Ok(normal) if normal == literal.as_bytes() => Ok(()),
+    let normal = if literal.is_empty() { Ok(&b""[..]) } else { normalize(literal.as_bytes(), &mut buffer) };
+    match normal {
+        Ok(normal) if normal == literal.as_bytes() => None,
         Ok(normal) => {
-            let normal = String::from_utf8_lossy(normal);
-            Err(fault(format!("the path `{literal}` is not in its normal form"), "no request would match this")
-                .help(format!("requests for it are compared as \"{normal}\"; write that")))
+            let message = format!("the path `{literal}{star}` is not in its normal form");
+            let help = format!("write \"{}{star}\", as which requests are compared", String::from_utf8_lossy(normal));
+            Some((message, "no request would match this", help))
         }
-        Err(error) => Err(fault(format!("{error}: `{literal}`"), "such requests are refused")),
+        Err(error) => {
+            let message = format!("{error}: `{literal}{star}`");
+            Some((message, "requests for it are refused", "write the path of requests that can arrive".into()))
+        }
     }
 }
 

@@ -139,14 +139,17 @@ impl Diagnostics {
         let name = self.source.name.as_str();
         // Plain ASCII: the caret looks the same in a terminal, in a log and in a ticket.
         let style = Config::default().with_color(color).with_char_set(CharSet::Ascii).with_index_type(IndexType::Byte);
-        let label = Label::new((name, span.clone())).with_message(&diagnostic.label).with_color(Color::Red);
+        // Labels must come in the order of the file, or ariadne shows the file twice.
+        let mut labels = vec![(span.clone(), &diagnostic.label, Color::Red)];
+        labels.extend(diagnostic.related.iter().map(|(span, label)| (span.clone(), label, Color::Yellow)));
+        labels.sort_by_key(|(span, ..)| span.start);
+        let labels = labels
+            .into_iter()
+            .map(|(span, label, color)| Label::new((name, span)).with_message(label).with_color(color));
         let mut report = Report::build(ReportKind::Error, (name, span))
             .with_config(style)
             .with_message(&diagnostic.message)
-            .with_label(label);
-        if let Some((span, label)) = &diagnostic.related {
-            report.add_label(Label::new((name, span.clone())).with_message(label).with_color(Color::Yellow));
-        }
+            .with_labels(labels);
         if let Some(help) = &diagnostic.help {
             report.set_help(help);
         }

@@ -9,7 +9,7 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostics::{Diagnostic, SourceFile};
-use super::section::Section;
+use super::section::{Section, WHOLE_FILE};
 use super::sections::{
     AdminConfig, ConnectionLimitsConfig, DefaultsConfig, GatewayConfig, ListenerConfig, PoolConfig, RouteConfig,
     ServiceConfig, TimeoutsConfig,
@@ -26,11 +26,11 @@ pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> O
     // A key that is there twice does not put the rest in doubt; after any other error of TOML the tree is a guess, and
     // what is found in it would be noise.
     let is_toml = errors.iter().all(|error| error.message() == DUPLICATE_KEY);
-    faults.extend(errors.iter().map(|error| syntax(error, &text)));
+    faults.extend(syntax(&errors, &text));
     if !is_toml {
         return None;
     }
-    let mut file = Section::new("the file", 0..0, tree.get_ref(), faults);
+    let mut file = Section::new(WHOLE_FILE, 0..0, tree.get_ref(), faults);
     let gateway = file.table("gateway", "[gateway]").map(gateway).unwrap_or_default();
     let listeners = listeners(&mut file);
     let admin = file.table("admin", "[admin]").and_then(admin).unwrap_or_default();
@@ -46,14 +46,42 @@ pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> O
 /// What the TOML parser says of a key that is there twice.
 const DUPLICATE_KEY: &str = "duplicate key";
 
-fn syntax(error: &toml::de::Error, source: &SourceFile) -> Diagnostic {
-    let span = error.span().unwrap_or(0..0);
-    if error.message() == DUPLICATE_KEY {
-        let key = source.text.get(span.clone()).unwrap_or_default();
-        let fault = Diagnostic::new(span, format!("`{key}` is there twice"), "here for the second time");
-        return fault.help("remove one of them");
+/// What TOML itself finds wrong.
+fn syntax(errors: &[toml::de::Error], source: &SourceFile) -> Vec<Diagnostic> {
+    let mut faults: Vec<Diagnostic> = Vec::new();
+    let mut twice: Option<usize> = None;
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        if error.message() != DUPLICATE_KEY {
+            faults.push(not_toml(error.message(), span));
+            continue;
+        }
+        // Under a section that is there twice, so are its keys; that needs no saying.
+        let same_section =
+            |header: usize| source.text.get(header..span.start).is_some_and(|text| !text.contains("\n["));
+        if twice.is_some_and(same_section) {
+            continue;
+        }
+        let line = source.text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let is_header = source.text[line..].starts_with('[');
+        twice = is_header.then_some(span.start);
+        let what = if is_header { source.text[line..].lines().next() } else { source.text.get(span.clone()) };
+        let message = format!("`{}` is there twice", what.unwrap_or_default());
+        faults.push(Diagnostic::new(span, message, "here for the second time").help("remove one of them"));
     }
-    Diagnostic::new(span, format!("this is not TOML: {}", error.message()), "here")
+    faults
+}
+
+fn not_toml(message: &str, span: std::ops::Range<usize>) -> Diagnostic {
+    let fault = Diagnostic::new(span, format!("this is not TOML: {message}"), "this is where it goes wrong");
+    let unquoted = ["invalid float", "invalid integer", "invalid datetime", "must be quoted"];
+    if unquoted.iter().any(|start| message.contains(start)) {
+        return fault.help("text stands in quotes, such as \"127.0.0.1:8080\", \"users\" or \"5s\"");
+    }
+    match message.starts_with("invalid basic string") {
+        true => fault.help("text stands in quotes, and the closing one is missing on this line"),
+        false => fault,
+    }
 }
 
 fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
@@ -213,18 +241,22 @@ fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {
 /// Where to listen: an IP address and a port.
 fn bind_address(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
     let text = text(value, "an address such as \"0.0.0.0:8080\"")?;
-    let help = match text.strip_prefix(':') {
-        _ if text.starts_with("unix:") => {
-            return Err(Wrong::content("unix sockets are not built yet", "write an IP address and a port"));
-        }
-        Some(port) => format!("for all addresses of this machine write \"0.0.0.0:{port}\" or \"[::]:{port}\""),
-        None => match text.strip_prefix("localhost:") {
-            Some(port) => format!("names cannot be listened on; write \"127.0.0.1:{port}\""),
-            None => address_help(text, 8080),
-        },
-    };
-    let parsed = text.parse().map_err(|_| Wrong::content(format!("`{text}` is not an address with a port"), help));
-    Ok(Spanned::new(value.span(), parsed?))
+    let wrong = |problem: String, help: String| Err(Wrong::content(problem, help));
+    if text.starts_with("unix:") {
+        return wrong("unix sockets are not built yet".into(), "write an IP address and a port".into());
+    }
+    match (text.parse(), text.rsplit_once(':')) {
+        (Ok(address), _) => Ok(Spanned::new(value.span(), address)),
+        (_, Some(("", port))) => wrong(
+            format!("`{text}` does not say which address of this machine"),
+            format!("for all of them write \"0.0.0.0:{port}\" or \"[::]:{port}\""),
+        ),
+        (_, Some((host, port))) if is_name(host) => wrong(
+            format!("`{text}` is a name, and a listener needs an address"),
+            format!("write \"127.0.0.1:{port}\" for this machine alone, \"0.0.0.0:{port}\" for all networks"),
+        ),
+        _ => wrong(format!("`{text}` is not an address with a port"), address_help(text, 8080)),
+    }
 }
 
 /// Where a backend is: an IP address and a port.
@@ -250,8 +282,10 @@ fn target(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
     }
     match text.rsplit_once(':') {
         Some((host, port)) if is_name(host) && port.parse::<u16>().is_ok() => match host {
-            "localhost" => Err(Wrong::content("names are not built yet", format!("write \"127.0.0.1:{port}\""))),
-            _ => not_yet("names"),
+            "localhost" => {
+                Err(Wrong::content("host names in targets are not built yet", format!("write \"127.0.0.1:{port}\"")))
+            }
+            _ => not_yet("host names in targets"),
         },
         _ => Err(Wrong::content(format!("`{text}` is not an address with a port"), address_help(text, 3001))),
     }

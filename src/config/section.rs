@@ -4,7 +4,7 @@
 //! is there and right replaces one, each that is wrong leaves its default and adds a fault, and [`Section::finish`]
 //! finds the keys that nobody asked for:
 //!
-//! ```ignore
+//! ```text
 //! let mut pool = PoolConfig::default();
 //! section.read_within("idle_connections", 0..=65_536, &mut pool.idle_connections);
 //! section.read("idle_timeout", &mut pool.idle_timeout);
@@ -32,6 +32,9 @@ pub(super) struct Section<'t, 'f> {
     known: Vec<&'static str>,
     faults: &'f mut Vec<Diagnostic>,
 }
+
+/// The title of the table that holds all others.
+pub(super) const WHOLE_FILE: &str = "the file";
 
 struct Entry<'t> {
     key: &'t Spanned<DeString<'t>>,
@@ -212,16 +215,18 @@ impl<'t, 'f> Section<'t, 'f> {
             let key = entry.key.get_ref().as_ref();
             let fault = if unbuilt.contains(&key) {
                 let message = format!("`{key}` is not built yet");
-                Diagnostic::new(entry.key.span(), message, "this key is planned, but this version cannot obey it")
-                    .help("leave it out for now")
+                let label = "this is planned, but this version cannot obey it";
+                Diagnostic::new(entry.key.span(), message, label).help("leave it out for now")
             } else {
-                let message = format!("unknown key `{key}` in {}", self.title);
-                Diagnostic::new(entry.key.span(), message, "there is no such key").help(
-                    match closest(key, &self.known) {
-                        Some(meant) => format!("did you mean `{meant}`?"),
-                        None => format!("the keys here are: {}", self.known.join(", ")),
-                    },
-                )
+                let (message, label) = match (self.title.as_str(), entry.value.get_ref()) {
+                    (WHOLE_FILE, DeValue::Table(_)) => (format!("unknown section [{key}]"), "there is no such section"),
+                    (WHOLE_FILE, _) => (format!("unknown key `{key}` before the first section"), "this key"),
+                    (title, _) => (format!("unknown key `{key}` in {title}"), "there is no such key"),
+                };
+                Diagnostic::new(entry.key.span(), message, label).help(match closest(key, &self.known) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => format!("there is only: {}", self.known.join(", ")),
+                })
             };
             self.faults.push(fault);
         }
@@ -246,6 +251,9 @@ fn wrong(key: &str, value: &Value<'_>, reason: Wrong) -> Diagnostic {
         }
         Wrong::Content { problem, help } => {
             Diagnostic::new(value.span(), format!("wrong value for `{key}`: {problem}"), "this value").help(help)
+        }
+        Wrong::NoTime(text) => {
+            wrong(key, value, Wrong::content(format!("`{text}` is no time at all"), "the shortest duration is \"1ms\""))
         }
     }
 }

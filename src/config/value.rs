@@ -18,6 +18,8 @@ pub(super) enum Wrong {
     Type(String),
     /// It is of the right TOML type, but has this problem; and what to do about it.
     Content { problem: String, help: String },
+    /// It is a duration of zero, as it was written.
+    NoTime(String),
 }
 
 impl Wrong {
@@ -29,9 +31,10 @@ impl Wrong {
     fn or_false(self) -> Self {
         match self {
             Self::Type(expected) => Self::Type(format!("{expected}, or `false` to switch it off")),
-            Self::Content { problem, help } => {
-                Self::Content { problem, help: format!("{help}; `false` switches it off") }
+            Self::NoTime(text) => {
+                Self::content(format!("`{text}` is no time at all"), "to switch it off, write `false`")
             }
+            content @ Self::Content { .. } => content,
         }
     }
 }
@@ -72,7 +75,7 @@ impl FromValue for Duration {
         let text = quantity(value, "a duration such as \"250ms\", \"5s\" or \"1m\"")?;
         let duration = parse_duration(text)?;
         if duration.is_zero() {
-            return Err(Wrong::content(format!("`{text}` is no time at all"), "the shortest duration is \"1ms\""));
+            return Err(Wrong::NoTime(text.into()));
         }
         Ok(duration)
     }

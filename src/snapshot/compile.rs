@@ -15,7 +15,7 @@ use crate::policy::limits::Limits;
 use crate::router::Router;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
-pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Diagnostic> {
+pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
     let mut router = Router::default();
     let names = config.services.iter().enumerate();
     let services = names.map(|(index, service)| (service.name.get_ref().as_str(), index)).collect();
@@ -65,10 +65,10 @@ fn connection_limits(config: &ConnectionLimitsConfig) -> ConnectionLimits {
     }
 }
 
-fn service(config: &ServiceConfig) -> Result<Service, Diagnostic> {
+fn service(config: &ServiceConfig) -> Result<Service, Box<Diagnostic>> {
     let Some(target) = config.targets.first() else {
         let message = format!("service `{}` has no target", config.name.get_ref());
-        return Err(Diagnostic::new(config.name.span(), message, "this service"));
+        return Err(Diagnostic::new(config.name.span(), message, "this service").into());
     };
     Ok(Service {
         name: name(config.name.get_ref()),
@@ -82,7 +82,7 @@ fn route(
     written: &RouteConfig,
     services: &HashMap<&str, usize>,
     router: &mut Router,
-) -> Result<Route, Diagnostic> {
+) -> Result<Route, Box<Diagnostic>> {
     let pattern = pattern(&written.path)?;
     let strip = written.strip_prefix.as_ref().map_or("", |prefix| prefix.get_ref());
     router.add(&pattern, strip).map_err(|_| {
@@ -90,7 +90,7 @@ fn route(
     })?;
     let Some(&index) = services.get(written.service.get_ref().as_str()) else {
         let message = format!("there is no service `{}`", written.service.get_ref());
-        return Err(Diagnostic::new(written.service.span(), message, "this service"));
+        return Err(Diagnostic::new(written.service.span(), message, "this service").into());
     };
     Ok(Route {
         name: name(written.name.get_ref()),

@@ -155,7 +155,7 @@ impl Snapshot {
         if !faults.is_empty() {
             return refused(faults);
         }
-        compile::snapshot(config).or_else(|fault| refused(vec![fault]))
+        compile::snapshot(config).or_else(|fault| refused(vec![*fault]))
     }
 
     /// The route that takes `path`, which is in normal form (see [`crate::router::path::normalize`]) and has no query.
