@@ -19,19 +19,39 @@ use std::sync::Arc;
 /// A configuration file as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
-    /// Its name, as the user gave it.
-    pub name: String,
-    /// What is in it.
-    pub text: String,
+    name: String,
+    text: String,
+    /// Where each line begins.
+    lines: Vec<usize>,
 }
 
 impl SourceFile {
+    /// A file of this name, as the user gave it, and with this content.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let text = text.into();
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+        Self { name: name.into(), text, lines }
+    }
+
+    /// Its name, as the user gave it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is in it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The line and the column of a byte, both counted from 1; columns are characters.
     #[must_use]
     pub fn position(&self, offset: usize) -> (usize, usize) {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
-        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        let offset = self.text.floor_char_boundary(offset);
+        let line = self.lines.partition_point(|&start| start <= offset);
+        let start = self.lines[line - 1];
+        (line, self.text[start..offset].chars().count() + 1)
     }
 }
 
@@ -109,7 +129,8 @@ impl Diagnostics {
     /// Every fault with the lines of the file that it is in and a caret, for people.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        self.list.iter().map(|diagnostic| self.render_one(diagnostic, color)).collect::<Vec<_>>().join("\n")
+        let source = ariadne::Source::from(self.source.text.as_str());
+        self.list.iter().map(|diagnostic| self.render_one(diagnostic, &source, color)).collect::<Vec<_>>().join("\n")
     }
 
     /// Every fault on a line of its own, such as `gateway.toml:12:9: message; help`, for logs.
@@ -131,8 +152,8 @@ impl Diagnostics {
         line
     }
 
-    fn render_one(&self, diagnostic: &Diagnostic, color: bool) -> String {
-        use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind, Source};
+    fn render_one(&self, diagnostic: &Diagnostic, source: &ariadne::Source<&str>, color: bool) -> String {
+        use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind};
         let Some(span) = diagnostic.span.clone() else {
             return format!("Error: {}\n", self.compact_one(diagnostic));
         };
@@ -154,7 +175,7 @@ impl Diagnostics {
             report.set_help(help);
         }
         let mut bytes = Vec::new();
-        match report.finish().write((name, Source::from(self.source.text.as_str())), &mut bytes) {
+        match report.finish().write((name, source), &mut bytes) {
             Ok(()) => without_trailing_blanks(&String::from_utf8_lossy(&bytes)),
             Err(_) => self.compact_one(diagnostic) + "\n",
         }

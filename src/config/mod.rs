@@ -68,7 +68,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, Diagnostics> {
         let name = path.display().to_string();
         let fail = |text: String, fault: Diagnostic| {
-            Err(Diagnostics::new(Arc::new(SourceFile { name: name.clone(), text }), vec![fault]))
+            Err(Diagnostics::new(Arc::new(SourceFile::new(&name, text)), vec![fault]))
         };
         let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
@@ -91,7 +91,7 @@ impl Config {
     /// # Errors
     /// All faults of the text at once.
     pub fn parse(file_name: &str, text: &str) -> Result<Self, Diagnostics> {
-        let source = Arc::new(SourceFile { name: file_name.into(), text: text.into() });
+        let source = Arc::new(SourceFile::new(file_name, text));
         let mut faults = Vec::new();
         let config = read::config(Arc::clone(&source), &mut faults);
         match config {

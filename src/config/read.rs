@@ -22,7 +22,7 @@ use crate::policy::limits::LimitsConfig;
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
     let text = Arc::clone(&source);
-    let (tree, errors) = DeTable::parse_recoverable(&text.text);
+    let (tree, errors) = DeTable::parse_recoverable(text.text());
     // A key that is there twice does not put the rest in doubt; after any other error of TOML the tree is a guess, and
     // what is found in it would be noise.
     let is_toml = errors.iter().all(|error| error.message() == DUPLICATE_KEY);
@@ -58,14 +58,14 @@ fn syntax(errors: &[toml::de::Error], source: &SourceFile) -> Vec<Diagnostic> {
         }
         // Under a section that is there twice, so are its keys; that needs no saying.
         let same_section =
-            |header: usize| source.text.get(header..span.start).is_some_and(|text| !text.contains("\n["));
+            |header: usize| source.text().get(header..span.start).is_some_and(|text| !text.contains("\n["));
         if twice.is_some_and(same_section) {
             continue;
         }
-        let line = source.text[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
-        let is_header = source.text[line..].starts_with('[');
+        let line = source.text()[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let is_header = source.text()[line..].starts_with('[');
         twice = is_header.then_some(span.start);
-        let what = if is_header { source.text[line..].lines().next() } else { source.text.get(span.clone()) };
+        let what = if is_header { source.text()[line..].lines().next() } else { source.text().get(span.clone()) };
         let message = format!("`{}` is there twice", what.unwrap_or_default());
         faults.push(Diagnostic::new(span, message, "here for the second time").help("remove one of them"));
     }

@@ -275,8 +275,8 @@ pub(super) fn closest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', ' '], "_");
     let written = plain(written);
     let distance = |known: &&'k str| strsim::damerau_levenshtein(&written, &plain(known));
-    // A third of the letters may be wrong: more is another word.
-    let near =
-        known.iter().map(|known| (distance(known), *known)).filter(|(far, known)| *far <= known.len().max(3) / 3);
+    // A third of the letters may be wrong, but not all: more is another word.
+    let is_near = |far: usize, known: &str| far <= known.len().max(3) / 3 && far < written.len();
+    let near = known.iter().map(|known| (distance(known), *known)).filter(|(far, known)| is_near(*far, known));
     near.min_by_key(|(far, _)| *far).map(|(_, known)| known)
 }

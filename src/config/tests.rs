@@ -123,6 +123,30 @@ fn a_file_that_is_not_utf8() {
 }
 
 #[test]
+fn line_ends_and_marks_of_windows_do_not_move_the_caret() {
+    let text = "\u{feff}[gateway]\r\n# Grüße\r\ndriver = \"é\"\r\nworkers = \"x\"\r\n[listeners.a]\r\naddress = \"127.0.0.1:1\"\r\n";
+    let faults = Config::parse("w.toml", text).unwrap_err();
+    assert!(faults.compact().starts_with("w.toml:3:10: "), "{faults}");
+    assert!(faults.compact().contains("\nw.toml:4:11: "), "{faults}");
+    assert!(faults.render(false).contains(" 4 | workers = \"x\"\n   |           ^|^\n"), "{}", faults.render(false));
+}
+
+#[test]
+fn ten_thousand_routes_and_as_many_faults() {
+    let mut text =
+        String::from("[listeners.a]\naddress = \"127.0.0.1:1\"\n[services.s]\ntargets = [\"127.0.0.1:2\"]\n");
+    for i in 0..10_000 {
+        text += &format!("[routes.r{i}]\npath = \"/r{i}/*\"\nservice = \"s\"\n");
+    }
+    let snapshot = Snapshot::compile(&parse(&text)).unwrap();
+    assert_eq!(snapshot.route_for(b"/r9999/x").map(|id| id.index()), Some(9999));
+    let faults = Config::parse("test.toml", &text.replace("\"s\"", "\"t\"")).unwrap_err();
+    assert_eq!(faults.count(), 10_000);
+    assert!(faults.render(false).contains("route `r9999` goes to"));
+    assert!(faults.compact().ends_with("use one of: s"));
+}
+
+#[test]
 fn colour_is_only_there_when_asked_for() {
     let faults = Config::parse("test.toml", "a = 1").unwrap_err();
     assert!(faults.render(true).contains('\u{1b}'));
