@@ -37,8 +37,8 @@ use serde_spanned::Spanned;
 pub(crate) use check::pattern;
 pub use diagnostics::{Diagnostic, Diagnostics, SourceFile};
 pub use sections::{
-    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, GatewayConfig, ListenerConfig, Pin, PoolConfig,
-    RouteConfig, ServiceConfig, TimeoutsConfig,
+    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
+    Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 
 /// One configuration, as it was written. The tables that are keyed by name stand in the order of the file.

@@ -11,8 +11,8 @@ use toml::de::{DeTable, DeValue};
 use super::diagnostics::{Diagnostic, SourceFile};
 use super::section::{Section, WHOLE_FILE};
 use super::sections::{
-    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, GatewayConfig, ListenerConfig, PoolConfig, RouteConfig,
-    ServiceConfig, TimeoutsConfig,
+    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
+    PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 use super::value::{FromValue, Value, Wrong, text};
 use super::{Config, check};
@@ -100,9 +100,9 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
 
 fn connection_limits(mut section: Section<'_, '_>) -> ConnectionLimitsConfig {
     let mut config = ConnectionLimitsConfig::default();
-    section.read_within("head", Size::kib(1)..=Size::mib(1), &mut config.head);
-    section.read_within("fields", 1..=1024, &mut config.fields);
-    section.read_within("target", Size(64)..=Size::mib(1), &mut config.target);
+    section.read_within("head", Size::kib(1)..=HEAD_MAX, &mut config.head);
+    section.read_within("fields", 1..=FIELDS_MAX, &mut config.fields);
+    section.read_within("target", Size(64)..=HEAD_MAX, &mut config.target);
     section.read("head_timeout", &mut config.head_timeout);
     section.read("idle_timeout", &mut config.idle_timeout);
     section.read("body_rate", &mut config.body_rate);

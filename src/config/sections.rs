@@ -96,6 +96,12 @@ pub struct ConnectionLimitsConfig {
     pub requests_per_connection: Setting<usize>,
 }
 
+/// The largest `head` and the largest `target` that can be written; buffers can rely on it.
+pub const HEAD_MAX: Size = Size::mib(1);
+
+/// The largest `fields` that can be written.
+pub const FIELDS_MAX: usize = 1024;
+
 impl Default for ConnectionLimitsConfig {
     fn default() -> Self {
         Self {
