@@ -2,3 +2,4 @@
 
 pub mod slab;
 pub mod time;
+pub mod units;

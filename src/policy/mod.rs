@@ -1,1 +1,3 @@
 //! What a route demands of a request.
+
+pub mod limits;

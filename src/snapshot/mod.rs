@@ -1,1 +1,184 @@
 //! What runs: the compiled, immutable form of one configuration.
+//!
+//! Every default is applied, every name is an index and every inherited value is copied to where it is used, so that a
+//! worker has nothing left to decide. Where an `Option` is left, `None` means that the thing is switched off.
+
+mod compile;
+
+use std::net::SocketAddr;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::policy::limits::Limits;
+pub use crate::router::RouteId;
+use crate::router::Router;
+
+/// One version of the configuration, shared by all threads.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The process.
+    pub gateway: Gateway,
+    /// What one client connection may do.
+    pub limits: ConnectionLimits,
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// Where operators connect.
+    pub admin: SocketAddr,
+    /// All services, in the order of the file.
+    pub services: Vec<Service>,
+    /// All routes, in the order of the file.
+    pub routes: Vec<Route>,
+    /// Which of the routes a path takes.
+    pub router: Router,
+}
+
+/// The settings of the process.
+#[derive(Clone, Debug)]
+pub struct Gateway {
+    /// Worker threads, at least one.
+    pub workers: usize,
+    /// How workers speak to the kernel; `Auto` is decided by probing it.
+    pub driver: Driver,
+    /// Whether workers are pinned; `Auto` is decided by what cores the process may run on.
+    pub pin: Pin,
+    /// How long requests that run may take to finish when the gateway stops.
+    pub drain_timeout: Duration,
+    /// How many client connections one worker holds at a time, at least one.
+    pub connections_per_worker: usize,
+}
+
+/// What one client connection may do before any route is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectionLimits {
+    /// Bytes of a request's head, start line included (431).
+    pub head: usize,
+    /// Fields of a request's head (431).
+    pub fields: usize,
+    /// Bytes of a request's target (414); no more than `head`.
+    pub target: usize,
+    /// From a request's first byte to its whole head (408).
+    pub head_timeout: Duration,
+    /// Between two requests, and before the first (close).
+    pub idle_timeout: Duration,
+    /// The slowest a request body may arrive (408).
+    pub body_rate: Option<BodyRate>,
+    /// After this many requests the connection is closed in good order.
+    pub requests_per_connection: Option<NonZeroUsize>,
+}
+
+/// The slowest a request body may arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyRate {
+    /// On average since the body's first byte was waited for.
+    pub bytes_per_second: NonZeroU64,
+    /// For so long, the average does not count.
+    pub grace: Duration,
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in the file.
+    pub name: Box<str>,
+    /// What to bind; port 0 is a free port of the kernel's choice.
+    pub address: SocketAddr,
+}
+
+/// A service of one [`Snapshot`], an index into [`Snapshot::services`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServiceId(pub u32);
+
+impl ServiceId {
+    /// The place of this service in [`Snapshot::services`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name in the file: what its state is keyed by from one snapshot to the next.
+    pub name: Box<str>,
+    /// Its one target.
+    pub address: SocketAddr,
+    /// How its idle connections are kept.
+    pub pool: PoolSettings,
+}
+
+/// How the idle connections to a target are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolSettings {
+    /// How many each worker keeps; 0 closes each connection after its request.
+    pub idle_connections: usize,
+    /// How long one is kept.
+    pub idle_timeout: Duration,
+}
+
+/// Which requests go to which service, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Its name in the file.
+    pub name: Box<str>,
+    /// Its path as it is written in the file, for people to read.
+    pub path: Box<str>,
+    /// Where its requests go.
+    pub service: ServiceId,
+    /// How long its requests may take: its own timeouts, else its service's.
+    pub timeouts: Timeouts,
+    /// What it admits: its own limits, else the defaults'.
+    pub limits: Limits,
+}
+
+/// How long an exchange with a backend may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// Until the backend has accepted a connection (504).
+    pub connect: Duration,
+    /// From the last byte of the request to the first of the response (504).
+    pub first_byte: Option<Duration>,
+    /// The whole exchange, bodies included (504, or a cut response).
+    pub total: Option<Duration>,
+}
+
+impl Snapshot {
+    /// Compiles what the user wrote. `tidegate check` and a real start call this and nothing else.
+    ///
+    /// # Errors
+    /// The faults between sections. There are none in a configuration just parsed, but its fields may have been changed.
+    pub fn compile(config: &Config) -> Result<Self, Diagnostics> {
+        let refused = |faults| Err(Diagnostics::new(Arc::clone(&config.source), faults));
+        let faults = config.check();
+        if !faults.is_empty() {
+            return refused(faults);
+        }
+        compile::snapshot(config).or_else(|fault| refused(vec![*fault]))
+    }
+
+    /// The route that takes `path`, which is in normal form (see [`crate::router::path::normalize`]) and has no query.
+    #[must_use]
+    pub fn route_for(&self, path: &[u8]) -> Option<RouteId> {
+        self.router.route(path)
+    }
+
+    /// The route with this id.
+    #[must_use]
+    pub fn route(&self, id: RouteId) -> &Route {
+        &self.routes[id.index()]
+    }
+
+    /// The service with this id.
+    #[must_use]
+    pub fn service(&self, id: ServiceId) -> &Service {
+        &self.services[id.index()]
+    }
+}
+
+/// Every thread reads it.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Snapshot>();
+};

@@ -1,0 +1,310 @@
+//! The tree of a TOML file into [`Config`], section by section.
+//!
+//! The keys of the contract that are not built yet are listed here too, so that they are told apart from mistyped ones.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use serde_spanned::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::diagnostics::{Diagnostic, SourceFile};
+use super::section::{Section, WHOLE_FILE};
+use super::sections::{
+    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
+    PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
+};
+use super::value::{FromValue, Value, Wrong, text};
+use super::{Config, check};
+use crate::base::units::{Rate, Setting, Size};
+use crate::policy::limits::LimitsConfig;
+
+/// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
+pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
+    let text = Arc::clone(&source);
+    let (tree, errors) = DeTable::parse_recoverable(text.text());
+    // A key that is there twice does not put the rest in doubt; after any other error of TOML the tree is a guess, and
+    // what is found in it would be noise.
+    let is_toml = errors.iter().all(|error| error.message() == DUPLICATE_KEY);
+    faults.extend(syntax(&errors, &text));
+    if !is_toml {
+        return None;
+    }
+    let mut file = Section::new(WHOLE_FILE, 0..0, tree.get_ref(), faults);
+    let gateway = file.table("gateway", "[gateway]").map(gateway).unwrap_or_default();
+    let listeners = listeners(&mut file);
+    let admin = file.table("admin", "[admin]").and_then(admin).unwrap_or_default();
+    let defaults = file.table("defaults", "[defaults]").map(defaults).unwrap_or_default();
+    let services = file.named("services", |name, section| Some(service(name, section)));
+    let routes = file.named("routes", route);
+    file.finish(&["consumers"]);
+    let config = Config { source, gateway, listeners, admin, defaults, services, routes };
+    check::config(&config, faults);
+    Some(config)
+}
+
+/// What the TOML parser says of a key that is there twice.
+const DUPLICATE_KEY: &str = "duplicate key";
+
+/// What TOML itself finds wrong.
+fn syntax(errors: &[toml::de::Error], source: &SourceFile) -> Vec<Diagnostic> {
+    let mut faults: Vec<Diagnostic> = Vec::new();
+    let mut twice: Option<usize> = None;
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        if error.message() != DUPLICATE_KEY {
+            faults.push(not_toml(error.message(), span));
+            continue;
+        }
+        // Under a section that is there twice, so are its keys; that needs no saying.
+        let same_section =
+            |header: usize| source.text().get(header..span.start).is_some_and(|text| !text.contains("\n["));
+        if twice.is_some_and(same_section) {
+            continue;
+        }
+        let line = source.text()[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
+        let is_header = source.text()[line..].starts_with('[');
+        twice = is_header.then_some(span.start);
+        let what = if is_header { source.text()[line..].lines().next() } else { source.text().get(span.clone()) };
+        let message = format!("`{}` is there twice", what.unwrap_or_default());
+        faults.push(Diagnostic::new(span, message, "here for the second time").help("remove one of them"));
+    }
+    faults
+}
+
+fn not_toml(message: &str, span: std::ops::Range<usize>) -> Diagnostic {
+    let fault = Diagnostic::new(span, format!("this is not TOML: {message}"), "this is where it goes wrong");
+    let unquoted = ["invalid float", "invalid integer", "invalid datetime", "must be quoted"];
+    if unquoted.iter().any(|start| message.contains(start)) {
+        return fault.help("text stands in quotes, such as \"127.0.0.1:8080\", \"users\" or \"5s\"");
+    }
+    match message.starts_with("invalid basic string") {
+        true => fault.help("text stands in quotes, and the closing one is missing on this line"),
+        false => fault,
+    }
+}
+
+fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
+    let mut config = GatewayConfig::default();
+    section.read_within("workers", 0..=1024, &mut config.workers);
+    section.read("driver", &mut config.driver);
+    section.read("pin", &mut config.pin);
+    section.read("drain_timeout", &mut config.drain_timeout);
+    section.read_within("connections_per_worker", 1..=1_048_576, &mut config.connections_per_worker);
+    if let Some(section) = section.table("limits", "[gateway.limits]") {
+        config.limits = connection_limits(section);
+    }
+    section.finish(&["sync_interval"]);
+    config
+}
+
+fn connection_limits(mut section: Section<'_, '_>) -> ConnectionLimitsConfig {
+    let mut config = ConnectionLimitsConfig::default();
+    section.read_within("head", Size::kib(1)..=HEAD_MAX, &mut config.head);
+    section.read_within("fields", 1..=FIELDS_MAX, &mut config.fields);
+    section.read_within("target", Size(64)..=HEAD_MAX, &mut config.target);
+    section.read("head_timeout", &mut config.head_timeout);
+    section.read("idle_timeout", &mut config.idle_timeout);
+    section.read("body_rate", &mut config.body_rate);
+    section.read("body_rate_grace", &mut config.body_rate_grace);
+    section.read("requests_per_connection", &mut config.requests_per_connection);
+    section.finish(&[]);
+    // Not where the default target meets a smaller head: it shrinks with it.
+    if let Some(place) = section.place("target").filter(|_| config.target > config.head) {
+        let message = format!("`target` ({}) is larger than `head` ({})", config.target, config.head);
+        let fault = Diagnostic::new(place, message, "a target is a part of the head");
+        section.fault(fault.help("make `head` larger or `target` smaller"));
+    }
+    if config.body_rate == Setting::On(Rate { bytes_per_second: 0 }) {
+        config.body_rate = Setting::Off;
+    }
+    if config.requests_per_connection == Setting::On(0) {
+        config.requests_per_connection = Setting::Off;
+    }
+    config
+}
+
+fn listeners(file: &mut Section<'_, '_>) -> Vec<ListenerConfig> {
+    let before = file.fault_count();
+    let listeners = file.named("listeners", |name, section| {
+        let address = section.require("address", "\"0.0.0.0:8080\"", bind_address);
+        section.finish(&["tls"]);
+        Some(ListenerConfig { name, address: address? })
+    });
+    if listeners.is_empty() && file.fault_count() == before {
+        let fault = Diagnostic::of_file("there is no listener, so no client could connect");
+        file.fault(fault.help("add a section [listeners.public] with address = \"0.0.0.0:8080\""));
+    }
+    listeners
+}
+
+fn admin(mut section: Section<'_, '_>) -> Option<AdminConfig> {
+    let address = section.require("address", "\"127.0.0.1:9180\"", |value| {
+        let address = bind_address(value)?;
+        if address.get_ref().ip().is_loopback() {
+            return Ok(address);
+        }
+        Err(Wrong::content(
+            format!("`{}` is not on loopback, and the admin listener asks nobody for a key", address.get_ref()),
+            format!("write \"127.0.0.1:{}\", and reach it through a tunnel", address.get_ref().port()),
+        ))
+    });
+    section.finish(&[]);
+    Some(AdminConfig { address: address? })
+}
+
+fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
+    let limits = limits(&mut section);
+    section.finish(&["auth", "rate_limit", "cache", "retries"]);
+    DefaultsConfig { limits }
+}
+
+fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfig {
+    let targets = targets(section);
+    let timeouts = timeouts(section);
+    let mut pool = PoolConfig::default();
+    if let Some(mut section) = section.table("pool", "`pool`") {
+        section.read_within("idle_connections", 0..=65_536, &mut pool.idle_connections);
+        section.read("idle_timeout", &mut pool.idle_timeout);
+        section.finish(&[]);
+    }
+    section.finish(&["balance", "retries", "health", "breaker"]);
+    ServiceConfig { name, targets, timeouts, pool }
+}
+
+/// The one target of a service; empty where it is missing or wrong, which is a fault by then.
+fn targets(section: &mut Section<'_, '_>) -> Vec<Spanned<SocketAddr>> {
+    let example = "[\"127.0.0.1:3001\"]";
+    let Some(value) = section.require_value("targets", example) else { return Vec::new() };
+    let list = section.convert("targets", value, |value| match value.get_ref() {
+        DeValue::Array(list) if list.is_empty() => {
+            Err(Wrong::content("the list is empty", format!("write a target, such as {example}")))
+        }
+        DeValue::Array(list) => Ok(list.iter().collect::<Vec<_>>()),
+        _ => Err(Wrong::Type(format!("a list, such as {example}"))),
+    });
+    let list = list.unwrap_or_default();
+    let targets = list.iter().filter_map(|value| section.convert("targets", value, target)).collect();
+    if let Some(second) = list.get(1) {
+        section.fault(
+            Diagnostic::new(second.span(), "more than one target is not built yet", "this is the second target")
+                .help("leave one target for now"),
+        );
+    }
+    targets
+}
+
+fn timeouts(section: &mut Section<'_, '_>) -> TimeoutsConfig {
+    let mut config = TimeoutsConfig::default();
+    section.inherit("connect_timeout", &mut config.connect);
+    section.inherit("first_byte_timeout", &mut config.first_byte);
+    section.inherit("timeout", &mut config.total);
+    config
+}
+
+fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteConfig> {
+    let path = section.require("path", "\"/users/*\"", Spanned::from_value);
+    let service = section.require("service", "\"users\"", Spanned::from_value);
+    let mut strip_prefix = None;
+    section.inherit("strip_prefix", &mut strip_prefix);
+    let timeouts = timeouts(section);
+    let limits = limits(section);
+    section.finish(&[
+        "hosts",
+        "methods",
+        "headers",
+        "query",
+        "priority",
+        "listeners",
+        "rewrite",
+        "forward_path",
+        "auth",
+        "rate_limit",
+        "cache",
+        "retries",
+    ]);
+    Some(RouteConfig { name, path: path?, service: service?, strip_prefix, timeouts, limits })
+}
+
+fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {
+    Some(match section.table_or_off("limits", "`limits`")? {
+        Setting::Off => Setting::Off,
+        Setting::On(mut section) => {
+            let mut config = LimitsConfig::default();
+            section.inherit("body", &mut config.body);
+            section.finish(&[]);
+            Setting::On(config)
+        }
+    })
+}
+
+/// Where to listen: an IP address and a port.
+fn bind_address(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
+    let text = text(value, "an address such as \"0.0.0.0:8080\"")?;
+    let wrong = |problem: String, help: String| Err(Wrong::content(problem, help));
+    if text.starts_with("unix:") {
+        return wrong("unix sockets are not built yet".into(), "write an IP address and a port".into());
+    }
+    match (text.parse(), text.rsplit_once(':')) {
+        (Ok(address), _) => Ok(Spanned::new(value.span(), address)),
+        (_, Some(("", port))) => wrong(
+            format!("`{text}` does not say which address of this machine"),
+            format!("for all of them write \"0.0.0.0:{port}\" or \"[::]:{port}\""),
+        ),
+        (_, Some((host, port))) if is_name(host) => wrong(
+            format!("`{text}` is a name, and a listener needs an address"),
+            format!("write \"127.0.0.1:{port}\" for this machine alone, \"0.0.0.0:{port}\" for all networks"),
+        ),
+        _ => wrong(format!("`{text}` is not an address with a port"), address_help(text, 8080)),
+    }
+}
+
+/// Where a backend is: an IP address and a port.
+fn target(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
+    if matches!(value.get_ref(), DeValue::Table(_)) {
+        return Err(Wrong::content("targets as tables are not built yet", "write the address alone, as a string"));
+    }
+    let text = text(value, "an address such as \"127.0.0.1:3001\"")?;
+    let not_yet =
+        |what: &str| Err(Wrong::content(format!("{what} are not built yet"), "write an IP address and a port"));
+    if text.starts_with("unix:") {
+        return not_yet("unix sockets");
+    }
+    if let Some((scheme, rest)) = text.split_once("://") {
+        let help = format!("leave out `{scheme}://`, and what follows the port: \"{}\"", until_slash(rest));
+        return Err(Wrong::content(format!("`{text}` is a URL, and a target is only an address"), help));
+    }
+    if let Ok(address) = text.parse::<SocketAddr>() {
+        return match address.port() {
+            0 => Err(Wrong::content(format!("`{text}` has port 0, which cannot be connected to"), "write a port")),
+            _ => Ok(Spanned::new(value.span(), address)),
+        };
+    }
+    match text.rsplit_once(':') {
+        Some((host, port)) if is_name(host) && port.parse::<u16>().is_ok() => match host {
+            "localhost" => {
+                Err(Wrong::content("host names in targets are not built yet", format!("write \"127.0.0.1:{port}\"")))
+            }
+            _ => not_yet("host names in targets"),
+        },
+        _ => Err(Wrong::content(format!("`{text}` is not an address with a port"), address_help(text, 3001))),
+    }
+}
+
+/// What to write instead of `text`, where that can be told.
+fn address_help(text: &str, port: u16) -> String {
+    match text.parse::<std::net::IpAddr>() {
+        Ok(address) => format!("add a port: \"{}\"", SocketAddr::new(address, port)),
+        Err(_) => format!("write an IP address and a port from 0 to 65535, such as \"127.0.0.1:{port}\""),
+    }
+}
+
+fn until_slash(text: &str) -> &str {
+    text.split('/').next().unwrap_or(text)
+}
+
+/// Whether this could be the name of a host.
+fn is_name(host: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    host.chars().all(plain) && host.chars().any(|c| c.is_ascii_alphabetic())
+}

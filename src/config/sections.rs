@@ -1,0 +1,213 @@
+//! What the user wrote, section by section, with the default of every key.
+//!
+//! A field that is inherited from a wider scope is an `Option`, and `None` where it was not written; all other fields
+//! have their default. What a check can later find fault with keeps its place in the file (`Spanned`).
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use serde_spanned::Spanned;
+
+use crate::base::units::{Rate, Setting, Size};
+use crate::policy::limits::LimitsConfig;
+
+/// `[gateway]`: the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayConfig {
+    /// `workers`: worker threads; 0 is one per core.
+    pub workers: usize,
+    /// `driver`: how workers speak to the kernel.
+    pub driver: Driver,
+    /// `pin`: whether each worker stays on a core of its own.
+    pub pin: Pin,
+    /// `drain_timeout`: how long requests that run may take to finish after SIGTERM.
+    pub drain_timeout: Duration,
+    /// `connections_per_worker`: how many client connections one worker holds at a time.
+    pub connections_per_worker: usize,
+    /// `[gateway.limits]`: what one client connection may do.
+    pub limits: ConnectionLimitsConfig,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            workers: 0,
+            driver: Driver::Auto,
+            pin: Pin::Auto,
+            drain_timeout: Duration::from_secs(30),
+            connections_per_worker: 16_384,
+            limits: ConnectionLimitsConfig::default(),
+        }
+    }
+}
+
+/// How workers speak to the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// `"auto"`: io_uring where the kernel has what is needed, else epoll.
+    Auto,
+    /// `"io_uring"`, and no start without it.
+    IoUring,
+    /// `"epoll"`.
+    Epoll,
+}
+
+impl Driver {
+    /// The driver as it is written in the file.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::IoUring => "io_uring",
+            Self::Epoll => "epoll",
+        }
+    }
+}
+
+/// Whether each worker stays on a core of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pin {
+    /// `"auto"`: where there is exactly one worker for each core that the process may run on.
+    Auto,
+    /// `true`.
+    On,
+    /// `false`.
+    Off,
+}
+
+/// `[gateway.limits]`: what one client connection may do before any route is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionLimitsConfig {
+    /// `head`: bytes of a request's head, start line included (431).
+    pub head: Size,
+    /// `fields`: fields of a request's head (431).
+    pub fields: usize,
+    /// `target`: bytes of a request's target (414).
+    pub target: Size,
+    /// `head_timeout`: from a request's first byte to its whole head (408).
+    pub head_timeout: Duration,
+    /// `idle_timeout`: between two requests, and before the first (close).
+    pub idle_timeout: Duration,
+    /// `body_rate`: the slowest a request body may arrive (408).
+    pub body_rate: Setting<Rate>,
+    /// `body_rate_grace`: how long a body may be slower than that.
+    pub body_rate_grace: Duration,
+    /// `requests_per_connection`: after this many, the connection is closed in good order.
+    pub requests_per_connection: Setting<usize>,
+}
+
+/// The largest `head` and the largest `target` that can be written; buffers can rely on it.
+pub const HEAD_MAX: Size = Size::mib(1);
+
+/// The largest `fields` that can be written.
+pub const FIELDS_MAX: usize = 1024;
+
+impl Default for ConnectionLimitsConfig {
+    fn default() -> Self {
+        Self {
+            head: Size::kib(32),
+            fields: 100,
+            target: Size::kib(8),
+            head_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(75),
+            body_rate: Setting::On(Rate { bytes_per_second: 100 }),
+            body_rate_grace: Duration::from_secs(10),
+            requests_per_connection: Setting::On(10_000),
+        }
+    }
+}
+
+/// `[listeners.NAME]`: where clients connect.
+#[derive(Clone, Debug)]
+pub struct ListenerConfig {
+    /// The name of the table.
+    pub name: Spanned<String>,
+    /// `address`; port 0 is a free port of the kernel's choice.
+    pub address: Spanned<SocketAddr>,
+}
+
+/// `[admin]`: where operators connect.
+#[derive(Clone, Debug)]
+pub struct AdminConfig {
+    /// `address`, on loopback.
+    pub address: Spanned<SocketAddr>,
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { address: Spanned::new(0..0, SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))) }
+    }
+}
+
+/// `[defaults]`: policies that every route inherits.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DefaultsConfig {
+    /// `limits`.
+    pub limits: Option<Setting<LimitsConfig>>,
+}
+
+/// `[services.NAME]`: a backend.
+#[derive(Clone, Debug)]
+pub struct ServiceConfig {
+    /// The name of the table.
+    pub name: Spanned<String>,
+    /// `targets`: exactly one for now.
+    pub targets: Vec<Spanned<SocketAddr>>,
+    /// `connect_timeout`, `first_byte_timeout` and `timeout`.
+    pub timeouts: TimeoutsConfig,
+    /// `pool`.
+    pub pool: PoolConfig,
+}
+
+/// The timeouts of a service, or of a route that overrides its service's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TimeoutsConfig {
+    /// `connect_timeout`: until the backend has accepted a connection (504).
+    pub connect: Option<Duration>,
+    /// `first_byte_timeout`: from the last byte of the request to the first of the response (504).
+    pub first_byte: Option<Setting<Duration>>,
+    /// `timeout`: the whole exchange, bodies included (504, or a cut response).
+    pub total: Option<Setting<Duration>>,
+}
+
+impl TimeoutsConfig {
+    /// `connect_timeout` where neither route nor service has one.
+    pub const CONNECT: Duration = Duration::from_secs(5);
+    /// `first_byte_timeout` where neither route nor service has one.
+    pub const FIRST_BYTE: Setting<Duration> = Setting::On(Duration::from_secs(30));
+    /// `timeout` where neither route nor service has one. Off, for a large body or a stream of events may take hours and
+    /// be well; what stalls before the response begins is caught by `first_byte_timeout`.
+    pub const TOTAL: Setting<Duration> = Setting::Off;
+}
+
+/// `[services.NAME] pool`: idle connections to a backend, kept for the next request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PoolConfig {
+    /// `idle_connections`: how many each worker keeps; 0 closes each connection after its request.
+    pub idle_connections: usize,
+    /// `idle_timeout`: how long one is kept.
+    pub idle_timeout: Duration,
+}
+
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self { idle_connections: 256, idle_timeout: Duration::from_secs(50) }
+    }
+}
+
+/// `[routes.NAME]`: which requests go to which service, and how.
+#[derive(Clone, Debug)]
+pub struct RouteConfig {
+    /// The name of the table.
+    pub name: Spanned<String>,
+    /// `path`, as it is written: `/x` for exactly this path, `/x/*` for it and everything under it.
+    pub path: Spanned<String>,
+    /// `service`: the name of one.
+    pub service: Spanned<String>,
+    /// `strip_prefix`: what is not sent on of the path.
+    pub strip_prefix: Option<Spanned<String>>,
+    /// `connect_timeout`, `first_byte_timeout` and `timeout`, where they differ from the service's.
+    pub timeouts: TimeoutsConfig,
+    /// `limits`, where they differ from those of `[defaults]`.
+    pub limits: Option<Setting<LimitsConfig>>,
+}

@@ -1,0 +1,168 @@
+//! One value of the file, as a type of ours.
+
+use std::time::Duration;
+
+use serde_spanned::Spanned;
+use toml::de::DeValue;
+
+use super::sections::{Driver, Pin};
+use crate::base::units::{Rate, Setting, Size, UnitError, parse_duration, parse_rate, parse_size};
+
+/// A value with its place.
+pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+
+/// Why a value is not of a type. The key and the place are added by who knows them.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    /// It is of another TOML type, where this is expected.
+    Type(String),
+    /// It is of the right TOML type, but has this problem; and what to do about it.
+    Content { problem: String, help: String },
+    /// It is a duration of zero, as it was written.
+    NoTime(String),
+}
+
+impl Wrong {
+    pub(super) fn content(problem: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Content { problem: problem.into(), help: help.into() }
+    }
+
+    /// The same, where `false` would have been right too.
+    fn or_false(self) -> Self {
+        match self {
+            Self::Type(expected) => Self::Type(format!("{expected}, or `false` to switch it off")),
+            Self::NoTime(text) => {
+                Self::content(format!("`{text}` is no time at all"), "to switch it off, write `false`")
+            }
+            content @ Self::Content { .. } => content,
+        }
+    }
+}
+
+impl From<UnitError> for Wrong {
+    fn from(error: UnitError) -> Self {
+        Self::Content { problem: error.problem, help: error.help }
+    }
+}
+
+/// A type that can be read from one value.
+pub(super) trait FromValue: Sized {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong>;
+}
+
+impl FromValue for String {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        text(value, "a string").map(str::to_owned)
+    }
+}
+
+impl FromValue for usize {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let DeValue::Integer(integer) = value.get_ref() else {
+            return Err(Wrong::Type("a whole number".into()));
+        };
+        // toml keeps integers of any length, without their underscores.
+        let parsed = Self::from_str_radix(integer.as_str(), integer.radix());
+        parsed.map_err(|_| match integer.as_str().starts_with('-') {
+            true => Wrong::content(format!("`{integer}` is negative"), "write a whole number from 0"),
+            false => Wrong::content(format!("`{integer}` is too large"), "write a smaller number"),
+        })
+    }
+}
+
+impl FromValue for Duration {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let text = quantity(value, "a duration such as \"250ms\", \"5s\" or \"1m\"")?;
+        let duration = parse_duration(text)?;
+        if duration.is_zero() {
+            return Err(Wrong::NoTime(text.into()));
+        }
+        Ok(duration)
+    }
+}
+
+impl FromValue for Size {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        Ok(parse_size(quantity(value, "a size such as \"8KiB\" or \"10MiB\"")?)?)
+    }
+}
+
+impl FromValue for Rate {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        Ok(parse_rate(quantity(value, "a rate such as \"100B/s\"")?)?)
+    }
+}
+
+impl<T: FromValue> FromValue for Setting<T> {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        match value.get_ref() {
+            DeValue::Boolean(false) => Ok(Self::Off),
+            _ => T::from_value(value).map(Self::On).map_err(Wrong::or_false),
+        }
+    }
+}
+
+impl<T: FromValue> FromValue for Spanned<T> {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        Ok(Self::new(value.span(), T::from_value(value)?))
+    }
+}
+
+impl FromValue for Driver {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "\"auto\", \"io_uring\" or \"epoll\"")?;
+        let all = [Self::Auto, Self::IoUring, Self::Epoll];
+        all.into_iter().find(|driver| driver.name() == text).ok_or_else(|| {
+            Wrong::content(format!("there is no driver `{text}`"), "write \"auto\", \"io_uring\" or \"epoll\"")
+        })
+    }
+}
+
+impl FromValue for Pin {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let expected = "`true`, `false` or \"auto\"";
+        match value.get_ref() {
+            DeValue::Boolean(true) => Ok(Self::On),
+            DeValue::Boolean(false) => Ok(Self::Off),
+            _ => match text(value, expected)? {
+                "auto" => Ok(Self::Auto),
+                other => Err(Wrong::content(format!("`{other}` is not a way to pin"), format!("write {expected}"))),
+            },
+        }
+    }
+}
+
+/// The text of a string; `expected` is what else to say that it is.
+pub(super) fn text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
+    let DeValue::String(text) = value.get_ref() else {
+        return Err(Wrong::Type(expected.into()));
+    };
+    if text.contains("${") {
+        return Err(Wrong::content("environment variables (`${...}`) are not built yet", "write the value itself"));
+    }
+    Ok(text)
+}
+
+/// The text of a number with a unit. A bare number is taken as it is written, so that the error can say which unit to
+/// add.
+fn quantity<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
+    match value.get_ref() {
+        DeValue::Integer(number) if number.radix() == 10 => Ok(number.as_str()),
+        DeValue::Float(number) => Ok(number.as_str()),
+        _ => text(value, expected),
+    }
+}
+
+/// The type of a value, as people say it.
+pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a decimal number",
+        DeValue::Boolean(true) => "`true`",
+        DeValue::Boolean(false) => "`false`",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
+    }
+}

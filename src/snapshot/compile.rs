@@ -1,0 +1,205 @@
+//! What the user wrote into what runs: defaults applied, inheritance resolved, names turned into indexes.
+
+use std::collections::HashMap;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::thread::available_parallelism;
+
+use super::{
+    BodyRate, ConnectionLimits, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot, Timeouts,
+};
+use crate::base::units::{Rate, Size};
+use crate::config::{
+    Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, pattern,
+};
+use crate::policy::limits::Limits;
+use crate::router::Router;
+
+/// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
+pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
+    let mut router = Router::default();
+    let names = config.services.iter().enumerate();
+    let services = names.map(|(index, service)| (service.name.get_ref().as_str(), index)).collect();
+    let routes = config.routes.iter().map(|written| route(config, written, &services, &mut router));
+    let routes = routes.collect::<Result<_, _>>()?;
+    let listeners = config.listeners.iter();
+    Ok(Snapshot {
+        gateway: gateway(&config.gateway),
+        limits: connection_limits(&config.gateway.limits),
+        listeners: listeners
+            .map(|listener| Listener { name: name(listener.name.get_ref()), address: *listener.address.get_ref() })
+            .collect(),
+        admin: *config.admin.address.get_ref(),
+        services: config.services.iter().map(service).collect::<Result<_, _>>()?,
+        routes,
+        router,
+    })
+}
+
+fn gateway(config: &GatewayConfig) -> Gateway {
+    Gateway {
+        workers: match config.workers {
+            0 => available_parallelism().map_or(1, NonZeroUsize::get),
+            workers => workers,
+        },
+        driver: config.driver,
+        pin: config.pin,
+        drain_timeout: config.drain_timeout,
+        connections_per_worker: config.connections_per_worker.max(1),
+    }
+}
+
+fn connection_limits(config: &ConnectionLimitsConfig) -> ConnectionLimits {
+    let bytes = |size: Size| usize::try_from(size.bytes()).unwrap_or(usize::MAX);
+    let rate = |rate: Rate| {
+        let bytes_per_second = NonZeroU64::new(rate.bytes_per_second)?;
+        Some(BodyRate { bytes_per_second, grace: config.body_rate_grace })
+    };
+    ConnectionLimits {
+        head: bytes(config.head),
+        fields: config.fields,
+        target: bytes(config.target.min(config.head)),
+        head_timeout: config.head_timeout,
+        idle_timeout: config.idle_timeout,
+        body_rate: config.body_rate.value().and_then(rate),
+        requests_per_connection: config.requests_per_connection.value().and_then(NonZeroUsize::new),
+    }
+}
+
+fn service(config: &ServiceConfig) -> Result<Service, Box<Diagnostic>> {
+    let Some(target) = config.targets.first() else {
+        let message = format!("service `{}` has no target", config.name.get_ref());
+        return Err(Diagnostic::new(config.name.span(), message, "this service").into());
+    };
+    Ok(Service {
+        name: name(config.name.get_ref()),
+        address: *target.get_ref(),
+        pool: PoolSettings { idle_connections: config.pool.idle_connections, idle_timeout: config.pool.idle_timeout },
+    })
+}
+
+fn route(
+    config: &Config,
+    written: &RouteConfig,
+    services: &HashMap<&str, usize>,
+    router: &mut Router,
+) -> Result<Route, Box<Diagnostic>> {
+    let pattern = pattern(&written.path)?;
+    let strip = written.strip_prefix.as_ref().map_or("", |prefix| prefix.get_ref());
+    router.add(&pattern, strip).map_err(|_| {
+        Diagnostic::new(written.path.span(), format!("two routes have the path `{pattern}`"), "this path is taken")
+    })?;
+    let Some(&index) = services.get(written.service.get_ref().as_str()) else {
+        let message = format!("there is no service `{}`", written.service.get_ref());
+        return Err(Diagnostic::new(written.service.span(), message, "this service").into());
+    };
+    Ok(Route {
+        name: name(written.name.get_ref()),
+        path: name(written.path.get_ref()),
+        service: ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")),
+        timeouts: timeouts(&written.timeouts, &config.services[index].timeouts),
+        limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
+    })
+}
+
+/// The timeouts of a route: each its own, else its service's, else the default.
+fn timeouts(route: &TimeoutsConfig, service: &TimeoutsConfig) -> Timeouts {
+    Timeouts {
+        connect: route.connect.or(service.connect).unwrap_or(TimeoutsConfig::CONNECT),
+        first_byte: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
+        total: route.total.or(service.total).unwrap_or(TimeoutsConfig::TOTAL).value(),
+    }
+}
+
+fn name(text: &str) -> Box<str> {
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::router::RouteId;
+    use std::time::Duration;
+
+    const TEXT: &str = r#"
+        [gateway]
+        workers = 3
+        [gateway.limits]
+        head = "4KiB"
+        body_rate = "0"
+        requests_per_connection = 0
+        [listeners.public]
+        address = "0.0.0.0:8080"
+        [defaults]
+        limits = { body = "1KiB" }
+        [services.orders]
+        targets = ["127.0.0.1:3002"]
+        [services.users]
+        targets = ["127.0.0.1:3001"]
+        timeout = "9s"
+        first_byte_timeout = false
+        pool = { idle_connections = 7 }
+        [routes.users]
+        path = "/api/users/*"
+        service = "users"
+        strip_prefix = "/api"
+        connect_timeout = "1s"
+        timeout = false
+        [routes.orders]
+        path = "/orders"
+        service = "orders"
+        limits = { body = false }
+    "#;
+
+    fn compiled() -> Snapshot {
+        let config = Config::parse("test.toml", TEXT).unwrap_or_else(|faults| panic!("{}", faults.render(false)));
+        Snapshot::compile(&config).unwrap()
+    }
+
+    #[test]
+    fn names_become_indexes_and_inheritance_is_resolved() {
+        let snapshot = compiled();
+        let id = snapshot.route_for(b"/api/users/7").unwrap();
+        let users = snapshot.route(id);
+        assert_eq!((id, &*users.name, &*users.path), (RouteId(0), "users", "/api/users/*"));
+        let service = snapshot.service(users.service);
+        assert_eq!((&*service.name, service.address.port()), ("users", 3001));
+        assert_eq!(service.pool.idle_connections, 7);
+        let seconds = Duration::from_secs;
+        assert_eq!(users.timeouts, Timeouts { connect: seconds(1), first_byte: None, total: None });
+        assert_eq!(users.limits.body, 1024);
+        assert_eq!(snapshot.router.rewrite(id, b"/api/users/7"), b"/users/7");
+
+        let orders = snapshot.route(snapshot.route_for(b"/orders").unwrap());
+        assert_eq!(&*snapshot.service(orders.service).name, "orders");
+        assert_eq!(orders.timeouts, Timeouts { connect: seconds(5), first_byte: Some(seconds(30)), total: None });
+        assert_eq!(orders.limits.body, u64::MAX);
+        assert_eq!(snapshot.route_for(b"/orders/7"), None);
+    }
+
+    #[test]
+    fn what_is_off_is_none_and_a_target_fits_its_head() {
+        let snapshot = compiled();
+        assert_eq!((snapshot.limits.head, snapshot.limits.target), (4096, 4096));
+        assert_eq!((snapshot.limits.body_rate, snapshot.limits.requests_per_connection), (None, None));
+        assert_eq!(snapshot.gateway.workers, 3);
+    }
+
+    #[test]
+    fn one_worker_for_each_core() {
+        let gateway = gateway(&GatewayConfig::default());
+        assert!(gateway.workers >= 1);
+    }
+
+    #[test]
+    fn changed_fields_are_checked_again() {
+        let mut config = Config::parse("test.toml", TEXT).unwrap();
+        config.services.remove(0);
+        let faults = Snapshot::compile(&config).unwrap_err();
+        assert!(faults.compact().contains("a service that is not there, `orders`"), "{faults}");
+
+        let mut config = Config::parse("test.toml", TEXT).unwrap();
+        config.services[0].targets.clear();
+        let faults = Snapshot::compile(&config).unwrap_err();
+        assert!(faults.compact().contains("service `orders` has no target"), "{faults}");
+    }
+}
