@@ -7,3 +7,10 @@
 pub mod chunked;
 pub mod encode;
 pub mod parse;
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod reference;
