@@ -23,6 +23,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod gateway;
 pub mod http;
 pub mod net;

@@ -225,6 +225,11 @@ impl Handle {
         self.core.tasks.borrow_mut().spawn(Box::pin(work), &self.core.remote);
     }
 
+    /// Wakes every task, so that each looks at what has changed around it.
+    pub fn wake_all(&self) {
+        self.core.tasks.borrow_mut().wake_all();
+    }
+
     /// The time at the last wake-up.
     #[must_use]
     pub fn now(&self) -> Instant {
