@@ -1,11 +1,11 @@
 //! Field names and values: which bytes they may have, and the names a gateway has to know.
 //!
-//! A field of a head is a [`FieldSpan`]: offsets into the head's bytes and what was learnt of its line. Names
+//! A field of a head is a `FieldSpan`: offsets into the head's bytes and what was learnt of its line. Names
 //! are looked up once, while the head is parsed; afterwards they are compared as numbers.
 
 use std::ops::Range;
 
-/// The most bytes a head may have under any configuration: the offsets of a [`FieldSpan`] are 16 bits wide.
+/// The most bytes a head may have under any configuration: the offsets of its fields are 16 bits wide.
 pub const MAX_HEAD: usize = u16::MAX as usize;
 
 macro_rules! known {
