@@ -145,7 +145,9 @@ impl Known {
         // The first letter nearly always tells, and is cheaper than a call.
         let first = name.first().map_or(0, u8::to_ascii_lowercase);
         let mut candidates = candidates.iter().filter(|(text, _)| text[0] == first);
-        candidates.find(|(text, _)| name.eq_ignore_ascii_case(text)).map_or(Other, |&(_, known)| known)
+        // The candidates are in lower case and as long as the name.
+        let equals = |text: &[u8]| name.iter().zip(text).all(|(a, b)| a.to_ascii_lowercase() == *b);
+        candidates.find(|(text, _)| equals(text)).map_or(Other, |&(_, known)| known)
     }
 
     /// Whether the field is meant for the next hop alone and never sent on as it is (RFC 9110 section 7.6.1).
