@@ -9,6 +9,8 @@
 //! - [`error`]: every way in which a head or a body can be wrong
 //! - [`h1`]: HTTP/1.1 on the wire
 
+#![forbid(unsafe_code)]
+
 pub mod body;
 pub mod error;
 pub mod fields;

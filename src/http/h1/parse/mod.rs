@@ -3,7 +3,7 @@
 //! httparse splits a head into lines and checks their bytes; what it lets through and we do not is listed with
 //! each module. A head goes through three steps, which is also the order in which its faults are found:
 //!
-//! 1. [`scan`](self): the end of the head is looked for, each byte once however often more input arrives, and
+//! 1. The scan: the end of the head is looked for, each byte once however often more input arrives, and
 //!    the limits are held against it while it is still incomplete.
 //! 2. The start line: [`RequestHead`], [`ResponseHead`] and their target or status.
 //! 3. The fields: names, values, and what they say about framing and connection.

@@ -38,7 +38,7 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Forgets the head and keeps the storage.
+    /// Forgets the head and keeps its storage, up to 8 KiB of bytes.
     pub fn clear(&mut self) {
         self.section.clear();
     }

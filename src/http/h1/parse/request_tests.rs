@@ -70,6 +70,11 @@ fn storage_is_recycled() {
     assert_eq!((head.framing(), head.host(), head.fields().len()), (Framing::None, None, 0));
     assert!(!head.expects_continue() && !head.keep_alive());
     assert_eq!(head.section.bytes.as_ptr(), storage);
+    head.clear();
+    let large = with_fields(&format!("X: {}\r\n", "y".repeat(20_000)));
+    assert!(head.parse(large.as_bytes(), &HeadLimits::default()).is_ok());
+    head.clear();
+    assert!(head.section.bytes.capacity() <= 8 * 1024);
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub struct ResponseHead {
 }
 
 impl ResponseHead {
-    /// Forgets the head and keeps the storage.
+    /// Forgets the head and keeps its storage, up to 8 KiB of bytes.
     pub fn clear(&mut self) {
         self.section.clear();
     }

@@ -27,6 +27,9 @@ use crate::http::message::Version;
 /// More connection options than this are an attack, for each is compared with each field.
 const MAX_CONNECTION_OPTIONS: usize = 32;
 
+/// Storage beyond this is given back between messages, so that one large head does not stay for ever.
+const KEPT_BYTES: usize = 8 * 1024;
+
 /// The places of header fields while httparse looks for them.
 pub(super) type HeaderArray<'a> = [MaybeUninit<httparse::Header<'a>>; HeadLimits::MAX_FIELDS];
 
@@ -57,6 +60,7 @@ pub(super) struct Facts {
 impl Section {
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
+        self.bytes.shrink_to(KEPT_BYTES);
         self.spans.clear();
         self.facts = Facts::default();
         self.scan = Scan::default();
