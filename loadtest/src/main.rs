@@ -8,6 +8,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut stderr = std::io::stderr();
-    let _ = std::io::Write::write_all(&mut stderr, b"loadtest: not built yet; `make bench` runs the benchmarks there are\n");
+    let _ = std::io::Write::write_all(
+        &mut stderr,
+        b"loadtest: not built yet; `make bench` runs the benchmarks there are\n",
+    );
     ExitCode::FAILURE
 }
