@@ -119,12 +119,13 @@ pub async fn proxy(
     loop {
         let mut upstream = connect(shard, snapshot, route, deadline).await?;
         let progress = Progress::default();
-        let ended = attempt(shard, route, x, client, &mut upstream, &progress, deadline, may_keep_alive).await;
+        let ended =
+            attempt(shard, snapshot, route, x, client, &mut upstream, &progress, deadline, may_keep_alive).await;
         shard.counters().add(Counter::BytesSent, progress.bytes_sent.get());
         let status = progress.status.get();
         return match ended {
             Ok((keep_alive, true)) => {
-                shard.backend(route.service).pool.borrow_mut().put(upstream.stream, shard.handle.now());
+                shard.backend(route.service.index()).pool.borrow_mut().put(upstream.stream, shard.handle.now());
                 Ok(Ended::Replied { status, keep_alive })
             }
             Ok((keep_alive, false)) => Ok(Ended::Replied { status, keep_alive }),
@@ -160,7 +161,7 @@ fn encode_outgoing(shard: &Shard, route: &Route, x: &mut Exchange, client: &Clie
         target: Target::new(target).ok_or(Reject::Head(HeadError::BadTarget))?,
         framing: request.framing(),
         host: None,
-        default_host: value(shard.backend(route.service).authority.as_bytes()),
+        default_host: value(shard.backend(route.service.index()).authority.as_bytes()),
         close: false,
         drop: REPLACED,
         append,
@@ -173,7 +174,7 @@ fn encode_outgoing(shard: &Shard, route: &Route, x: &mut Exchange, client: &Clie
 /// A connection from the pool, or a new one.
 async fn connect(shard: &Shard, snapshot: &Snapshot, route: &Route, deadline: Instant) -> Result<Upstream, Reject> {
     let (handle, counters) = (&shard.handle, shard.counters());
-    let taken = shard.backend(route.service).pool.borrow_mut().take(handle.now());
+    let taken = shard.backend(route.service.index()).pool.borrow_mut().take(handle.now());
     counters.add(Counter::UpstreamStale, taken.stale);
     if let Some(stream) = taken.stream {
         counters.count(Counter::UpstreamReused);
@@ -212,6 +213,7 @@ pub fn is_shortage(error: &io::Error) -> bool {
 #[expect(clippy::too_many_arguments, reason = "what an attempt needs; a struct would be filled in one place only")]
 async fn attempt(
     shard: &Shard,
+    snapshot: &Snapshot,
     route: &Route,
     x: &mut Exchange,
     client: &mut Client,
@@ -224,7 +226,7 @@ async fn attempt(
     let rules = Rules {
         handle: &shard.handle,
         timeouts: route.timeouts,
-        limits: shard.snapshot.limits,
+        limits: snapshot.limits,
         expects_continue: request.expects_continue(),
         method: ResponseContext { method: request.method(), upgrade_requested: false },
         client_version: request.version(),

@@ -67,7 +67,7 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener) {
 /// Admits a connection, or refuses it.
 fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<SocketAddr>) -> Option<(Connection, Admission)> {
     let stream = Stream::new(socket);
-    if worker.connections.get() < worker.shard.snapshot.gateway.connections_per_worker {
+    if worker.connections.get() < worker.snapshot.gateway.connections_per_worker {
         return Some((Connection::new(worker.clone(), stream, peer), Admission::new(worker)));
     }
     if worker.refusing.get() < REFUSING {

@@ -18,8 +18,9 @@ use crate::http::h1::parse::HeadLimits;
 use crate::net::{Handle, Listener};
 use crate::observe::counters::Counter;
 use crate::pipeline::Exchange;
-use crate::shard::{Shard, Shared};
+use crate::shard::{Backend, Shard, Shared};
 use crate::snapshot::Snapshot;
+use crate::upstream::pool::Pool;
 
 /// Exchanges kept for the next requests; each has a few KiB of storage.
 const SPARE_EXCHANGES: usize = 256;
@@ -31,6 +32,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Worker {
     shard: Rc<Shard>,
+    snapshot: Arc<Snapshot>,
     head_limits: HeadLimits,
     #[expect(clippy::vec_box, reason = "an exchange is handed over with every request, as a pointer")]
     spare: RefCell<Vec<Box<Exchange>>>,
@@ -53,9 +55,13 @@ pub async fn run(
     let patience = snapshot.gateway.drain_timeout;
     let limits = &snapshot.limits;
     let head_limits = HeadLimits::new(limits.head, limits.fields, limits.target).unwrap_or_default();
-    let shard = Shard::new(handle.clone(), snapshot, shared, index);
+    let backends = snapshot.services.iter().map(|service| Backend {
+        pool: RefCell::new(Pool::new(service.pool.idle_connections, service.pool.idle_timeout)),
+        authority: service.address.to_string(),
+    });
+    let shard = Shard::new(handle.clone(), shared, index, backends.collect());
     let (spare, connections, refusing, idle) = Default::default();
-    let worker = Rc::new(Worker { shard, head_limits, spare, connections, refusing, idle });
+    let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, idle });
     for listener in listeners {
         handle.spawn(accept::accept(worker.clone(), listener));
     }

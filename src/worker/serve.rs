@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Admission, Worker};
 use crate::base::recycler::Recycler;
-use crate::base::time::Instant;
+use crate::base::time::{Instant, unix_millis};
 use crate::http::fields::{FieldName, FieldValue};
 use crate::http::h1::encode::{LocalResponse, encode_local};
 use crate::http::h1::parse::Progress;
@@ -87,7 +87,7 @@ pub(super) async fn refuse_connection(worker: Rc<Worker>, stream: Stream, peer: 
     worker.refusing.set(worker.refusing.get() + 1);
     let mut connection = Connection::new(worker.clone(), stream, peer);
     let mut x = worker.exchange();
-    x.begin(worker.shard.handle.now());
+    x.begin(worker.shard.handle.now(), unix_millis());
     let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
     worker.recycle(x);
     connection.end(next).await;
@@ -115,7 +115,7 @@ impl Connection {
         if !self.client.reader.is_empty() {
             return if self.worker.shard.is_draining() && self.requests > 0 { Waited::Over } else { Waited::Bytes };
         }
-        let deadline = self.worker.shard.handle.now() + self.worker.shard.snapshot.limits.idle_timeout;
+        let deadline = self.worker.shard.handle.now() + self.worker.snapshot.limits.idle_timeout;
         let (shard, fresh) = (&self.worker.shard, self.requests == 0);
         let Client { stream, reader, .. } = &mut self.client;
         let mut fill = pin!(reader.fill(stream));
@@ -141,20 +141,19 @@ impl Connection {
             Ok(true) => {}
             Ok(false) => return Next::Close,
             Err(reject) => {
-                x.begin(self.worker.shard.handle.now());
+                x.begin(self.worker.shard.handle.now(), unix_millis());
                 self.worker.shard.counters().count(Counter::Requests);
                 return self.refuse(x, reject).await;
             }
         }
-        x.begin(self.worker.shard.handle.now());
+        x.begin(self.worker.shard.handle.now(), unix_millis());
         self.requests += 1;
         let shard = self.worker.shard.clone();
         let counters = shard.counters();
         counters.count(Counter::Requests);
-        let most = self.worker.shard.snapshot.limits.requests_per_connection;
+        let most = self.worker.snapshot.limits.requests_per_connection;
         let may_keep_alive = most.is_none_or(|most| self.requests < most.get()) && !self.worker.shard.is_draining();
-        let ended =
-            pipeline::run(&self.worker.shard, &self.worker.shard.snapshot, x, &mut self.client, may_keep_alive).await;
+        let ended = pipeline::run(&self.worker.shard, &self.worker.snapshot, x, &mut self.client, may_keep_alive).await;
         let received = self.client.reader.received();
         counters.add(Counter::BytesReceived, received - std::mem::replace(&mut self.counted, received));
         match ended {
@@ -188,7 +187,7 @@ impl Connection {
     /// Receives a head; false if the connection ended before it began.
     async fn receive_head(&mut self, x: &mut Exchange) -> Result<bool, Reject> {
         let handle = &self.worker.shard.handle;
-        let deadline = handle.now() + self.worker.shard.snapshot.limits.head_timeout;
+        let deadline = handle.now() + self.worker.snapshot.limits.head_timeout;
         let limits = self.worker.head_limits;
         loop {
             let Client { stream, reader, .. } = &mut self.client;
