@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Admission, Worker};
 use crate::base::recycler::Recycler;
@@ -221,7 +221,11 @@ impl Connection {
         let keep_alive = wants && !answer.closes && left.is_some();
         let id = x.id;
         let value = |text| FieldValue::new(text).unwrap_or(FieldValue::literal("invalid"));
+        // RFC 9110 section 6.6.1: of this response we are the origin.
+        let time = UNIX_EPOCH + Duration::from_millis(unix_millis());
+        let date = httpdate::HttpDate::from(time).to_string();
         let fields = [
+            (FieldName::literal("Date"), value(date.as_bytes())),
             (FieldName::literal("Content-Type"), FieldValue::literal("application/problem+json")),
             (FieldName::literal("Cache-Control"), FieldValue::literal("no-store")),
             (X_REQUEST_ID, value(&id.0)),
@@ -229,7 +233,7 @@ impl Connection {
         ];
         let response = LocalResponse {
             status: answer.status,
-            fields: if answer.status == 503 { &fields } else { &fields[..3] },
+            fields: if answer.status == 503 { &fields } else { &fields[..4] },
             body: x.problem.as_bytes(),
             to_head: x.method() == Some(Method::Head),
             client: if x.parsed { x.request.version() } else { Version::Http11 },
