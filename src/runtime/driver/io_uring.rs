@@ -43,6 +43,10 @@ const ACCEPT: u64 = 3;
 const CANCEL: u64 = 4;
 const BELL: u64 = 5;
 
+/// The kernel is told to stop accepting when so many connections wait to be
+/// taken; those that come then wait with the kernel.
+const MOST_ACCEPTED: usize = 64;
+
 /// How large the two queues are.
 #[derive(Debug, Clone, Copy)]
 pub(in super::super) struct Sizes {
@@ -72,6 +76,8 @@ pub(in super::super) struct IoUring {
     /// Cancellations that have not answered.
     cancels: usize,
     starved: VecDeque<Key>,
+    /// Streams with a chunk of the pool that has arrived and was not taken.
+    unclaimed: usize,
     completions: Vec<(u64, i32, u32)>,
     bell: RawFd,
 }
@@ -91,7 +97,12 @@ struct Socket {
 #[derive(Debug)]
 enum Kind {
     Stream(Stream),
-    Listener { accepted: VecDeque<OwnedFd>, error: Option<io::Error> },
+    /// `pausing`: accepting is being cancelled, for too many wait already.
+    Listener {
+        accepted: VecDeque<OwnedFd>,
+        error: Option<io::Error>,
+        pausing: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -122,6 +133,7 @@ impl IoUring {
             operations: 0,
             cancels: 0,
             starved: VecDeque::new(),
+            unclaimed: 0,
             completions: Vec::new(),
             bell: bell.as_fd().as_raw_fd(),
         };
@@ -137,7 +149,7 @@ impl IoUring {
     }
 
     pub(in super::super) fn adopt_listener(&mut self, listener: OwnedFd) -> Key {
-        self.adopt(listener, Kind::Listener { accepted: VecDeque::new(), error: None })
+        self.adopt(listener, Kind::Listener { accepted: VecDeque::new(), error: None, pausing: false })
     }
 
     fn adopt(&mut self, fd: OwnedFd, kind: Kind) -> Key {
@@ -152,7 +164,7 @@ impl IoUring {
 
     pub(in super::super) fn poll_accept(&mut self, listener: Key, context: &Context<'_>) -> Poll<io::Result<Accepted>> {
         let Some(socket) = self.sockets.get_mut(listener) else { return Poll::Ready(Err(gone())) };
-        let Kind::Listener { accepted, error } = &mut socket.kind else { return Poll::Ready(Err(gone())) };
+        let Kind::Listener { accepted, error, .. } = &mut socket.kind else { return Poll::Ready(Err(gone())) };
         if let Some(fd) = accepted.pop_front() {
             let peer = sys::peer(&fd);
             // Most clients send at once: the first receive tries before it waits.
@@ -186,7 +198,7 @@ impl IoUring {
     ) -> Poll<io::Result<Option<Chunk>>> {
         let Some(socket) = self.sockets.get_mut(key) else { return Poll::Ready(Err(gone())) };
         let Kind::Stream(stream) = &mut socket.kind else { return Poll::Ready(Err(gone())) };
-        if let Some(arrived) = stream.arrived.take() {
+        if let Some(arrived) = stream.take_arrived(&mut self.unclaimed) {
             return Poll::Ready(arrived.map(Some));
         }
         if stream.ended {
@@ -197,17 +209,18 @@ impl IoUring {
         Poll::Pending
     }
 
-    /// Begins a receive, unless one is under way or there is no buffer for it.
-    fn arm_recv(&mut self, key: Key) {
-        let Some(socket) = self.sockets.get_mut(key) else { return };
-        let Kind::Stream(stream) = &mut socket.kind else { return };
-        if socket.reading_now || stream.starved || stream.ended || stream.arrived.is_some() {
-            return;
+    /// Begins a receive, unless one is under way or there is no buffer for it; whether it has.
+    fn arm_recv(&mut self, key: Key) -> bool {
+        let Some(socket) = self.sockets.get_mut(key) else { return false };
+        let Kind::Stream(stream) = &mut socket.kind else { return false };
+        if socket.closing || socket.reading_now || stream.starved || stream.ended || stream.arrived.is_some() {
+            return false;
         }
         socket.reading_now = true;
         let first = if stream.more { 0 } else { POLL_FIRST };
         let recv = opcode::Recv::new(Fd(socket.fd.as_raw_fd()), std::ptr::null_mut(), 0).buf_group(GROUP).ioprio(first);
         self.begin(RECV, key, recv.build().flags(squeue::Flags::BUFFER_SELECT));
+        true
     }
 
     pub(in super::super) fn watch(&mut self, stream: Key) {
@@ -262,15 +275,20 @@ impl IoUring {
         let under_way = [(socket.reading_now, reading), (socket.polling_now, WRITABLE)];
         // What has come for nobody goes now: bytes, and connections never taken.
         match &mut socket.kind {
-            Kind::Stream(stream) => stream.arrived = None,
+            Kind::Stream(stream) => drop(stream.take_arrived(&mut self.unclaimed)),
             Kind::Listener { accepted, .. } => accepted.clear(),
         }
         for (_, kind) in under_way.into_iter().filter(|(begun, _)| *begun) {
-            self.cancels += 1;
-            let target = kind << KIND_SHIFT | key.pack();
-            self.push(opcode::AsyncCancel::new(target).build().user_data(CANCEL << KIND_SHIFT));
+            self.cancel(kind, key);
         }
         self.close_if_over(key);
+    }
+
+    /// Asks for the end of an operation, which answers by itself in any case.
+    fn cancel(&mut self, kind: u64, key: Key) {
+        self.cancels += 1;
+        let target = kind << KIND_SHIFT | key.pack();
+        self.push(opcode::AsyncCancel::new(target).build().user_data(CANCEL << KIND_SHIFT));
     }
 
     fn close_if_over(&mut self, key: Key) {
@@ -282,12 +300,12 @@ impl IoUring {
     pub(in super::super) fn wait(&mut self, until: Instant, now: Instant, pool: &Rc<Pool>) -> Instant {
         self.buffers.fill(pool);
         self.flush_overflow();
-        self.enter(until.since(now).as_nanos().min(3_600_000_000_000) as u64);
+        self.enter(super::sleep_nanos(until, now).unwrap_or(u64::MAX));
         self.reap(pool);
         Instant::from_clock()
     }
 
-    /// Submits, and waits for a completion for at most `nanos` nanoseconds.
+    /// Submits, and waits for a completion for at most `nanos` nanoseconds; with `u64::MAX`, for ever.
     fn enter(&mut self, nanos: u64) {
         // Errors: EINTR and ETIME end the wait as they should; EBUSY and EAGAIN
         // mean that completions must be reaped first, which comes next anyway,
@@ -297,6 +315,10 @@ impl IoUring {
             // SAFETY: no argument is passed, and the queued entries own what they
             // point to: see `begin`. GETEVENTS runs deferred work also when busy.
             let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
+            return;
+        }
+        if nanos == u64::MAX {
+            let _ = self.ring.submit_and_wait(1);
             return;
         }
         let timeout = Timespec::new().sec(nanos / 1_000_000_000).nsec((nanos % 1_000_000_000) as u32);
@@ -357,6 +379,7 @@ impl IoUring {
             (_, Some(chunk)) if result > 0 => {
                 // Bytes that nobody waits for must not keep a buffer from those who do.
                 let chunk = if socket.reading.waits() { chunk } else { chunk.detach() };
+                self.unclaimed += usize::from(chunk.is_pooled());
                 stream.arrived = Some(Ok(chunk));
             }
             (0, _) => stream.ended = true,
@@ -384,16 +407,24 @@ impl IoUring {
         let fd = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
         let Some(socket) = self.sockets.get_mut(key) else { return };
         socket.reading_now &= !last;
-        let Kind::Listener { accepted, error } = &mut socket.kind else { return };
+        let Kind::Listener { accepted, error, pausing } = &mut socket.kind else { return };
         if socket.closing {
             return;
         }
+        *pausing &= !last;
+        let mut full = false;
         match fd {
-            Some(fd) => accepted.push_back(fd),
+            Some(fd) => {
+                accepted.push_back(fd);
+                full = !last && accepted.len() >= MOST_ACCEPTED && !std::mem::replace(pausing, true);
+            }
             None if matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
             None => *error = Some(io::Error::from_raw_os_error(-result)),
         }
         socket.reading.wake();
+        if full {
+            self.cancel(ACCEPT, key);
+        }
     }
 
     /// Queues an operation of `key`.
@@ -437,13 +468,29 @@ impl IoUring {
             return;
         }
         self.buffers.fill(pool);
-        for _ in 0..self.buffers.lent().min(self.starved.len()) {
+        if self.buffers.lent() == 0 && self.unclaimed > 0 {
+            // The tasks that were woken for them have run, and did not want them.
+            self.detach_unclaimed();
+            self.buffers.fill(pool);
+        }
+        let mut free = self.buffers.lent();
+        while free > 0 {
             let Some(key) = self.starved.pop_front() else { break };
             if let Some(Socket { kind: Kind::Stream(stream), .. }) = self.sockets.get_mut(key) {
                 stream.starved = false;
-                self.arm_recv(key);
+                free -= usize::from(self.arm_recv(key));
             }
         }
+    }
+
+    /// Moves bytes that nobody has taken out of the pool, for there are streams that wait for a buffer.
+    fn detach_unclaimed(&mut self) {
+        for socket in self.sockets.values_mut() {
+            if let Kind::Stream(stream) = &mut socket.kind {
+                stream.arrived = stream.arrived.take().map(|arrived| arrived.map(Chunk::detach));
+            }
+        }
+        self.unclaimed = 0;
     }
 
     /// Closes everything and waits until the kernel has let go of the buffers.
@@ -471,6 +518,14 @@ impl IoUring {
         });
         let operations = self.operations + self.cancels;
         Held { sockets: self.sockets.len(), operations, accepted: accepted.sum(), lent: self.buffers.lent() }
+    }
+}
+
+impl Stream {
+    fn take_arrived(&mut self, unclaimed: &mut usize) -> Option<io::Result<Chunk>> {
+        let arrived = self.arrived.take();
+        *unclaimed -= usize::from(matches!(&arrived, Some(Ok(chunk)) if chunk.is_pooled()));
+        arrived
     }
 }
 
