@@ -97,10 +97,10 @@ impl Gateway {
             threads.push(thread.spawn(body).map_err(StartError::Worker)?);
         }
         drop(sender);
-        let (workers, fallback) = match collect(threads, &reports) {
+        let (workers, fallback) = match collect(threads, &reports, &shared) {
             Ok(ready) => ready,
             Err(error) => {
-                shared.drain();
+                let _ = control.stop();
                 return Err(StartError::Worker(error));
             }
         };
@@ -180,15 +180,29 @@ fn bind_for_all(address: SocketAddr, sockets: &mut [Vec<Bound>]) -> io::Result<S
     Ok(address)
 }
 
-/// Waits until every worker is up.
-fn collect(threads: Vec<JoinHandle<()>>, reports: &Receiver<Report>) -> io::Result<(Vec<Worker>, Option<Fallback>)> {
-    let mut ready: Vec<_> = threads.iter().map(|_| None).collect();
-    let mut fallback = None;
+/// Waits until every worker is up; if one does not come up, all stop.
+fn collect(
+    threads: Vec<JoinHandle<()>>,
+    reports: &Receiver<Report>,
+    shared: &Shared,
+) -> io::Result<(Vec<Worker>, Option<Fallback>)> {
+    let mut ready: Vec<Option<(Waker, DriverKind)>> = threads.iter().map(|_| None).collect();
+    let (mut fallback, mut failed) = (None, None);
     for _ in 0..threads.len() {
-        let report = reports.recv().map_err(|_| io::Error::other("a worker ended before it was up"))?;
-        let (index, waker, driver, why) = report?;
-        ready[index] = Some((waker, driver));
-        fallback = fallback.or(why);
+        match reports.recv() {
+            Ok(Ok((index, waker, driver, why))) => {
+                ready[index] = Some((waker, driver));
+                fallback = fallback.or(why);
+            }
+            Ok(Err(error)) => failed = Some(error),
+            Err(_) => failed = failed.or_else(|| Some(io::Error::other("it ended before it was up"))),
+        }
+    }
+    if let Some(error) = failed {
+        shared.drain();
+        ready.into_iter().flatten().for_each(|(waker, _)| waker.wake());
+        let _: Vec<_> = threads.into_iter().map(JoinHandle::join).collect();
+        return Err(error);
     }
     let workers = threads.into_iter().zip(ready).filter_map(|(thread, ready)| {
         let (waker, driver) = ready?;

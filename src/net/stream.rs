@@ -4,7 +4,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 pub use crate::runtime::Sending;
-use crate::runtime::{Handle, Recv, Socket};
+use crate::runtime::{Handle, Over, Recv, Socket};
 
 /// A connection. Dropping it closes it.
 #[derive(Debug)]
@@ -43,6 +43,11 @@ impl Stream {
     /// Makes the runtime look out for news that nobody receives yet.
     pub fn watch(&self) {
         self.0.watch();
+    }
+
+    /// Ends when the stream is over in both directions; see [`Socket::over`].
+    pub fn over(&self) -> Over<'_> {
+        self.0.over()
     }
 
     /// Ends the sending side.

@@ -4,7 +4,6 @@
 //! kept, so that a request in the steady state allocates nothing.
 
 use std::fmt::Write;
-use std::time::SystemTime;
 
 use crate::base::time::Instant;
 use crate::http::body::BodyDecoder;
@@ -75,13 +74,12 @@ impl Default for RequestId {
 }
 
 impl RequestId {
-    /// A new id: the time in milliseconds, then random bits.
+    /// A new id: the time in milliseconds since 1970, then random bits.
     #[must_use]
-    pub fn new() -> RequestId {
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    pub fn new(unix_millis: u64) -> RequestId {
         let mut random = [0; 10];
         fastrand::fill(&mut random);
-        let id = uuid::Builder::from_unix_timestamp_millis(since_epoch.as_millis() as u64, &random).into_uuid();
+        let id = uuid::Builder::from_unix_timestamp_millis(unix_millis, &random).into_uuid();
         let mut text = [0; 36];
         id.hyphenated().encode_lower(&mut text);
         RequestId(text)
@@ -110,8 +108,8 @@ impl Exchange {
     }
 
     /// Gives the exchange its id and its time of start.
-    pub fn begin(&mut self, now: Instant) {
-        self.id = RequestId::new();
+    pub fn begin(&mut self, now: Instant, unix_millis: u64) {
+        self.id = RequestId::new(unix_millis);
         self.started = now;
     }
 
@@ -150,7 +148,7 @@ mod tests {
 
     #[test]
     fn ids_are_uuids_of_version_7_and_differ() {
-        let (first, second) = (RequestId::new(), RequestId::new());
+        let (first, second) = (RequestId::new(1 << 40), RequestId::new(1 << 40));
         assert_ne!(first.as_str(), second.as_str());
         for id in [first, second] {
             let text = id.as_str();

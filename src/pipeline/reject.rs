@@ -142,10 +142,10 @@ impl Answer {
     pub fn describe(&self, request_id: &str, body: &mut String) -> std::fmt::Result {
         let Answer { status, code, detail, .. } = self;
         let title = crate::http::h1::encode::reason(*status);
-        write!(
+        writeln!(
             body,
             "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"detail\":\"{detail}\",\
-             \"code\":\"{code}\",\"request_id\":\"{request_id}\"}}\n"
+             \"code\":\"{code}\",\"request_id\":\"{request_id}\"}}"
         )
     }
 }

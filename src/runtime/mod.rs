@@ -39,7 +39,7 @@ mod timer;
 pub use buffer::{BUFFER_SIZE, Chunk};
 pub use driver::memory::Network;
 pub use setup::{Bound, Choice, DriverKind, Fallback, Options, bind, is_taken, pin_to_core};
-pub use socket::{Accept, Connect, Listener, Recv, Sending, Socket};
+pub use socket::{Accept, Connect, Listener, Over, Recv, Sending, Socket};
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;

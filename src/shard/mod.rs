@@ -12,7 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::net::Handle;
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::events::{Event, Events};
-use crate::snapshot::{ServiceId, Snapshot};
 use crate::upstream::pool::Pool;
 
 /// What all threads of the process see.
@@ -50,8 +49,6 @@ impl Shared {
 pub struct Shard {
     /// The worker's runtime.
     pub handle: Handle,
-    /// The configuration that runs.
-    pub snapshot: Arc<Snapshot>,
     shared: Arc<Shared>,
     index: usize,
     draining: Cell<bool>,
@@ -68,21 +65,16 @@ pub struct Backend {
 }
 
 impl Shard {
-    /// The state of worker `index`.
+    /// The state of worker `index`, with what it keeps for each service, in their order.
     #[must_use]
-    pub fn new(handle: Handle, snapshot: Arc<Snapshot>, shared: Arc<Shared>, index: usize) -> Rc<Shard> {
-        let backends = snapshot.services.iter().map(|service| Backend {
-            pool: RefCell::new(Pool::new(service.pool.idle_connections, service.pool.idle_timeout)),
-            authority: service.address.to_string(),
-        });
-        let services = backends.collect();
-        Rc::new(Shard { handle, snapshot, shared, index, draining: Cell::new(false), services })
+    pub fn new(handle: Handle, shared: Arc<Shared>, index: usize, services: Vec<Backend>) -> Rc<Shard> {
+        Rc::new(Shard { handle, shared, index, draining: Cell::new(false), services })
     }
 
-    /// What this worker keeps for a service.
+    /// What this worker keeps for the service at place `service`.
     #[must_use]
-    pub fn backend(&self, service: ServiceId) -> &Backend {
-        &self.services[service.index()]
+    pub fn backend(&self, service: usize) -> &Backend {
+        &self.services[service]
     }
 
     /// What this worker keeps for all services.

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Admission, Worker, serve};
+use super::serve::{self, Connection};
+use super::{Admission, Worker};
+use crate::base::recycler::Recycler;
 use crate::net::{Listener, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
@@ -17,12 +19,16 @@ use crate::runtime::Socket;
 /// How long to wait after an accept that failed for want of something.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// Memory for requests that is kept when nobody needs it.
+const SPARE_REQUESTS: usize = 256;
+
 /// Connections that are being refused at a time; more are closed without a word.
 const REFUSING: usize = 256;
 
 /// Accepts until the worker drains, and then what has queued up by then.
 pub(super) async fn accept(worker: Rc<Worker>, listener: Listener) {
     let shard = &worker.shard;
+    let requests = Recycler::new(SPARE_REQUESTS);
     loop {
         let mut accept = pin!(listener.accept());
         let accepted = poll_fn(|context| match accept.as_mut().poll(context) {
@@ -32,7 +38,12 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener) {
         });
         match accepted.await {
             None => return,
-            Some(Ok((socket, peer))) => admit(&worker, socket, peer),
+            Some(Ok((socket, peer))) => match admit(&worker, socket, peer) {
+                Some((connection, admission)) => {
+                    shard.handle.spawn(serve::serve(connection, admission, requests.clone(), serve::one_request));
+                }
+                None => shard.counters().count(Counter::ConnectionsRefused),
+            },
             Some(Err(error)) => {
                 shard.counters().count(Counter::AcceptErrors);
                 shard.tell(Event {
@@ -53,15 +64,14 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener) {
     }
 }
 
-fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<SocketAddr>) {
-    let (handle, stream) = (&worker.shard.handle, Stream::new(socket));
-    if worker.connections.get() < worker.shard.snapshot.gateway.connections_per_worker {
-        let admission = Admission::new(worker);
-        handle.spawn(serve::serve(worker.clone(), admission, stream, peer));
-        return;
+/// Admits a connection, or refuses it.
+fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<SocketAddr>) -> Option<(Connection, Admission)> {
+    let stream = Stream::new(socket);
+    if worker.connections.get() < worker.snapshot.gateway.connections_per_worker {
+        return Some((Connection::new(worker.clone(), stream, peer), Admission::new(worker)));
     }
-    worker.shard.counters().count(Counter::ConnectionsRefused);
     if worker.refusing.get() < REFUSING {
-        handle.spawn(serve::refuse_connection(worker.clone(), stream, peer));
+        worker.shard.handle.spawn(serve::refuse_connection(worker.clone(), stream, peer));
     }
+    None
 }

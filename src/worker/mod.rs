@@ -14,11 +14,13 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::http::h1::parse::HeadLimits;
 use crate::net::{Handle, Listener};
 use crate::observe::counters::Counter;
 use crate::pipeline::Exchange;
-use crate::shard::{Shard, Shared};
+use crate::shard::{Backend, Shard, Shared};
 use crate::snapshot::Snapshot;
+use crate::upstream::pool::Pool;
 
 /// Exchanges kept for the next requests; each has a few KiB of storage.
 const SPARE_EXCHANGES: usize = 256;
@@ -30,15 +32,15 @@ const SWEEP: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Worker {
     shard: Rc<Shard>,
+    snapshot: Arc<Snapshot>,
+    head_limits: HeadLimits,
+    #[expect(clippy::vec_box, reason = "an exchange is handed over with every request, as a pointer")]
     spare: RefCell<Vec<Box<Exchange>>>,
     connections: Cell<usize>,
     refusing: Cell<usize>,
     /// Wakes the worker's own task when the last connection has ended.
     idle: RefCell<Option<Waker>>,
 }
-
-/// What a worker says once it is up.
-pub type Ready = Box<dyn FnOnce(Waker) + Send>;
 
 /// Serves the connections of `listeners` until told to drain, and then until
 /// the last request has ended or the drain's time is over.
@@ -51,9 +53,15 @@ pub async fn run(
     ready: impl FnOnce(Waker),
 ) {
     let patience = snapshot.gateway.drain_timeout;
-    let shard = Shard::new(handle.clone(), snapshot, shared, index);
+    let limits = &snapshot.limits;
+    let head_limits = HeadLimits::new(limits.head, limits.fields, limits.target).unwrap_or_default();
+    let backends = snapshot.services.iter().map(|service| Backend {
+        pool: RefCell::new(Pool::new(service.pool.idle_connections, service.pool.idle_timeout)),
+        authority: service.address.to_string(),
+    });
+    let shard = Shard::new(handle.clone(), shared, index, backends.collect());
     let (spare, connections, refusing, idle) = Default::default();
-    let worker = Rc::new(Worker { shard, spare, connections, refusing, idle });
+    let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, idle });
     for listener in listeners {
         handle.spawn(accept::accept(worker.clone(), listener));
     }

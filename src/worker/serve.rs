@@ -6,13 +6,14 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Admission, Worker};
-use crate::base::time::Instant;
+use crate::base::recycler::Recycler;
+use crate::base::time::{Instant, unix_millis};
 use crate::http::fields::{FieldName, FieldValue};
 use crate::http::h1::encode::{LocalResponse, encode_local};
-use crate::http::h1::parse::{HeadLimits, Progress};
+use crate::http::h1::parse::Progress;
 use crate::http::message::{Framing, Method, Version};
 use crate::net::{Reader, Stream};
 use crate::observe::counters::Counter;
@@ -38,7 +39,7 @@ enum Waited {
 
 /// What a connection does after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+pub(super) enum Next {
     Request,
     /// End it; the client knows.
     Close,
@@ -48,75 +49,87 @@ enum Next {
     Reset,
 }
 
-/// Serves a connection until it ends.
-pub(super) async fn serve(worker: Rc<Worker>, _admission: Admission, stream: Stream, peer: Option<SocketAddr>) {
-    let mut connection = Connection::new(&worker, stream, peer);
+/// Serves a connection until it ends. Each request runs as a future of its own, in memory that idle connections do
+/// not hold.
+pub(super) async fn serve<F: Future<Output = (Connection, Next)>>(
+    mut connection: Connection,
+    _admission: Admission,
+    requests: Rc<Recycler<F>>,
+    request: impl Fn(Connection) -> F,
+) {
     let next = loop {
         match connection.wait().await {
             Waited::Over => break Next::Close,
             Waited::Bytes => {}
         }
-        let mut x = worker.exchange();
-        let next = connection.request(&mut x).await;
-        worker.recycle(x);
+        let next;
+        (connection, next) = requests.run(request(connection)).await;
         if next != Next::Request {
             break next;
         }
     };
-    connection.end(next).await;
+    if next != Next::Close {
+        // Rare, and larger than all that an idle connection needs.
+        Box::pin(connection.end(next)).await;
+    }
+}
+
+/// Serves one request.
+pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next) {
+    let mut x = connection.worker.exchange();
+    let next = connection.request(&mut x).await;
+    connection.worker.recycle(x);
+    (connection, next)
 }
 
 /// Refuses a connection that is one too many.
 pub(super) async fn refuse_connection(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>) {
     worker.refusing.set(worker.refusing.get() + 1);
-    let mut connection = Connection::new(&worker, stream, peer);
+    let mut connection = Connection::new(worker.clone(), stream, peer);
     let mut x = worker.exchange();
-    x.begin(worker.shard.handle.now());
+    x.begin(worker.shard.handle.now(), unix_millis());
     let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
     worker.recycle(x);
     connection.end(next).await;
     worker.refusing.set(worker.refusing.get() - 1);
 }
 
-struct Connection<'w> {
-    shard: &'w Shard,
+/// A client's connection.
+pub(super) struct Connection {
+    worker: Rc<Worker>,
     client: Client,
     peer: Option<SocketAddr>,
-    limits: HeadLimits,
     requests: usize,
     counted: u64,
 }
 
-impl<'w> Connection<'w> {
-    fn new(worker: &'w Worker, stream: Stream, peer: Option<SocketAddr>) -> Connection<'w> {
-        let shard = &*worker.shard;
+impl Connection {
+    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>) -> Connection {
         let address = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_canonical().to_string());
         let client = Client { stream, reader: Reader::default(), address };
-        let limits = &shard.snapshot.limits;
-        let limits = HeadLimits::new(limits.head, limits.fields, limits.target).unwrap_or_default();
-        Connection { shard, client, peer, limits, requests: 0, counted: 0 }
+        Connection { worker, client, peer, requests: 0, counted: 0 }
     }
 
     /// Waits for the first byte of a request.
     async fn wait(&mut self) -> Waited {
         if !self.client.reader.is_empty() {
-            return if self.shard.is_draining() && self.requests > 0 { Waited::Over } else { Waited::Bytes };
+            return if self.worker.shard.is_draining() && self.requests > 0 { Waited::Over } else { Waited::Bytes };
         }
-        let deadline = self.shard.handle.now() + self.shard.snapshot.limits.idle_timeout;
-        let (handle, shard, fresh) = (&self.shard.handle, self.shard, self.requests == 0);
+        let deadline = self.worker.shard.handle.now() + self.worker.snapshot.limits.idle_timeout;
+        let (shard, fresh) = (&self.worker.shard, self.requests == 0);
         let Client { stream, reader, .. } = &mut self.client;
         let mut fill = pin!(reader.fill(stream));
         // Who has just connected has probably sent a request, and gets it answered.
         let mut grace = None;
         let filled = poll_fn(|context| match fill.as_mut().poll(context) {
             Poll::Pending if shard.is_draining() && fresh => {
-                let grace = grace.get_or_insert_with(|| handle.sleep(LINGER));
+                let grace = grace.get_or_insert_with(|| shard.handle.sleep(LINGER));
                 Pin::new(grace).poll(context).map(|()| Ok(false))
             }
             Poll::Pending if shard.is_draining() => Poll::Ready(Ok(false)),
             polled => polled,
         });
-        match self.shard.handle.timeout(deadline, pin!(filled)).await {
+        match self.worker.shard.handle.timeout(deadline, pin!(filled)).await {
             Ok(Ok(true)) => Waited::Bytes,
             _ => Waited::Over,
         }
@@ -128,31 +141,32 @@ impl<'w> Connection<'w> {
             Ok(true) => {}
             Ok(false) => return Next::Close,
             Err(reject) => {
-                x.begin(self.shard.handle.now());
-                self.shard.counters().count(Counter::Requests);
+                x.begin(self.worker.shard.handle.now(), unix_millis());
+                self.worker.shard.counters().count(Counter::Requests);
                 return self.refuse(x, reject).await;
             }
         }
-        x.begin(self.shard.handle.now());
+        x.begin(self.worker.shard.handle.now(), unix_millis());
         self.requests += 1;
-        let counters = self.shard.counters();
+        let shard = self.worker.shard.clone();
+        let counters = shard.counters();
         counters.count(Counter::Requests);
-        let most = self.shard.snapshot.limits.requests_per_connection;
-        let may_keep_alive = most.is_none_or(|most| self.requests < most.get()) && !self.shard.is_draining();
-        let ended = pipeline::run(self.shard, &self.shard.snapshot, x, &mut self.client, may_keep_alive).await;
+        let most = self.worker.snapshot.limits.requests_per_connection;
+        let may_keep_alive = most.is_none_or(|most| self.requests < most.get()) && !self.worker.shard.is_draining();
+        let ended = pipeline::run(&self.worker.shard, &self.worker.snapshot, x, &mut self.client, may_keep_alive).await;
         let received = self.client.reader.received();
         counters.add(Counter::BytesReceived, received - std::mem::replace(&mut self.counted, received));
         match ended {
             Ok(Ended::Replied { status, keep_alive: true }) => {
-                count_status(self.shard, status);
+                count_status(&self.worker.shard, status);
                 Next::Request
             }
             Ok(Ended::Replied { status, keep_alive: false }) => {
-                count_status(self.shard, status);
+                count_status(&self.worker.shard, status);
                 Next::Linger
             }
             Ok(Ended::Cut { status, reset }) => {
-                count_status(self.shard, status);
+                count_status(&self.worker.shard, status);
                 counters.count(Counter::ResponsesCut);
                 self.tell(
                     x,
@@ -172,11 +186,12 @@ impl<'w> Connection<'w> {
 
     /// Receives a head; false if the connection ended before it began.
     async fn receive_head(&mut self, x: &mut Exchange) -> Result<bool, Reject> {
-        let handle = &self.shard.handle;
-        let deadline = handle.now() + self.shard.snapshot.limits.head_timeout;
+        let handle = &self.worker.shard.handle;
+        let deadline = handle.now() + self.worker.snapshot.limits.head_timeout;
+        let limits = self.worker.head_limits;
         loop {
             let Client { stream, reader, .. } = &mut self.client;
-            match x.request.parse(reader.bytes(), &self.limits).map_err(Reject::Head)? {
+            match x.request.parse(reader.bytes(), &limits).map_err(Reject::Head)? {
                 Progress::Complete { consumed } => {
                     reader.consume(consumed);
                     x.parsed = true;
@@ -195,17 +210,22 @@ impl<'w> Connection<'w> {
     /// Answers a request with a refusal, counts it and tells of it.
     async fn refuse(&mut self, x: &mut Exchange, reject: Reject) -> Next {
         let answer = reject.answer();
-        let counters = self.shard.counters();
+        let shard = self.worker.shard.clone();
+        let counters = shard.counters();
         counters.refuse(reject.cause());
-        count_status(self.shard, answer.status);
+        count_status(&self.worker.shard, answer.status);
         self.tell(x, answer.code, answer.detail, Some(answer.status));
         x.describe(&answer);
         let left = if x.parsed { body_left(x) } else { None };
-        let wants = x.parsed && x.request.keep_alive() && !self.shard.is_draining();
+        let wants = x.parsed && x.request.keep_alive() && !self.worker.shard.is_draining();
         let keep_alive = wants && !answer.closes && left.is_some();
         let id = x.id;
         let value = |text| FieldValue::new(text).unwrap_or(FieldValue::literal("invalid"));
+        // RFC 9110 section 6.6.1: of this response we are the origin.
+        let time = UNIX_EPOCH + Duration::from_millis(unix_millis());
+        let date = httpdate::HttpDate::from(time).to_string();
         let fields = [
+            (FieldName::literal("Date"), value(date.as_bytes())),
             (FieldName::literal("Content-Type"), FieldValue::literal("application/problem+json")),
             (FieldName::literal("Cache-Control"), FieldValue::literal("no-store")),
             (X_REQUEST_ID, value(&id.0)),
@@ -213,7 +233,7 @@ impl<'w> Connection<'w> {
         ];
         let response = LocalResponse {
             status: answer.status,
-            fields: if answer.status == 503 { &fields } else { &fields[..3] },
+            fields: if answer.status == 503 { &fields } else { &fields[..4] },
             body: x.problem.as_bytes(),
             to_head: x.method() == Some(Method::Head),
             client: if x.parsed { x.request.version() } else { Version::Http11 },
@@ -221,9 +241,9 @@ impl<'w> Connection<'w> {
         };
         x.reply.clear();
         encode_local(&response, &mut x.reply);
-        let deadline = self.shard.handle.now() + LINGER;
+        let deadline = self.worker.shard.handle.now() + LINGER;
         let sending = self.client.stream.send(&[IoSlice::new(&x.reply)]);
-        if !matches!(self.shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
+        if !matches!(self.worker.shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
             return Next::Close;
         }
         match left {
@@ -234,11 +254,11 @@ impl<'w> Connection<'w> {
 
     /// Reads the rest of a body and drops it.
     async fn discard(&mut self, mut left: u64) -> Next {
-        let deadline = self.shard.handle.now() + LINGER;
+        let deadline = self.worker.shard.handle.now() + LINGER;
         let Client { stream, reader, .. } = &mut self.client;
         while left > 0 {
             if reader.is_empty()
-                && !matches!(self.shard.handle.timeout(deadline, pin!(reader.fill(stream))).await, Ok(Ok(true)))
+                && !matches!(self.worker.shard.handle.timeout(deadline, pin!(reader.fill(stream))).await, Ok(Ok(true)))
             {
                 return Next::Close;
             }
@@ -255,14 +275,14 @@ impl<'w> Connection<'w> {
             Next::Request | Next::Close => {}
             Next::Reset => self.client.stream.reset(),
             Next::Linger => {
-                let deadline: Instant = self.shard.handle.now() + LINGER;
+                let deadline: Instant = self.worker.shard.handle.now() + LINGER;
                 let Client { stream, reader, .. } = &mut self.client;
                 if stream.shutdown_write().is_err() {
                     return;
                 }
                 loop {
                     reader.consume(reader.bytes().len());
-                    let filled = self.shard.handle.timeout(deadline, pin!(reader.fill(stream))).await;
+                    let filled = self.worker.shard.handle.timeout(deadline, pin!(reader.fill(stream))).await;
                     if !matches!(filled, Ok(Ok(true))) {
                         return;
                     }
@@ -272,7 +292,7 @@ impl<'w> Connection<'w> {
     }
 
     fn tell(&self, x: &Exchange, code: &'static str, detail: &'static str, status: Option<u16>) {
-        self.shard.tell(Event { code, detail, status, peer: self.peer, request: Some(x.id.0), errno: None });
+        self.worker.shard.tell(Event { code, detail, status, peer: self.peer, request: Some(x.id.0), errno: None });
     }
 }
 

@@ -39,6 +39,8 @@ struct Socket {
     writable: bool,
     /// The peer has closed its side: a short receive is no sign of an empty socket.
     half_closed: bool,
+    /// Closed in both directions, or failed.
+    over: bool,
     starved: bool,
     reading: Interest,
     writing: Interest,
@@ -65,6 +67,7 @@ impl Epoll {
             readable,
             writable,
             half_closed: false,
+            over: false,
             starved: false,
             reading,
             writing,
@@ -174,6 +177,16 @@ impl Epoll {
         }
     }
 
+    pub(in super::super) fn poll_over(&mut self, stream: Key, context: &Context<'_>) -> Poll<()> {
+        match self.sockets.get_mut(stream) {
+            Some(socket) if !socket.over => {
+                socket.writing.register(context);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
     pub(in super::super) fn shutdown_write(&mut self, stream: Key) -> io::Result<()> {
         sys::shutdown_write(&self.sockets.get(stream).ok_or_else(gone)?.fd)
     }
@@ -231,6 +244,7 @@ impl std::fmt::Debug for Epoll {
 impl Socket {
     fn apply(&mut self, flags: EventFlags) {
         let over = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        self.over |= over;
         self.half_closed |= over || flags.contains(EventFlags::RDHUP);
         if over || flags.intersects(EventFlags::IN | EventFlags::RDHUP) {
             self.readable = true;

@@ -18,12 +18,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring as Ring, Probe, cqueue, opcode, squeue};
+use io_uring::{IoUring as Ring, cqueue, opcode, squeue};
 
 use super::super::buffer::{Chunk, Pool};
 use super::super::sys;
 use super::buffer_ring::{BufferRing, GROUP};
 use super::epoll::gone;
+use super::ring::{Refusal, Sizes, build, probe};
 use super::{Accepted, Held, Interest};
 use crate::base::slab::{GENERATION_BITS, Key, Slab};
 use crate::base::time::Instant;
@@ -42,22 +43,7 @@ const WRITABLE: u64 = 2;
 const ACCEPT: u64 = 3;
 const CANCEL: u64 = 4;
 const BELL: u64 = 5;
-
-/// How large the two queues are.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Sizes {
-    pub(in super::super) submissions: u32,
-    pub(in super::super) completions: u32,
-}
-
-/// Why there is no ring.
-#[derive(Debug)]
-pub(in super::super) enum Refusal {
-    /// The kernel does not have something that we need.
-    Missing(&'static str),
-    /// A call failed.
-    Failed { call: &'static str, error: io::Error },
-}
+const OVER: u64 = 6;
 
 /// The driver.
 pub(in super::super) struct IoUring {
@@ -83,6 +69,8 @@ struct Socket {
     /// A receive, or the accept of a listener.
     reading_now: bool,
     polling_now: bool,
+    /// A poll for the end of the stream in both directions.
+    over_now: bool,
     closing: bool,
     reading: Interest,
     writing: Interest,
@@ -102,6 +90,7 @@ struct Stream {
     writable: bool,
     /// The last receive said that there is more.
     more: bool,
+    over: bool,
 }
 
 impl IoUring {
@@ -142,12 +131,15 @@ impl IoUring {
 
     fn adopt(&mut self, fd: OwnedFd, kind: Kind) -> Key {
         let (reading, writing) = Default::default();
-        let (reading_now, polling_now, closing) = Default::default();
-        self.sockets.insert(Socket { fd, kind, reading_now, polling_now, closing, reading, writing })
+        let (reading_now, polling_now, over_now, closing) = Default::default();
+        self.sockets.insert(Socket { fd, kind, reading_now, polling_now, over_now, closing, reading, writing })
     }
 
     fn adopt_stream(&mut self, fd: OwnedFd, writable: bool, more: bool) -> Key {
-        self.adopt(fd, Kind::Stream(Stream { arrived: None, ended: false, starved: false, writable, more }))
+        self.adopt(
+            fd,
+            Kind::Stream(Stream { arrived: None, ended: false, starved: false, writable, more, over: false }),
+        )
     }
 
     pub(in super::super) fn poll_accept(&mut self, listener: Key, context: &Context<'_>) -> Poll<io::Result<Accepted>> {
@@ -245,6 +237,20 @@ impl IoUring {
         Poll::Pending
     }
 
+    pub(in super::super) fn poll_over(&mut self, key: Key, context: &Context<'_>) -> Poll<()> {
+        let Some(socket) = self.sockets.get_mut(key) else { return Poll::Ready(()) };
+        if matches!(&socket.kind, Kind::Stream(stream) if stream.over) {
+            return Poll::Ready(());
+        }
+        socket.writing.register(context);
+        if !std::mem::replace(&mut socket.over_now, true) {
+            // Nothing is asked for: errors and the end are always told (poll(2)).
+            let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), 0).build();
+            self.begin(OVER, key, poll);
+        }
+        Poll::Pending
+    }
+
     pub(in super::super) fn shutdown_write(&mut self, stream: Key) -> io::Result<()> {
         sys::shutdown_write(&self.sockets.get(stream).ok_or_else(gone)?.fd)
     }
@@ -259,7 +265,7 @@ impl IoUring {
         let Some(socket) = self.sockets.get_mut(key) else { return };
         socket.closing = true;
         let reading = if matches!(socket.kind, Kind::Stream(_)) { RECV } else { ACCEPT };
-        let under_way = [(socket.reading_now, reading), (socket.polling_now, WRITABLE)];
+        let under_way = [(socket.reading_now, reading), (socket.polling_now, WRITABLE), (socket.over_now, OVER)];
         // What has come for nobody goes now: bytes, and connections never taken.
         match &mut socket.kind {
             Kind::Stream(stream) => stream.arrived = None,
@@ -274,7 +280,8 @@ impl IoUring {
     }
 
     fn close_if_over(&mut self, key: Key) {
-        if self.sockets.get(key).is_some_and(|socket| socket.closing && !socket.reading_now && !socket.polling_now) {
+        let idle = |socket: &Socket| !socket.reading_now && !socket.polling_now && !socket.over_now;
+        if self.sockets.get(key).is_some_and(|socket| socket.closing && idle(socket)) {
             self.sockets.remove(key);
         }
     }
@@ -323,14 +330,10 @@ impl IoUring {
                 self.received(key, chunk, result, cqueue::sock_nonempty(flags));
                 self.close_if_over(key);
             }
-            WRITABLE => {
+            kind @ (WRITABLE | OVER) => {
                 self.operations -= 1;
                 if let Some(socket) = self.sockets.get_mut(key) {
-                    socket.polling_now = false;
-                    if let Kind::Stream(stream) = &mut socket.kind {
-                        stream.writable = true;
-                    }
-                    socket.writing.wake();
+                    socket.polled(kind == OVER);
                 }
                 self.close_if_over(key);
             }
@@ -474,6 +477,22 @@ impl IoUring {
     }
 }
 
+impl Socket {
+    /// A poll has answered: for the end of the stream, or for room to send.
+    fn polled(&mut self, over: bool) {
+        if over {
+            self.over_now = false;
+        } else {
+            self.polling_now = false;
+        }
+        if let Kind::Stream(stream) = &mut self.kind {
+            stream.writable |= !over;
+            stream.over |= over && !self.closing;
+        }
+        self.writing.wake();
+    }
+}
+
 impl Drop for IoUring {
     fn drop(&mut self) {
         // Only after `finish` has failed, or was never reached.
@@ -486,45 +505,5 @@ impl Drop for IoUring {
 impl std::fmt::Debug for IoUring {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("IoUring").field("operations", &self.operations).finish_non_exhaustive()
-    }
-}
-
-/// Makes a ring with the flags that pay, without the one that needs Linux 6.6 where it is refused.
-fn build(sizes: Sizes) -> io::Result<Ring> {
-    let attempt = |no_sqarray: bool| {
-        let mut builder = Ring::builder();
-        builder.setup_cqsize(sizes.completions).setup_clamp().setup_submit_all().dontfork();
-        builder.setup_single_issuer().setup_defer_taskrun();
-        if no_sqarray {
-            builder.setup_no_sqarray();
-        }
-        builder.build(sizes.submissions)
-    };
-    attempt(true).or_else(|error| if error.raw_os_error() == Some(libc::EINVAL) { attempt(false) } else { Err(error) })
-}
-
-/// Whether the ring can do all that the driver asks of it.
-fn probe(ring: &Ring) -> Result<(), Refusal> {
-    let needed = [
-        (ring.params().is_feature_nodrop(), "completions that are never dropped"),
-        (ring.params().is_feature_ext_arg(), "waits with a time limit"),
-        (ring.params().is_feature_fast_poll(), "polled receives"),
-    ];
-    let mut probe = Probe::new();
-    let error = |error| Refusal::Failed { call: "io_uring_register", error };
-    ring.submitter().register_probe(&mut probe).map_err(error)?;
-    let operations = [
-        (opcode::Recv::CODE, "IORING_OP_RECV"),
-        (opcode::AcceptMulti::CODE, "IORING_OP_ACCEPT"),
-        (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
-        (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
-        // Came with the same version as what cannot be asked for: multishot
-        // accept (5.19) and deferred task work (6.1, refused at creation).
-        (opcode::SendZc::CODE, "the operations of Linux 6.0"),
-    ];
-    let operations = operations.map(|(code, what)| (probe.is_supported(code), what));
-    match needed.into_iter().chain(operations).find(|(there, _)| !there) {
-        Some((_, what)) => Err(Refusal::Missing(what)),
-        None => Ok(()),
     }
 }

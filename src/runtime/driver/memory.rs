@@ -249,6 +249,16 @@ impl Memory {
         Poll::Pending
     }
 
+    pub(in super::super) fn poll_over(&mut self, stream: Key, context: &Context<'_>) -> Poll<()> {
+        match self.stream(stream) {
+            Some(stream) if stream.error.is_none() && !(stream.ended && stream.shut) => {
+                stream.writing.register(context);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
     pub(in super::super) fn shutdown_write(&mut self, key: Key) -> io::Result<()> {
         let stream = self.stream(key).ok_or_else(gone)?;
         let peer = stream.peer;
@@ -407,6 +417,7 @@ impl Stream {
             Event::End => {
                 self.ended = true;
                 self.reading.wake();
+                self.writing.wake();
             }
             Event::Reset => self.fail(io::ErrorKind::ConnectionReset),
             Event::Refused => self.fail(io::ErrorKind::ConnectionRefused),
