@@ -9,4 +9,5 @@ mod pool;
 mod routes;
 mod strip_prefix;
 mod timeouts;
+mod wire;
 mod workers;
