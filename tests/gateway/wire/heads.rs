@@ -114,7 +114,7 @@ const REFUSED: &[(&[u8], &str)] = &[
 const ACCEPTED: &[(&str, &str, &str, &str)] = &[
     ("\r\nGET /x HTTP/1.1\r\nHost: h\r\n", "<ok>", "GET /x HTTP/1.1\r\nHost: h\r\n", "h"),
     ("GET /x HTTP/1.1\r\nHost:h:80\r\n", "<ok>", "GET /x HTTP/1.1\r\nHost: h:80\r\n", "h:80"),
-    ("GET /x HTTP/1.1\r\nhOST: \t [::1]:80 \r\n", "<ok>", "GET /x HTTP/1.1\r\nhOST: [::1]:80\r\n", "[::1]:80"),
+    ("GET /x HTTP/1.1\r\nhOST: \t [::2]:80 \r\n", "<ok>", "GET /x HTTP/1.1\r\nhOST: [::2]:80\r\n", "[::2]:80"),
     ("GET http://a/x HTTP/1.1\r\nHost: b\r\n", "<ok>", "GET /x HTTP/1.1\r\nHost: a\r\n", "a"),
     ("GET http://a/x HTTP/1.1\r\nX: y\r\nHost: b\r\n", "<ok>", "GET /x HTTP/1.1\r\nHost: a\r\nX: y\r\n", "a"),
     ("GET HTTPS://a:1/x?y HTTP/1.1\r\nHost: a:1\r\n", "<ok>", "GET /x?y HTTP/1.1\r\nHost: a:1\r\n", "a:1"),
