@@ -70,17 +70,17 @@ fn closes_when_told(how: fn(&mut Conversation)) -> (Origin, impl Fn()) {
         while conversation.request().is_some() {
             conversation.send(OK);
             if conversation.index == 0 {
-                orders.lock().unwrap().recv().unwrap();
+                orders.lock().expect("no panic").recv().expect("an order");
                 how(conversation);
-                done.lock().unwrap().send(()).unwrap();
+                done.lock().expect("no panic").send(()).expect("the test waits");
                 conversation.read_to_end();
                 return;
             }
         }
     });
     let told = move || {
-        order.send(()).unwrap();
-        dones.recv().unwrap();
+        order.send(()).expect("the origin waits");
+        dones.recv().expect("the origin does it");
     };
     (origin, told)
 }

@@ -17,11 +17,11 @@ fn boot(address: SocketAddr, driver: Driver) -> Boot {
 
 /// An address whose queue of connections is full, so that no more are taken, for as long as the rest is kept.
 fn black_hole() -> (SocketAddr, OwnedFd, Vec<TcpStream>) {
-    let listener = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-    rustix::net::listen(&listener, 1).unwrap();
-    let address = rustix::net::getsockname(&listener).unwrap();
-    let address = SocketAddr::try_from(address).unwrap();
+    let listener = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("loopback can do that");
+    rustix::net::bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("loopback can do that");
+    rustix::net::listen(&listener, 1).expect("loopback can do that");
+    let address = rustix::net::getsockname(&listener).expect("loopback can do that");
+    let address = SocketAddr::try_from(address).expect("loopback can do that");
     let mut fill = Vec::new();
     while let Ok(stream) = TcpStream::connect_timeout(&address, SHORT) {
         fill.push(stream);

@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::PATIENCE;
 use super::message::{self, Response, escape};
-use super::{PATIENCE, eventually};
 
 /// A connection to the gateway.
 #[derive(Debug)]
@@ -120,12 +120,6 @@ impl Client {
     /// Closes with a reset.
     pub(crate) fn reset(self) {
         super::origin::reset_on_close(&self.stream);
-    }
-
-    /// Waits until something can be read.
-    pub(crate) fn readable(&mut self) {
-        let stream = &self.stream;
-        eventually("something to read", || stream.peek(&mut [0]).is_ok());
     }
 
     fn fill(&mut self) -> bool {

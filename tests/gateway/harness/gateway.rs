@@ -64,7 +64,7 @@ impl Gateway {
 
     /// The answer to a GET on a connection of its own.
     pub(crate) fn get(&self, target: &str) -> Response {
-        self.request(&format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
+        self.request(format!("GET {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"))
     }
 
     /// The answer to these bytes on a connection of its own.

@@ -46,6 +46,11 @@ pub(crate) fn find(bytes: &[u8], needle: &[u8]) -> Option<usize> {
     bytes.windows(needle.len()).position(|window| window == needle)
 }
 
+/// Where the last `needle` begins in `bytes`.
+pub(crate) fn find_last(bytes: &[u8], needle: &[u8]) -> Option<usize> {
+    bytes.windows(needle.len()).rposition(|window| window == needle)
+}
+
 /// How long the request is that `bytes` begin with, if it is whole.
 pub(crate) fn request_length(bytes: &[u8]) -> Option<usize> {
     let head = find(bytes, b"\r\n\r\n")? + 4;
@@ -116,29 +121,27 @@ pub(crate) fn is_uuid7(text: &[u8]) -> bool {
         })
 }
 
-/// `bytes` escaped, with what is new in each run replaced: request ids by `{id}`, and the whole set of fields that
-/// the gateway adds to a request by `{for HOST}`, or `{for nobody}` where no host was named.
+/// `bytes` as text, one character a byte, with what is new in each run replaced: request ids by `{id}`, and the whole
+/// set of fields that the gateway adds to a request by `{for HOST}`, or `{for nobody}` where no host was named.
 pub(crate) fn normal(bytes: &[u8]) -> String {
-    let mut out = Vec::new();
+    let mut text = String::new();
     let mut at = 0;
     while at < bytes.len() {
         if bytes.get(at..at + 36).is_some_and(is_uuid7) {
-            out.extend_from_slice(b"{id}");
+            text.push_str("{id}");
             at += 36;
         } else {
-            out.push(bytes[at]);
+            text.push(char::from(bytes[at]));
             at += 1;
         }
     }
-    let text = escape(&out);
-    let added = "X-Forwarded-For: 127.0.0.1\\r\\nX-Forwarded-Proto: http\\r\\nX-Request-Id: {id}\\r\\n";
-    let host = "X-Forwarded-Host: ";
+    let added = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Request-Id: {id}\r\n";
     let mut parts = text.split(added);
     let mut short = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        match part.strip_prefix(host).and_then(|part| part.split_once("\\r\\n")) {
-            Some((host, rest)) => short.extend(["{for ", host, "}\\r\\n", rest]),
-            None => short.extend(["{for nobody}\\r\\n", part]),
+        match part.strip_prefix("X-Forwarded-Host: ").and_then(|part| part.split_once("\r\n")) {
+            Some((host, rest)) => short.extend(["{for ", host, "}\r\n", rest]),
+            None => short.extend(["{for nobody}\r\n", part]),
         }
     }
     short
