@@ -18,13 +18,15 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring as Ring, Probe, cqueue, opcode, squeue};
+use io_uring::{IoUring as Ring, cqueue, opcode, squeue};
 
 use super::super::buffer::{Chunk, Pool};
 use super::super::sys;
 use super::buffer_ring::{BufferRing, GROUP};
 use super::epoll::gone;
-use super::{Accepted, Held, Interest};
+use super::ring::{Refusal, Sizes, build, probe};
+use super::ring_socket::{Kind, Socket, Stream};
+use super::{Accepted, Held};
 use crate::base::slab::{GENERATION_BITS, Key, Slab};
 use crate::base::time::Instant;
 
@@ -47,22 +49,6 @@ const BELL: u64 = 5;
 /// taken; those that come then wait with the kernel.
 const MOST_ACCEPTED: usize = 64;
 
-/// How large the two queues are.
-#[derive(Debug, Clone, Copy)]
-pub(in super::super) struct Sizes {
-    pub(in super::super) submissions: u32,
-    pub(in super::super) completions: u32,
-}
-
-/// Why there is no ring.
-#[derive(Debug)]
-pub(in super::super) enum Refusal {
-    /// The kernel does not have something that we need.
-    Missing(&'static str),
-    /// A call failed.
-    Failed { call: &'static str, error: io::Error },
-}
-
 /// The driver.
 pub(in super::super) struct IoUring {
     /// Declared before the buffers: closed first.
@@ -80,39 +66,6 @@ pub(in super::super) struct IoUring {
     unclaimed: usize,
     completions: Vec<(u64, i32, u32)>,
     bell: RawFd,
-}
-
-#[derive(Debug)]
-struct Socket {
-    fd: OwnedFd,
-    kind: Kind,
-    /// A receive, or the accept of a listener.
-    reading_now: bool,
-    polling_now: bool,
-    closing: bool,
-    reading: Interest,
-    writing: Interest,
-}
-
-#[derive(Debug)]
-enum Kind {
-    Stream(Stream),
-    /// `pausing`: accepting is being cancelled, for too many wait already.
-    Listener {
-        accepted: VecDeque<OwnedFd>,
-        error: Option<io::Error>,
-        pausing: bool,
-    },
-}
-
-#[derive(Debug)]
-struct Stream {
-    arrived: Option<io::Result<Chunk>>,
-    ended: bool,
-    starved: bool,
-    writable: bool,
-    /// The last receive said that there is more.
-    more: bool,
 }
 
 impl IoUring {
@@ -153,9 +106,7 @@ impl IoUring {
     }
 
     fn adopt(&mut self, fd: OwnedFd, kind: Kind) -> Key {
-        let (reading, writing) = Default::default();
-        let (reading_now, polling_now, closing) = Default::default();
-        self.sockets.insert(Socket { fd, kind, reading_now, polling_now, closing, reading, writing })
+        self.sockets.insert(Socket::new(fd, kind))
     }
 
     fn adopt_stream(&mut self, fd: OwnedFd, writable: bool, more: bool) -> Key {
@@ -521,14 +472,6 @@ impl IoUring {
     }
 }
 
-impl Stream {
-    fn take_arrived(&mut self, unclaimed: &mut usize) -> Option<io::Result<Chunk>> {
-        let arrived = self.arrived.take();
-        *unclaimed -= usize::from(matches!(&arrived, Some(Ok(chunk)) if chunk.is_pooled()));
-        arrived
-    }
-}
-
 impl Drop for IoUring {
     fn drop(&mut self) {
         // Only after `finish` has failed, or was never reached.
@@ -541,45 +484,5 @@ impl Drop for IoUring {
 impl std::fmt::Debug for IoUring {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("IoUring").field("operations", &self.operations).finish_non_exhaustive()
-    }
-}
-
-/// Makes a ring with the flags that pay, without the one that needs Linux 6.6 where it is refused.
-fn build(sizes: Sizes) -> io::Result<Ring> {
-    let attempt = |no_sqarray: bool| {
-        let mut builder = Ring::builder();
-        builder.setup_cqsize(sizes.completions).setup_clamp().setup_submit_all().dontfork();
-        builder.setup_single_issuer().setup_defer_taskrun();
-        if no_sqarray {
-            builder.setup_no_sqarray();
-        }
-        builder.build(sizes.submissions)
-    };
-    attempt(true).or_else(|error| if error.raw_os_error() == Some(libc::EINVAL) { attempt(false) } else { Err(error) })
-}
-
-/// Whether the ring can do all that the driver asks of it.
-fn probe(ring: &Ring) -> Result<(), Refusal> {
-    let needed = [
-        (ring.params().is_feature_nodrop(), "completions that are never dropped"),
-        (ring.params().is_feature_ext_arg(), "waits with a time limit"),
-        (ring.params().is_feature_fast_poll(), "polled receives"),
-    ];
-    let mut probe = Probe::new();
-    let error = |error| Refusal::Failed { call: "io_uring_register", error };
-    ring.submitter().register_probe(&mut probe).map_err(error)?;
-    let operations = [
-        (opcode::Recv::CODE, "IORING_OP_RECV"),
-        (opcode::AcceptMulti::CODE, "IORING_OP_ACCEPT"),
-        (opcode::PollAdd::CODE, "IORING_OP_POLL_ADD"),
-        (opcode::AsyncCancel::CODE, "IORING_OP_ASYNC_CANCEL"),
-        // Came with the same version as what cannot be asked for: multishot
-        // accept (5.19) and deferred task work (6.1, refused at creation).
-        (opcode::SendZc::CODE, "the operations of Linux 6.0"),
-    ];
-    let operations = operations.map(|(code, what)| (probe.is_supported(code), what));
-    match needed.into_iter().chain(operations).find(|(there, _)| !there) {
-        Some((_, what)) => Err(Refusal::Missing(what)),
-        None => Ok(()),
     }
 }
