@@ -274,8 +274,7 @@ impl Handle {
     /// The system's, such as `ConnectionRefused`.
     pub fn connect(&self, address: SocketAddr) -> Connect {
         let begun = self.driver().connect(address);
-        let state = begun.map(|key| Some(Socket::new(self.clone(), key))).map_err(Some);
-        Connect { state }
+        Connect::new(self.clone(), begun)
     }
 
     /// Accepts the connections of a socket that [`bind`] made.

@@ -309,7 +309,15 @@ impl Future for Accept<'_> {
 #[derive(Debug)]
 #[must_use = "a connect must be awaited"]
 pub struct Connect {
-    pub(super) state: Result<Option<Socket>, Option<io::Error>>,
+    handle: Handle,
+    state: Result<Option<Socket>, Option<io::Error>>,
+}
+
+impl Connect {
+    pub(super) fn new(handle: Handle, begun: io::Result<Key>) -> Connect {
+        let state = begun.map(|key| Some(Socket::new(handle.clone(), key))).map_err(Some);
+        Connect { handle, state }
+    }
 }
 
 impl Future for Connect {
@@ -318,15 +326,19 @@ impl Future for Connect {
     /// # Panics
     /// When polled again after it has ended.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut self.state {
-            Err(error) => Poll::Ready(Err(error.take().expect("polled once"))),
+        let Connect { handle, state } = &mut *self;
+        ready!(handle.poll_budget(context));
+        let ended = match state {
+            Err(error) => Err(error.take().expect("polled once")),
             Ok(slot) => {
                 let socket = slot.as_ref().expect("polled until it has ended");
-                ready!(socket.handle.driver().poll_writable(socket.key, context));
+                ready!(handle.driver().poll_writable(socket.key, context));
                 let socket = slot.take().expect("just seen");
-                let ended = socket.handle.driver().take_error(socket.key);
-                Poll::Ready(ended.map(|()| socket))
+                let error = handle.driver().take_error(socket.key);
+                error.map(|()| socket)
             }
-        }
+        };
+        handle.spend_budget();
+        Poll::Ready(ended)
     }
 }

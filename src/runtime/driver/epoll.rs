@@ -3,7 +3,8 @@
 //! A socket is registered once, for everything, and remembers what it is ready
 //! for until a call says otherwise. A receive that fills less than its buffer
 //! has emptied the socket (epoll(7), questions and answers, 9), which saves the
-//! call that would only say so; a half-close in between is an edge of its own.
+//! call that would only say so; a half-close in between is an edge of its own,
+//! and so is urgent data, at which a receive stops short.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
@@ -37,8 +38,9 @@ struct Socket {
     fd: OwnedFd,
     readable: bool,
     writable: bool,
-    /// The peer has closed its side: a short receive is no sign of an empty socket.
-    half_closed: bool,
+    /// The peer has closed its side, or has sent urgent data, at which a receive
+    /// stops: a short one is no sign of an empty socket.
+    until_dry: bool,
     /// Closed in both directions, or failed.
     over: bool,
     starved: bool,
@@ -62,16 +64,8 @@ impl Epoll {
 
     fn adopt(&mut self, fd: OwnedFd, flags: EventFlags, readable: bool, writable: bool) -> io::Result<Key> {
         let (reading, writing) = Default::default();
-        let key = self.sockets.insert(Socket {
-            fd,
-            readable,
-            writable,
-            half_closed: false,
-            over: false,
-            starved: false,
-            reading,
-            writing,
-        });
+        let (until_dry, over, starved) = Default::default();
+        let key = self.sockets.insert(Socket { fd, readable, writable, until_dry, over, starved, reading, writing });
         let socket = self.sockets.get(key).expect("just inserted");
         let added = epoll::add(&self.epoll, &socket.fd, EventData::new_u64(key.pack()), flags);
         if let Err(error) = added {
@@ -82,7 +76,7 @@ impl Epoll {
     }
 
     fn adopt_stream(&mut self, fd: OwnedFd, writable: bool) -> io::Result<Key> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::PRI | EventFlags::RDHUP | EventFlags::ET;
         self.adopt(fd, flags, false, writable)
     }
 
@@ -135,7 +129,7 @@ impl Epoll {
                 Poll::Ready(Ok(None))
             }
             Ok(len) => {
-                socket.readable = len == buffer.len() || socket.half_closed;
+                socket.readable = len == buffer.len() || socket.until_dry;
                 Poll::Ready(Ok(Some(Chunk::pooled(buffer, len, pool))))
             }
             Err(error) => {
@@ -246,8 +240,8 @@ impl Socket {
     fn apply(&mut self, flags: EventFlags) {
         let over = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         self.over |= over;
-        self.half_closed |= over || flags.contains(EventFlags::RDHUP);
-        if over || flags.intersects(EventFlags::IN | EventFlags::RDHUP) {
+        self.until_dry |= over || flags.intersects(EventFlags::RDHUP | EventFlags::PRI);
+        if over || flags.intersects(EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP) {
             self.readable = true;
             self.reading.wake();
         }

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, IoSlice};
 use std::net::TcpStream;
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::*;
@@ -226,8 +227,7 @@ fn dropped_connects_close_their_descriptors() {
                 for polls in 0..300 {
                     let mut connect = handle.connect(address);
                     for _ in 0..polls % 4 {
-                        let _ = poll_once(&mut connect).await;
-                        if connect.state.as_ref().is_ok_and(Option::is_none) {
+                        if poll_once(&mut connect).await.is_some() {
                             break;
                         }
                         handle.yield_now().await;
@@ -237,6 +237,54 @@ fn dropped_connects_close_their_descriptors() {
                 assert_eq!(descriptors(), before, "{kind}");
                 drop(listener);
             });
+        }
+    });
+}
+
+/// A few connections that send both ways for ever.
+async fn busy_streams(handle: &Handle) {
+    for tag in 0..8 {
+        let (near, far) = pair(handle).await;
+        for socket in [near, far] {
+            let socket = Rc::new(socket);
+            let writer = socket.clone();
+            handle.spawn(async move {
+                let bytes = Place::start(tag).write(100_000);
+                while writer.send(&[IoSlice::new(&bytes)]).await.is_ok() {}
+            });
+            handle.spawn(async move { while let Ok(Some(_)) = socket.recv().await {} });
+        }
+    }
+}
+
+#[test]
+fn a_runtime_that_ends_in_the_middle_closes_everything() {
+    alone(own_path!(a_runtime_that_ends_in_the_middle_closes_everything), || {
+        let before = descriptors();
+        for round in 0..60 {
+            let buffers = [1, 4, 512][round / 3 % 3];
+            let runtime = runtime(DRIVERS[round % 3], &Options { buffers, ..Options::default() });
+            let handle = runtime.handle();
+            let kept = runtime.block_on(async {
+                busy_streams(handle).await;
+                let (listener, address) = listen(handle);
+                let connect = handle.connect(address);
+                let _ = poll_once(&mut listener.accept()).await;
+                for _ in 0..round % 11 {
+                    handle.yield_now().await;
+                }
+                handle.spawn(async move {
+                    let _accepted = listener.accept().await;
+                    std::future::pending::<()>().await;
+                });
+                // One that outlives the runtime, and can do nothing any more.
+                connect
+            });
+            let began = std::time::Instant::now();
+            drop(runtime);
+            assert!(began.elapsed() < Duration::from_secs(4), "the kernel does not let go");
+            drop(kept);
+            assert_eq!(descriptors(), before, "round {round}");
         }
     });
 }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 /// Rounds on each driver, unless it is a soak.
-const ROUNDS: u64 = 200;
+const ROUNDS: u64 = 120;
 /// Rounds that one runtime sees.
 const ROUNDS_A_RUNTIME: u64 = 10;
 

@@ -91,6 +91,30 @@ fn a_completion_queue_that_overflows_loses_nothing() {
 }
 
 #[test]
+fn connections_that_come_all_at_once_are_all_accepted() {
+    let options = Options { submissions: 1, completions: 2, ..Options::default() };
+    // The clients block, which an in-memory network cannot.
+    for kind in KERNEL_DRIVERS {
+        let runtime = runtime(kind, &options);
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let (listener, address) = listen(handle);
+            for round in 0..3 {
+                // Accepting has begun, or has not.
+                let begun = round == 0 || poll_once(&mut listener.accept()).await.is_none();
+                assert!(begun);
+                let clients: Vec<TcpStream> = (0..300).map(|_| TcpStream::connect(address).unwrap()).collect();
+                for _ in &clients {
+                    in_time(handle, listener.accept()).await.unwrap();
+                }
+            }
+            drop(listener);
+            settled(handle).await;
+        });
+    }
+}
+
+#[test]
 fn a_worker_without_buffers_sleeps() {
     on_every_driver_with(&Options { buffers: 2, ..Options::default() }, |runtime| {
         let handle = runtime.handle();

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use rustix::io::FdFlags;
-use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
 
 use super::*;
 
@@ -139,6 +139,32 @@ fn more_parts_than_one_call_takes_are_sent() {
             assert!(receive(&far, 5000).await == bytes);
         });
     });
+}
+
+#[test]
+fn urgent_data_does_not_hide_what_comes_after_it() {
+    // The memory driver has no urgent data.
+    for kind in KERNEL_DRIVERS {
+        let runtime = runtime(kind, &Options::default());
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let (listener, address) = listen(handle);
+            let client = std::net::TcpStream::connect(address).unwrap();
+            let (socket, _) = in_time(handle, listener.accept()).await.unwrap();
+            for round in 0..3 {
+                for (bytes, flags) in
+                    [(b"abc", SendFlags::empty()), (b"de!", SendFlags::OOB), (b"fgh", SendFlags::empty())]
+                {
+                    assert_eq!(rustix::net::send(&client, bytes, flags), Ok(3));
+                }
+                if round > 0 {
+                    handle.sleep(Duration::from_millis(2)).await;
+                }
+                // The urgent byte itself is out of band.
+                assert_eq!(receive(&socket, 8).await, b"abcdefgh");
+            }
+        });
+    }
 }
 
 /// Runs `news` on the far end and sees that the idle near end has noticed.

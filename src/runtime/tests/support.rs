@@ -10,10 +10,18 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use super::super::driver::Driver;
 use super::*;
 
 /// Longer than anything takes that ends at all.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// When the test's patience ends. On the virtual clock, on which a byte at a time
+/// may take hours that cost nothing, that is much later.
+fn patience(handle: &Handle) -> crate::base::time::Instant {
+    let virtual_time = matches!(&*handle.driver(), Driver::Memory(_));
+    handle.now() + PATIENCE * if virtual_time { 10_000 } else { 1 }
+}
 
 pub(super) const DRIVERS: [DriverKind; 3] = [DriverKind::Epoll, DriverKind::Memory, DriverKind::IoUring];
 /// For what an in-memory network does not have: descriptors, signals, other threads.
@@ -69,7 +77,7 @@ pub(super) async fn pair(handle: &Handle) -> (Socket, Socket) {
 
 /// `work`, or a failed test.
 pub(super) async fn in_time<F: Future + Unpin>(handle: &Handle, work: F) -> F::Output {
-    handle.timeout(handle.now() + PATIENCE, work).await.expect("it takes far too long")
+    handle.timeout(patience(handle), work).await.expect("it takes far too long")
 }
 
 /// Polls `work` once.
@@ -83,7 +91,7 @@ pub(super) async fn poll_once<F: Future + Unpin>(work: &mut F) -> Option<F::Outp
 
 /// Waits until the kernel and the network have nothing left to do for `done` to hold.
 pub(super) async fn until(handle: &Handle, what: &str, mut done: impl FnMut(&Stats) -> bool) {
-    let patience = handle.now() + PATIENCE;
+    let patience = patience(handle);
     while !done(&handle.stats()) {
         assert!(handle.now() < patience, "{what}: {:?}", handle.stats());
         // On the virtual clock nothing arrives while a task is ready.
@@ -201,7 +209,7 @@ impl Group {
             *self.state.joining.borrow_mut() = Some(context.waker().clone());
             if self.state.live.get() == 0 || self.state.failed.get() { Poll::Ready(()) } else { Poll::Pending }
         });
-        let ended = self.handle.timeout(self.handle.now() + PATIENCE, all).await;
+        let ended = self.handle.timeout(patience(&self.handle), all).await;
         assert!(!self.state.failed.get(), "a task of the test failed, see above");
         assert!(ended.is_ok(), "{} tasks hang: {:?}", self.state.live.get(), self.handle.stats());
     }

@@ -142,32 +142,42 @@ fn ready_tasks_take_turns() {
     });
 }
 
-/// Loops that never have to wait, and whether they must end after each turn.
-fn always_ready_loops(handle: &Handle, rounds: &Rc<Cell<u64>>) {
-    let (runtime, count) = (handle.clone(), rounds.clone());
+/// Runs `ready` again and again in a task, and sees that others have turns between.
+fn starves_nobody<F: Future + 'static>(runtime: &Runtime, ready: impl Fn(Handle) -> F + 'static) {
+    let handle = runtime.handle();
+    let (their, count) = (handle.clone(), Rc::new(Cell::new(0)));
+    let counted = count.clone();
     handle.spawn(async move {
         loop {
-            runtime.sleep(Duration::ZERO).await;
-            count.set(count.get() + 1);
-            assert!(count.get() < 1_000_000, "nobody else had a turn");
+            ready(their.clone()).await;
+            counted.set(counted.get() + 1);
+            assert!(counted.get() < 100_000, "nobody else had a turn");
         }
     });
+    runtime.block_on(async {
+        for _ in 0..100 {
+            handle.yield_now().await;
+        }
+    });
+    assert_eq!(handle.stats().panics, 0);
+    assert!(count.get() > 100);
 }
 
 #[test]
 fn a_loop_over_timers_that_are_due_starves_nobody() {
-    on_every_driver(|runtime| {
-        let handle = runtime.handle();
-        let rounds = Rc::new(Cell::new(0));
-        always_ready_loops(handle, &rounds);
-        runtime.block_on(async {
-            for _ in 0..100 {
-                handle.yield_now().await;
-            }
+    on_every_driver(|runtime| starves_nobody(runtime, |handle| async move { handle.sleep(Duration::ZERO).await }));
+}
+
+#[test]
+fn a_loop_over_connects_that_fail_at_once_starves_nobody() {
+    // The memory driver has no connect that fails before the network has seen it.
+    for kind in KERNEL_DRIVERS {
+        // The system refuses a stream to everybody, without a packet.
+        let everybody = std::net::SocketAddr::from(([255, 255, 255, 255], 9));
+        starves_nobody(&runtime(kind, &Options::default()), move |handle| async move {
+            assert!(handle.connect(everybody).await.is_err());
         });
-        assert_eq!(handle.stats().panics, 0);
-        assert!(rounds.get() > 100);
-    });
+    }
 }
 
 #[test]

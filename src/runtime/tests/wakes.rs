@@ -40,8 +40,18 @@ impl Mailbox {
 /// Each wake is answered before the next, so each races with going to sleep.
 #[test]
 fn no_wake_is_lost_to_a_worker_that_goes_to_sleep() {
+    answered_wakes(&Options::default());
+}
+
+/// The bell rings through a completion queue that overflows.
+#[test]
+fn no_wake_is_lost_to_tiny_queues() {
+    answered_wakes(&Options { submissions: 1, completions: 2, ..Options::default() });
+}
+
+fn answered_wakes(options: &Options) {
     const WAKES: u64 = 3000;
-    on_every_driver(|runtime| {
+    on_every_driver_with(options, |runtime| {
         let began = Instant::now();
         let mailbox = Arc::new(Mailbox::default());
         let (answer, answers) = mpsc::channel();

@@ -8,7 +8,8 @@ use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{cqueue, squeue};
 
 use super::super::super::buffer::{Chunk, Pool};
-use super::{ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, MOST_ACCEPTED, OVER, RECV, Socket, WRITABLE};
+use super::super::ring_socket::Kind;
+use super::{ACCEPT, CANCEL, IoUring, KIND_SHIFT, MOST_ACCEPTED, OVER, RECV, WRITABLE};
 use crate::base::slab::Key;
 
 /// Run deferred work, also when there is nothing to wait for (linux/io_uring.h).
@@ -167,21 +168,5 @@ impl IoUring {
                 }
             }
         }
-    }
-}
-
-impl Socket {
-    /// A poll has answered: for the end of the stream, or for room to send.
-    fn polled(&mut self, over: bool) {
-        if over {
-            self.over_now = false;
-        } else {
-            self.polling_now = false;
-        }
-        if let Kind::Stream(stream) = &mut self.kind {
-            stream.writable |= !over;
-            stream.over |= over && !self.closing;
-        }
-        self.writing.wake();
     }
 }
