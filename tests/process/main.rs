@@ -18,6 +18,7 @@ mod clients;
 mod demo;
 mod fallback;
 mod gateway;
+mod idle;
 mod origin;
 mod probe;
 mod program;
