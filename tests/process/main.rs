@@ -16,6 +16,7 @@ mod churn;
 mod client;
 mod clients;
 mod demo;
+mod descriptors;
 mod fallback;
 mod gateway;
 mod idle;
