@@ -38,7 +38,7 @@ mod timer;
 
 pub use buffer::{BUFFER_SIZE, Chunk};
 pub use driver::memory::Network;
-pub use setup::{Bound, Choice, DriverKind, Fallback, Options, bind, is_taken, pin_to_core};
+pub use setup::{Bound, Choice, DriverKind, Fallback, Options, bind, is_taken, pin_to_core, raise_descriptors};
 pub use socket::{Accept, Connect, Listener, Over, Recv, Sending, Socket};
 
 use std::cell::{Cell, RefCell, RefMut};
