@@ -93,6 +93,11 @@ impl Chunk {
         self.start += count;
     }
 
+    /// Whether the bytes lie in a buffer of the pool.
+    pub(super) fn is_pooled(&self) -> bool {
+        matches!(self.storage, Storage::Pooled(..))
+    }
+
     /// The same bytes in memory of their own, the pool's buffer given back.
     #[must_use]
     pub fn detach(self) -> Chunk {

@@ -165,6 +165,7 @@ impl Drop for Runtime {
             }
         }
         core.driver.borrow_mut().finish(&core.pool);
+        core.remote.close();
     }
 }
 
@@ -213,7 +214,9 @@ impl Core {
         let mut due = Vec::new();
         self.timers.borrow_mut().expire(now, &mut due);
         due.into_iter().for_each(Waker::wake);
-        while let Some(task) = self.remote.pop() {
+        // No more than there are now: other threads may push as fast as we pop.
+        for _ in 0..self.remote.len() {
+            let Some(task) = self.remote.pop() else { break };
             self.tasks.borrow_mut().wake(task.key);
         }
     }
@@ -319,15 +322,20 @@ impl Handle {
         &self.core.pool
     }
 
-    /// Whether the running task may complete another operation in this turn.
+    /// Whether the running task may complete another operation in this turn;
+    /// otherwise it is queued again.
     fn poll_budget(&self, context: &Context<'_>) -> Poll<()> {
-        let left = self.core.budget.get();
-        if left == 0 {
-            context.waker().wake_by_ref();
-            return Poll::Pending;
+        if self.core.budget.get() > 0 {
+            return Poll::Ready(());
         }
-        self.core.budget.set(left - 1);
-        Poll::Ready(())
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// The running task has completed an operation. One that only looked pays
+    /// nothing: a task may wait for more things than its budget allows to do.
+    fn spend_budget(&self) {
+        self.core.budget.set(self.core.budget.get().saturating_sub(1));
     }
 }
 
@@ -354,6 +362,8 @@ impl Future for Sleep {
             return Poll::Pending;
         }
         if self.deadline <= self.handle.now() {
+            ready!(self.handle.poll_budget(context));
+            self.handle.spend_budget();
             return Poll::Ready(());
         }
         let mut timers = self.handle.core.timers.borrow_mut();

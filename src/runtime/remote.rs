@@ -9,7 +9,7 @@ use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::task::Wake;
 use std::thread::Thread;
 
@@ -25,6 +25,8 @@ pub(super) struct Remote {
     woken: SegQueue<Arc<TaskRef>>,
     pub(super) parker: Parker,
     bell: Bell,
+    /// The worker is gone, and takes nothing from the queue any more.
+    closed: AtomicBool,
 }
 
 /// How a sleeping worker is woken.
@@ -38,7 +40,7 @@ pub(super) enum Bell {
 
 impl Remote {
     pub(super) fn new(bell: Bell) -> Arc<Remote> {
-        Arc::new(Remote { woken: SegQueue::new(), parker: Parker::new(), bell })
+        Arc::new(Remote { woken: SegQueue::new(), parker: Parker::new(), bell, closed: AtomicBool::new(false) })
     }
 
     /// The next task that another thread has woken.
@@ -54,6 +56,27 @@ impl Remote {
         self.woken.is_empty()
     }
 
+    /// How many tasks other threads have woken.
+    pub(super) fn len(&self) -> usize {
+        self.woken.len()
+    }
+
+    /// The worker ends: later wakes leave nothing behind.
+    ///
+    /// A queued task holds the queue that it is in, so what stayed there would
+    /// never be freed. This is the parker's handshake again (close, fence, empty
+    /// the queue; push, fence, look whether it is closed): a task pushed at the
+    /// same time is taken out by one of the two.
+    pub(super) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        self.clear();
+    }
+
+    fn clear(&self) {
+        while self.woken.pop().is_some() {}
+    }
+
     fn push(&self, task: Arc<TaskRef>) {
         if task.queued_remotely.swap(true, Ordering::AcqRel) {
             return;
@@ -65,6 +88,10 @@ impl Remote {
                 Bell::EventFd(eventfd) => drop(rustix::io::write(eventfd, &1u64.to_ne_bytes())),
                 Bell::Thread(thread) => thread.unpark(),
             }
+        }
+        fence(Ordering::SeqCst);
+        if self.closed.load(Ordering::Relaxed) {
+            self.clear();
         }
     }
 }

@@ -89,6 +89,7 @@ impl Socket {
             let mut driver = self.handle.driver();
             ready!(driver.poll_writable(self.key, context));
             ready!(self.handle.poll_budget(context));
+            self.handle.spend_budget();
             outbox.sent += would_block_is_none(driver.send(self.key, &[IoSlice::new(&outbox.bytes[outbox.sent..])]))?;
         }
         *outbox = Outbox::default();
@@ -176,7 +177,9 @@ impl Future for Recv<'_> {
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let handle = &self.socket.handle;
         ready!(handle.poll_budget(context));
-        handle.driver().poll_recv(self.socket.key, context, handle.pool())
+        let received = ready!(handle.driver().poll_recv(self.socket.key, context, handle.pool()));
+        handle.spend_budget();
+        Poll::Ready(received)
     }
 }
 
@@ -222,9 +225,17 @@ impl Future for Sending<'_> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let handle = &self.socket.handle;
+        ready!(handle.poll_budget(context));
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Done => Poll::Ready(Ok(())),
-            State::Failed(error) => Poll::Ready(Err(error)),
+            State::Done => {
+                handle.spend_budget();
+                Poll::Ready(Ok(()))
+            }
+            State::Failed(error) => {
+                handle.spend_budget();
+                Poll::Ready(Err(error))
+            }
             State::Waiting => {
                 let flushed = self.socket.poll_flush(context);
                 match &flushed {
@@ -240,7 +251,8 @@ impl Future for Sending<'_> {
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        if matches!(self.state, State::Waiting) {
+        // With nothing left to send, one that was begun later has sent it all.
+        if matches!(self.state, State::Waiting) && !self.socket.outbox.borrow().is_empty() {
             self.socket.poisoned.set(true);
         }
     }
@@ -288,6 +300,7 @@ impl Future for Accept<'_> {
         let handle = &self.listener.handle;
         ready!(handle.poll_budget(context));
         let accepted = ready!(handle.driver().poll_accept(self.listener.key, context));
+        handle.spend_budget();
         Poll::Ready(accepted.map(|(key, peer)| (Socket::new(handle.clone(), key), peer)))
     }
 }

@@ -67,6 +67,8 @@ pub(super) fn has_news(stream: impl AsFd) -> bool {
 /// Sends as much as fits; `WouldBlock` when nothing does.
 pub(super) fn send(stream: impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize> {
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    // More than so many are refused as a whole (sendmsg(2), EMSGSIZE).
+    let parts = &parts[..parts.len().min(libc::UIO_MAXIOV as usize)];
     match parts {
         [only] => uninterrupted(|| rustix::net::send(&stream, only, flags)),
         _ => uninterrupted(|| rustix::net::sendmsg(&stream, parts, &mut SendAncillaryBuffer::default(), flags)),

@@ -84,9 +84,13 @@ impl BufferRing {
             debug_assert_eq!(buffer.len(), BUFFER_SIZE);
             let memory = NonNull::from(Box::leak(buffer)).cast::<u8>();
             let slot = (self.tail & (self.entries - 1)) as usize;
-            // SAFETY: the slot is below `entries`, so inside of the allocation,
-            // which is aligned for entries and was zeroed, which is a valid entry.
-            let entry = unsafe { &mut *self.ring.as_ptr().add(slot) };
+            // SAFETY: the slot is below `entries`, so inside of the allocation.
+            let entry = unsafe { self.ring.as_ptr().add(slot) };
+            // SAFETY: the allocation is aligned for entries and was zeroed, which is
+            // a valid entry. The kernel reads entries below the tail only, which this
+            // one is not yet; the tail itself, in the first entry's reserved field, it
+            // only reads, and nobody else has a reference to it now.
+            let entry = unsafe { &mut *entry };
             entry.set_addr(memory.as_ptr() as u64);
             entry.set_len(BUFFER_SIZE as u32);
             entry.set_bid(id);

@@ -203,10 +203,9 @@ impl Epoll {
     }
 
     pub(in super::super) fn wait(&mut self, until: Instant, now: Instant, _pool: &Rc<Pool>) -> Instant {
-        let timeout = (until != Instant::NEVER).then(|| {
-            let nanos = until.since(now).as_nanos().min(3_600_000_000_000) as i64;
+        let timeout = super::sleep_nanos(until, now).map(|nanos| {
             // Whole milliseconds, rounded up, need no epoll_pwait2.
-            let millis = (nanos + 999_999) / 1_000_000;
+            let millis = nanos.div_ceil(1_000_000) as i64;
             rustix::event::Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
         });
         self.events.clear();
@@ -225,11 +224,13 @@ impl Epoll {
     }
 
     pub(in super::super) fn rouse(&mut self, pool: &Pool) {
-        for _ in 0..pool.available().min(self.starved.len()) {
-            let socket = self.starved.pop_front().and_then(|key| self.sockets.get_mut(key));
-            if let Some(socket) = socket {
+        let mut free = pool.available();
+        while free > 0 {
+            let Some(key) = self.starved.pop_front() else { break };
+            // One that is closed, or that nobody receives from any more, takes no buffer.
+            if let Some(socket) = self.sockets.get_mut(key) {
                 socket.starved = false;
-                socket.reading.wake();
+                free -= usize::from(socket.reading.wake());
             }
         }
     }

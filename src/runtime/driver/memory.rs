@@ -71,8 +71,12 @@ struct Stream {
     last_arrival: Instant,
     connected: bool,
     ended: bool,
+    /// What ended the connection, until somebody was told.
     error: Option<io::ErrorKind>,
+    failed: bool,
     shut: bool,
+    /// Bytes that may still be sent to a peer that is gone, until its reset comes.
+    void: usize,
     resets: bool,
     starved: bool,
     reading: Interest,
@@ -147,11 +151,14 @@ impl Memory {
                 if let Some(stream) = self.stream(near) {
                     stream.peer = far;
                 }
+                let connected = self.now + self.draw_latency();
                 if let Some(stream) = self.stream(far) {
                     stream.connected = true;
+                    // Nothing overtakes the answer to a connect.
+                    stream.last_arrival = connected;
                 }
                 self.schedule(listener, Event::Knock { stream: far.pack(), peer });
-                self.schedule(near, Event::Connected);
+                self.schedule_at(connected, near, Event::Connected);
             }
         }
         Ok(near)
@@ -200,30 +207,26 @@ impl Memory {
     }
 
     pub(in super::super) fn is_quiet(&mut self, stream: Key) -> bool {
-        self.stream(stream).is_some_and(|stream| stream.inbox.is_empty() && stream.error.is_none() && !stream.ended)
+        self.stream(stream).is_some_and(|stream| stream.inbox.is_empty() && !stream.failed && !stream.ended)
     }
 
     pub(in super::super) fn send(&mut self, key: Key, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         let piece = self.draw_piece();
         let window = self.network.window;
         let stream = self.stream(key).ok_or_else(gone)?;
-        if stream.shut || stream.ended && stream.error.is_some() {
-            return Err(io::ErrorKind::BrokenPipe.into());
-        }
         if let Some(kind) = stream.error.take() {
             stream.ended = true;
             return Err(kind.into());
+        }
+        if stream.shut || stream.failed {
+            return Err(io::ErrorKind::BrokenPipe.into());
         }
         if !stream.connected {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         let peer = stream.peer;
         // A peer that has closed answers what comes with a reset.
-        let Some(target) = self.stream(peer) else {
-            let total = parts.iter().map(|part| part.len()).sum();
-            self.schedule(key, Event::Reset);
-            return Ok(total);
-        };
+        let Some(target) = self.stream(peer) else { return self.send_to_nobody(key, parts) };
         let room = window.saturating_sub(target.inbox.len() + target.on_the_way).min(piece);
         let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).take(room).collect();
         let len = bytes.len();
@@ -235,11 +238,23 @@ impl Memory {
         Ok(len)
     }
 
+    fn send_to_nobody(&mut self, key: Key, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        let stream = self.stream(key).ok_or_else(gone)?;
+        let len = parts.iter().map(|part| part.len()).sum::<usize>().min(stream.void);
+        if len == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        stream.void -= len;
+        self.schedule(key, Event::Reset);
+        Ok(len)
+    }
+
     pub(in super::super) fn poll_writable(&mut self, key: Key, context: &Context<'_>) -> Poll<()> {
         let window = self.network.window;
         let Some(stream) = self.stream(key) else { return Poll::Ready(()) };
-        let (connected, over, peer) = (stream.connected, stream.error.is_some() || stream.shut, stream.peer);
-        let room = self.stream(peer).is_none_or(|peer| peer.inbox.len() + peer.on_the_way < window);
+        let (connected, over, peer) = (stream.connected, stream.failed || stream.shut, stream.peer);
+        let void = stream.void;
+        let room = self.stream(peer).map_or(void > 0, |peer| peer.inbox.len() + peer.on_the_way < window);
         if over || connected && room {
             return Poll::Ready(());
         }
@@ -277,9 +292,13 @@ impl Memory {
     pub(in super::super) fn close(&mut self, key: Key) {
         match self.sockets.get(key) {
             Some(Socket::Stream(stream)) => {
-                let unread = !stream.inbox.is_empty() || stream.on_the_way > 0;
-                let (peer, shut) = (stream.peer, stream.shut);
-                if stream.resets || unread {
+                let unread = stream.inbox.len() + stream.on_the_way;
+                let (peer, shut, resets) = (stream.peer, stream.shut, stream.resets);
+                let void = self.network.window.saturating_sub(unread);
+                if let Some(peer) = self.stream(peer) {
+                    peer.void = void;
+                }
+                if resets || unread > 0 {
                     self.schedule_in_order(key, peer, Event::Reset);
                 } else if !shut {
                     self.schedule_in_order(key, peer, Event::End);
@@ -290,6 +309,7 @@ impl Memory {
                 let Some(Socket::Listener { address, backlog, .. }) = self.sockets.remove(key) else { return };
                 self.listeners.remove(&address);
                 for (stream, _) in backlog {
+                    self.reset_on_close(stream);
                     self.close(stream);
                 }
             }
@@ -342,11 +362,13 @@ impl Memory {
     }
 
     pub(in super::super) fn rouse(&mut self, pool: &Pool) {
-        for _ in 0..pool.available().min(self.starved.len()) {
+        let mut free = pool.available();
+        while free > 0 {
             let Some(key) = self.starved.pop_front() else { break };
+            // One that is closed, or that nobody receives from any more, takes no buffer.
             if let Some(stream) = self.stream(key) {
                 stream.starved = false;
-                stream.reading.wake();
+                free -= usize::from(stream.reading.wake());
             }
         }
     }
@@ -399,7 +421,9 @@ impl Stream {
             connected: false,
             ended: false,
             error: None,
+            failed: false,
             shut: false,
+            void: 0,
             resets: false,
             starved: false,
             reading: Interest::default(),
@@ -429,8 +453,11 @@ impl Stream {
         }
     }
 
+    /// The first failure counts. After the peer's end only a sender hears of it.
     fn fail(&mut self, kind: io::ErrorKind) {
-        self.error = Some(kind);
+        if !std::mem::replace(&mut self.failed, true) && !self.ended {
+            self.error = Some(kind);
+        }
         self.reading.wake();
         self.writing.wake();
     }

@@ -30,6 +30,7 @@ use crate::base::time::Instant;
 
 /// One of the drivers.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of them in a worker")]
 pub(super) enum Driver {
     Epoll(epoll::Epoll),
     IoUring(io_uring::IoUring),
@@ -165,6 +166,19 @@ impl Driver {
     }
 }
 
+/// How long a wait until `until` is, in nanoseconds; for [`Instant::NEVER`] there is no end.
+///
+/// Tasks have run since `now` was read, so a wait that is not a mere look reads
+/// the clock afresh: otherwise it would last as much longer as they took.
+fn sleep_nanos(until: Instant, now: Instant) -> Option<u64> {
+    const HOUR: u64 = 3_600_000_000_000;
+    if until == Instant::NEVER {
+        return None;
+    }
+    let now = if until > now { Instant::from_clock() } else { now };
+    Some(u64::try_from(until.since(now).as_nanos()).map_or(HOUR, |nanos| nanos.min(HOUR)))
+}
+
 /// Who waits for something on a socket.
 ///
 /// The waker stays when it has been woken: a connection waits as the same task
@@ -185,13 +199,15 @@ impl Interest {
         }
     }
 
-    /// Wakes the task that waits, if any.
-    pub(super) fn wake(&mut self) {
+    /// Wakes the task that waits; whether there is one.
+    pub(super) fn wake(&mut self) -> bool {
         if std::mem::take(&mut self.waits)
             && let Some(waker) = &self.waker
         {
             waker.wake_by_ref();
+            return true;
         }
+        false
     }
 
     /// Whether a task waits.

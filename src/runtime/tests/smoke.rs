@@ -2,7 +2,7 @@
 
 use std::io::IoSlice;
 
-use super::{listen, on_every_driver};
+use super::*;
 
 #[test]
 fn an_echo_comes_back_and_everything_is_returned() {
@@ -31,16 +31,7 @@ fn an_echo_comes_back_and_everything_is_returned() {
             socket.shutdown_write().unwrap();
             assert!(socket.recv().await.unwrap().is_none());
             drop(socket);
-            let patience = handle.now() + std::time::Duration::from_secs(10);
-            loop {
-                let stats = handle.stats();
-                if stats.tasks + stats.timers + stats.sockets + stats.operations + stats.accepted + stats.buffers == 0 {
-                    break;
-                }
-                assert!(handle.now() < patience, "left over: {stats:?}");
-                // On the virtual clock nothing arrives while a task is ready.
-                handle.sleep(std::time::Duration::from_millis(1)).await;
-            }
+            settled(handle).await;
         });
     });
 }

@@ -10,15 +10,17 @@
 //! operation names its socket by number, and the number of a closed socket may
 //! already be another's.
 
+mod queues;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring as Ring, cqueue, opcode, squeue};
+use io_uring::types::Fd;
+use io_uring::{IoUring as Ring, opcode, squeue};
 
 use super::super::buffer::{Chunk, Pool};
 use super::super::sys;
@@ -31,9 +33,6 @@ use crate::base::time::Instant;
 
 /// Do not try to receive before the socket is ready (linux/io_uring.h).
 const POLL_FIRST: u16 = 1;
-/// Run deferred work, also when there is nothing to wait for (linux/io_uring.h).
-const ENTER_GETEVENTS: u32 = 1;
-
 /// The kind of an operation stands above the key in its user data.
 const KIND_SHIFT: u32 = 56;
 const _: () = assert!(GENERATION_BITS + u32::BITS <= KIND_SHIFT, "a key and a kind fit in one word");
@@ -44,6 +43,10 @@ const ACCEPT: u64 = 3;
 const CANCEL: u64 = 4;
 const BELL: u64 = 5;
 const OVER: u64 = 6;
+
+/// The kernel is told to stop accepting when so many connections wait to be
+/// taken; those that come then wait with the kernel.
+const MOST_ACCEPTED: usize = 64;
 
 /// The driver.
 pub(in super::super) struct IoUring {
@@ -58,6 +61,8 @@ pub(in super::super) struct IoUring {
     /// Cancellations that have not answered.
     cancels: usize,
     starved: VecDeque<Key>,
+    /// Streams with a chunk of the pool that has arrived and was not taken.
+    unclaimed: usize,
     completions: Vec<(u64, i32, u32)>,
     bell: RawFd,
 }
@@ -79,7 +84,12 @@ struct Socket {
 #[derive(Debug)]
 enum Kind {
     Stream(Stream),
-    Listener { accepted: VecDeque<OwnedFd>, error: Option<io::Error> },
+    /// `pausing`: accepting is being cancelled, for too many wait already.
+    Listener {
+        accepted: VecDeque<OwnedFd>,
+        error: Option<io::Error>,
+        pausing: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -111,6 +121,7 @@ impl IoUring {
             operations: 0,
             cancels: 0,
             starved: VecDeque::new(),
+            unclaimed: 0,
             completions: Vec::new(),
             bell: bell.as_fd().as_raw_fd(),
         };
@@ -126,7 +137,7 @@ impl IoUring {
     }
 
     pub(in super::super) fn adopt_listener(&mut self, listener: OwnedFd) -> Key {
-        self.adopt(listener, Kind::Listener { accepted: VecDeque::new(), error: None })
+        self.adopt(listener, Kind::Listener { accepted: VecDeque::new(), error: None, pausing: false })
     }
 
     fn adopt(&mut self, fd: OwnedFd, kind: Kind) -> Key {
@@ -144,7 +155,7 @@ impl IoUring {
 
     pub(in super::super) fn poll_accept(&mut self, listener: Key, context: &Context<'_>) -> Poll<io::Result<Accepted>> {
         let Some(socket) = self.sockets.get_mut(listener) else { return Poll::Ready(Err(gone())) };
-        let Kind::Listener { accepted, error } = &mut socket.kind else { return Poll::Ready(Err(gone())) };
+        let Kind::Listener { accepted, error, .. } = &mut socket.kind else { return Poll::Ready(Err(gone())) };
         if let Some(fd) = accepted.pop_front() {
             let peer = sys::peer(&fd);
             // Most clients send at once: the first receive tries before it waits.
@@ -178,7 +189,7 @@ impl IoUring {
     ) -> Poll<io::Result<Option<Chunk>>> {
         let Some(socket) = self.sockets.get_mut(key) else { return Poll::Ready(Err(gone())) };
         let Kind::Stream(stream) = &mut socket.kind else { return Poll::Ready(Err(gone())) };
-        if let Some(arrived) = stream.arrived.take() {
+        if let Some(arrived) = stream.take_arrived(&mut self.unclaimed) {
             return Poll::Ready(arrived.map(Some));
         }
         if stream.ended {
@@ -189,17 +200,18 @@ impl IoUring {
         Poll::Pending
     }
 
-    /// Begins a receive, unless one is under way or there is no buffer for it.
-    fn arm_recv(&mut self, key: Key) {
-        let Some(socket) = self.sockets.get_mut(key) else { return };
-        let Kind::Stream(stream) = &mut socket.kind else { return };
-        if socket.reading_now || stream.starved || stream.ended || stream.arrived.is_some() {
-            return;
+    /// Begins a receive, unless one is under way or there is no buffer for it; whether it has.
+    fn arm_recv(&mut self, key: Key) -> bool {
+        let Some(socket) = self.sockets.get_mut(key) else { return false };
+        let Kind::Stream(stream) = &mut socket.kind else { return false };
+        if socket.closing || socket.reading_now || stream.starved || stream.ended || stream.arrived.is_some() {
+            return false;
         }
         socket.reading_now = true;
         let first = if stream.more { 0 } else { POLL_FIRST };
         let recv = opcode::Recv::new(Fd(socket.fd.as_raw_fd()), std::ptr::null_mut(), 0).buf_group(GROUP).ioprio(first);
         self.begin(RECV, key, recv.build().flags(squeue::Flags::BUFFER_SELECT));
+        true
     }
 
     pub(in super::super) fn watch(&mut self, stream: Key) {
@@ -268,15 +280,20 @@ impl IoUring {
         let under_way = [(socket.reading_now, reading), (socket.polling_now, WRITABLE), (socket.over_now, OVER)];
         // What has come for nobody goes now: bytes, and connections never taken.
         match &mut socket.kind {
-            Kind::Stream(stream) => stream.arrived = None,
+            Kind::Stream(stream) => drop(stream.take_arrived(&mut self.unclaimed)),
             Kind::Listener { accepted, .. } => accepted.clear(),
         }
         for (_, kind) in under_way.into_iter().filter(|(begun, _)| *begun) {
-            self.cancels += 1;
-            let target = kind << KIND_SHIFT | key.pack();
-            self.push(opcode::AsyncCancel::new(target).build().user_data(CANCEL << KIND_SHIFT));
+            self.cancel(kind, key);
         }
         self.close_if_over(key);
+    }
+
+    /// Asks for the end of an operation, which answers by itself in any case.
+    fn cancel(&mut self, kind: u64, key: Key) {
+        self.cancels += 1;
+        let target = kind << KIND_SHIFT | key.pack();
+        self.push(opcode::AsyncCancel::new(target).build().user_data(CANCEL << KIND_SHIFT));
     }
 
     fn close_if_over(&mut self, key: Key) {
@@ -289,150 +306,9 @@ impl IoUring {
     pub(in super::super) fn wait(&mut self, until: Instant, now: Instant, pool: &Rc<Pool>) -> Instant {
         self.buffers.fill(pool);
         self.flush_overflow();
-        self.enter(until.since(now).as_nanos().min(3_600_000_000_000) as u64);
+        self.enter(super::sleep_nanos(until, now).unwrap_or(u64::MAX));
         self.reap(pool);
         Instant::from_clock()
-    }
-
-    /// Submits, and waits for a completion for at most `nanos` nanoseconds.
-    fn enter(&mut self, nanos: u64) {
-        // Errors: EINTR and ETIME end the wait as they should; EBUSY and EAGAIN
-        // mean that completions must be reaped first, which comes next anyway,
-        // and what was not submitted stays queued.
-        if nanos == 0 || !self.overflow.is_empty() {
-            let queued = self.ring.submission().len() as u32;
-            // SAFETY: no argument is passed, and the queued entries own what they
-            // point to: see `begin`. GETEVENTS runs deferred work also when busy.
-            let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
-            return;
-        }
-        let timeout = Timespec::new().sec(nanos / 1_000_000_000).nsec((nanos % 1_000_000_000) as u32);
-        let _ = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
-    }
-
-    fn reap(&mut self, pool: &Rc<Pool>) {
-        let mut completions = std::mem::take(&mut self.completions);
-        completions.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
-        for (data, result, flags) in completions.drain(..) {
-            self.complete(data, result, flags, pool);
-        }
-        self.completions = completions;
-    }
-
-    fn complete(&mut self, data: u64, result: i32, flags: u32, pool: &Rc<Pool>) {
-        let key = Key::unpack(data);
-        let last = !cqueue::more(flags);
-        match data >> KIND_SHIFT {
-            RECV => {
-                let buffer = cqueue::buffer_select(flags).and_then(|id| self.buffers.reclaim(id));
-                let chunk = buffer.map(|buffer| Chunk::pooled(buffer, result.max(0) as usize, pool));
-                self.operations -= 1;
-                self.received(key, chunk, result, cqueue::sock_nonempty(flags));
-                self.close_if_over(key);
-            }
-            kind @ (WRITABLE | OVER) => {
-                self.operations -= 1;
-                if let Some(socket) = self.sockets.get_mut(key) {
-                    socket.polled(kind == OVER);
-                }
-                self.close_if_over(key);
-            }
-            ACCEPT => {
-                self.operations -= usize::from(last);
-                self.accepted(key, result, last);
-                self.close_if_over(key);
-            }
-            CANCEL => self.cancels -= 1,
-            _ if last => self.listen_to_bell(),
-            _ => {}
-        }
-    }
-
-    fn received(&mut self, key: Key, chunk: Option<Chunk>, result: i32, more: bool) {
-        let Some(socket) = self.sockets.get_mut(key) else { return };
-        socket.reading_now = false;
-        let Kind::Stream(stream) = &mut socket.kind else { return };
-        if socket.closing {
-            return;
-        }
-        stream.more = more;
-        match (-result, chunk) {
-            (_, Some(chunk)) if result > 0 => {
-                // Bytes that nobody waits for must not keep a buffer from those who do.
-                let chunk = if socket.reading.waits() { chunk } else { chunk.detach() };
-                stream.arrived = Some(Ok(chunk));
-            }
-            (0, _) => stream.ended = true,
-            (libc::ENOBUFS, _) => {
-                stream.starved = true;
-                self.starved.push_back(key);
-                return;
-            }
-            (libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => {
-                if socket.reading.waits() {
-                    self.arm_recv(key);
-                }
-                return;
-            }
-            (errno, _) => {
-                stream.arrived = Some(Err(io::Error::from_raw_os_error(errno)));
-                stream.ended = true;
-            }
-        }
-        socket.reading.wake();
-    }
-
-    fn accepted(&mut self, key: Key, result: i32, last: bool) {
-        // SAFETY: a successful accept hands us a new descriptor, named only here.
-        let fd = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
-        let Some(socket) = self.sockets.get_mut(key) else { return };
-        socket.reading_now &= !last;
-        let Kind::Listener { accepted, error } = &mut socket.kind else { return };
-        if socket.closing {
-            return;
-        }
-        match fd {
-            Some(fd) => accepted.push_back(fd),
-            None if matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
-            None => *error = Some(io::Error::from_raw_os_error(-result)),
-        }
-        socket.reading.wake();
-    }
-
-    /// Queues an operation of `key`.
-    ///
-    /// None of them points to memory of ours: receives pick a buffer that the
-    /// kernel already has, and the others take numbers alone.
-    fn begin(&mut self, kind: u64, key: Key, entry: squeue::Entry) {
-        self.operations += 1;
-        self.push(entry.user_data(kind << KIND_SHIFT | key.pack()));
-    }
-
-    fn push(&mut self, entry: squeue::Entry) {
-        // In order: an operation never overtakes one that overflowed before it.
-        if !self.overflow.is_empty() || !self.try_push(&entry) {
-            self.overflow.push_back(entry);
-        }
-    }
-
-    fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: the entry points to no memory (see `begin`), and its
-        // descriptor stays open until it has answered (see `close_if_over`).
-        unsafe { self.ring.submission().push(entry) }.is_ok()
-    }
-
-    /// Submits in portions when more was begun than the queue holds.
-    fn flush_overflow(&mut self) {
-        while let Some(entry) = self.overflow.pop_front() {
-            if !self.try_push(&entry) {
-                self.overflow.push_front(entry);
-                let before = self.ring.submission().len();
-                let _ = self.ring.submit();
-                if self.ring.submission().len() == before {
-                    return;
-                }
-            }
-        }
     }
 
     pub(in super::super) fn rouse(&mut self, pool: &Pool) {
@@ -440,13 +316,29 @@ impl IoUring {
             return;
         }
         self.buffers.fill(pool);
-        for _ in 0..self.buffers.lent().min(self.starved.len()) {
+        if self.buffers.lent() == 0 && self.unclaimed > 0 {
+            // The tasks that were woken for them have run, and did not want them.
+            self.detach_unclaimed();
+            self.buffers.fill(pool);
+        }
+        let mut free = self.buffers.lent();
+        while free > 0 {
             let Some(key) = self.starved.pop_front() else { break };
             if let Some(Socket { kind: Kind::Stream(stream), .. }) = self.sockets.get_mut(key) {
                 stream.starved = false;
-                self.arm_recv(key);
+                free -= usize::from(self.arm_recv(key));
             }
         }
+    }
+
+    /// Moves bytes that nobody has taken out of the pool, for there are streams that wait for a buffer.
+    fn detach_unclaimed(&mut self) {
+        for socket in self.sockets.values_mut() {
+            if let Kind::Stream(stream) = &mut socket.kind {
+                stream.arrived = stream.arrived.take().map(|arrived| arrived.map(Chunk::detach));
+            }
+        }
+        self.unclaimed = 0;
     }
 
     /// Closes everything and waits until the kernel has let go of the buffers.
@@ -477,19 +369,11 @@ impl IoUring {
     }
 }
 
-impl Socket {
-    /// A poll has answered: for the end of the stream, or for room to send.
-    fn polled(&mut self, over: bool) {
-        if over {
-            self.over_now = false;
-        } else {
-            self.polling_now = false;
-        }
-        if let Kind::Stream(stream) = &mut self.kind {
-            stream.writable |= !over;
-            stream.over |= over && !self.closing;
-        }
-        self.writing.wake();
+impl Stream {
+    fn take_arrived(&mut self, unclaimed: &mut usize) -> Option<io::Result<Chunk>> {
+        let arrived = self.arrived.take();
+        *unclaimed -= usize::from(matches!(&arrived, Some(Ok(chunk)) if chunk.is_pooled()));
+        arrived
     }
 }
 

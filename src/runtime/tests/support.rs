@@ -1,0 +1,260 @@
+//! What the tests share: drivers, processes of their own, numbered bytes.
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::process::Command;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use super::*;
+
+/// Longer than anything takes that ends at all.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) const DRIVERS: [DriverKind; 3] = [DriverKind::Epoll, DriverKind::Memory, DriverKind::IoUring];
+/// For what an in-memory network does not have: descriptors, signals, other threads.
+pub(super) const KERNEL_DRIVERS: [DriverKind; 2] = [DriverKind::Epoll, DriverKind::IoUring];
+
+/// Runs `test` on every driver that this machine has; all three, or the test fails.
+pub(super) fn on_every_driver(test: impl Fn(&Runtime)) {
+    on_every_driver_with(&Options::default(), test);
+}
+
+pub(super) fn on_every_driver_with(options: &Options, test: impl Fn(&Runtime)) {
+    for kind in DRIVERS {
+        let runtime = runtime(kind, options);
+        assert_eq!(runtime.driver_kind(), kind);
+        test(&runtime);
+    }
+}
+
+/// A runtime on the driver `kind`.
+pub(super) fn runtime(kind: DriverKind, options: &Options) -> Runtime {
+    let driver = match kind {
+        DriverKind::Memory => {
+            let latency = Duration::ZERO..Duration::from_micros(50);
+            return Runtime::in_memory(Network { latency, ..Network::default() }, options.buffers);
+        }
+        DriverKind::Epoll => Choice::Epoll,
+        DriverKind::IoUring => Choice::IoUring,
+    };
+    Runtime::new(&Options { driver, ..*options }).expect("the driver is there").0
+}
+
+pub(super) fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// A listener and its address on any driver.
+pub(super) fn listen(handle: &Handle) -> (Listener, SocketAddr) {
+    if let Ok(listener) = handle.listen_in_memory(loopback(80)) {
+        return (listener, loopback(80));
+    }
+    let bound = bind(loopback(0)).expect("a free port");
+    let address = bound.address().expect("bound");
+    (handle.listen(bound).expect("adopted"), address)
+}
+
+/// Two ends of a connection.
+pub(super) async fn pair(handle: &Handle) -> (Socket, Socket) {
+    let (listener, address) = listen(handle);
+    let near = handle.connect(address).await.expect("connected");
+    let (far, _) = listener.accept().await.expect("accepted");
+    (near, far)
+}
+
+/// `work`, or a failed test.
+pub(super) async fn in_time<F: Future + Unpin>(handle: &Handle, work: F) -> F::Output {
+    handle.timeout(handle.now() + PATIENCE, work).await.expect("it takes far too long")
+}
+
+/// Polls `work` once.
+pub(super) async fn poll_once<F: Future + Unpin>(work: &mut F) -> Option<F::Output> {
+    poll_fn(|context| match Pin::new(&mut *work).poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Waits until the kernel and the network have nothing left to do for `done` to hold.
+pub(super) async fn until(handle: &Handle, what: &str, mut done: impl FnMut(&Stats) -> bool) {
+    let patience = handle.now() + PATIENCE;
+    while !done(&handle.stats()) {
+        assert!(handle.now() < patience, "{what}: {:?}", handle.stats());
+        // On the virtual clock nothing arrives while a task is ready.
+        handle.sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// Waits until nothing is held any more.
+pub(super) async fn settled(handle: &Handle) {
+    until(handle, "left over", |stats| {
+        stats.tasks + stats.timers + stats.sockets + stats.operations + stats.accepted + stats.buffers == 0
+    })
+    .await;
+}
+
+pub(super) async fn send(socket: &Socket, bytes: &[u8]) {
+    in_time(socket.handle(), socket.send(&[IoSlice::new(bytes)])).await.expect("sent");
+}
+
+/// Receives exactly `count` bytes.
+pub(super) async fn receive(socket: &Socket, count: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while bytes.len() < count {
+        let chunk = in_time(socket.handle(), socket.recv()).await.expect("received");
+        bytes.extend_from_slice(&chunk.expect("more"));
+    }
+    assert_eq!(bytes.len(), count);
+    bytes
+}
+
+/// The bytes of the stream `tag` from `from` on: no two streams, and no two
+/// places of a stream, look alike.
+fn bytes_of(tag: u64, from: u64, count: usize) -> Vec<u8> {
+    let words = (from / 8..(from + count as u64).div_ceil(8)).flat_map(|index| {
+        let mut word = (tag ^ index.wrapping_mul(0x9e37_79b9_7f4a_7c15)).wrapping_add(0x9e37_79b9_7f4a_7c15);
+        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (word ^ word >> 31).to_le_bytes()
+    });
+    words.skip((from % 8) as usize).take(count).collect()
+}
+
+/// A place in the bytes of a stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) tag: u64,
+    pub(super) position: u64,
+}
+
+impl Place {
+    pub(super) fn start(tag: u64) -> Place {
+        Place { tag, position: 0 }
+    }
+
+    /// The next `count` bytes.
+    pub(super) fn write(&mut self, count: usize) -> Vec<u8> {
+        let bytes = bytes_of(self.tag, self.position, count);
+        self.position += count as u64;
+        bytes
+    }
+
+    /// Checks that `bytes` are the next ones.
+    pub(super) fn check(&mut self, bytes: &[u8]) {
+        let expected = bytes_of(self.tag, self.position, bytes.len());
+        let wrong = expected.iter().zip(bytes).position(|(expected, found)| expected != found);
+        assert_eq!(wrong, None, "stream {:x} is wrong so far behind {}", self.tag, self.position);
+        self.position += bytes.len() as u64;
+    }
+}
+
+/// Tasks that are waited for, and whose panics are the test's.
+#[derive(Clone)]
+pub(super) struct Group {
+    handle: Handle,
+    state: Rc<GroupState>,
+}
+
+#[derive(Default)]
+struct GroupState {
+    live: Cell<usize>,
+    failed: Cell<bool>,
+    joining: RefCell<Option<Waker>>,
+}
+
+struct Member(Rc<GroupState>);
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.0.live.set(self.0.live.get() - 1);
+        if std::thread::panicking() {
+            self.0.failed.set(true);
+        }
+        if let Some(waker) = self.0.joining.borrow_mut().take() {
+            waker.wake();
+        }
+    }
+}
+
+impl Group {
+    pub(super) fn new(handle: &Handle) -> Group {
+        Group { handle: handle.clone(), state: Rc::default() }
+    }
+
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + 'static) {
+        self.state.live.set(self.state.live.get() + 1);
+        let member = Member(self.state.clone());
+        self.handle.spawn(async move {
+            let _member = member;
+            work.await;
+        });
+    }
+
+    pub(super) async fn join(&self) {
+        let all = poll_fn(|context| {
+            *self.state.joining.borrow_mut() = Some(context.waker().clone());
+            if self.state.live.get() == 0 || self.state.failed.get() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let ended = self.handle.timeout(self.handle.now() + PATIENCE, all).await;
+        assert!(!self.state.failed.get(), "a task of the test failed, see above");
+        assert!(ended.is_ok(), "{} tasks hang: {:?}", self.state.live.get(), self.handle.stats());
+    }
+}
+
+/// How many descriptors this process has; only meaningful in a process of its own.
+pub(super) fn descriptors() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("proc").count()
+}
+
+/// Whether this machine's tests run as root.
+pub(super) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A line for who reads the test's output.
+#[expect(clippy::print_stderr, reason = "it is the test's report")]
+pub(super) fn say(line: &str) {
+    eprintln!("# {line}");
+}
+
+/// The seconds that a soak gives each driver, if this is one.
+pub(super) fn soak() -> Option<Duration> {
+    let seconds = std::env::var("TIDEGATE_SOAK_SECONDS").ok()?;
+    Some(Duration::from_secs(seconds.parse().expect("TIDEGATE_SOAK_SECONDS is a number")))
+}
+
+/// Runs `test`, whose full path is `name`, in a process of its own: limits,
+/// signals and descriptors are the whole process's.
+pub(super) fn alone(name: &str, test: impl FnOnce()) {
+    const MARK: &str = "TIDEGATE_TEST_ALONE";
+    let (_, name) = name.split_once("::").expect("a path within the crate");
+    if std::env::var(MARK).is_ok_and(|running| running == name) {
+        let limit = Duration::from_secs(100) + soak().unwrap_or_default();
+        std::thread::spawn(move || {
+            std::thread::sleep(limit);
+            say("it hangs");
+            std::process::abort();
+        });
+        return test();
+    }
+    let itself = std::env::current_exe().expect("this test's file");
+    let arguments = ["--exact", name, "--nocapture", "--test-threads=1"];
+    let output = Command::new(itself).args(arguments).env(MARK, name).output().expect("it starts");
+    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("1 passed"), "{}\n{text}{errors}", output.status);
+    errors.lines().filter_map(|line| line.strip_prefix("# ")).for_each(say);
+}
+
+/// The full path of a test, for [`alone`].
+macro_rules! own_path {
+    ($name:ident) => {
+        concat!(module_path!(), "::", stringify!($name))
+    };
+}
+pub(super) use own_path;
