@@ -139,7 +139,7 @@ const KINDS: [Kind; 4] = [
 const WARM_UP: usize = 300;
 const REQUESTS: usize = 1000;
 
-/// For so long at least, so that what the worker does each second is seen, too.
+/// For so long at least, each, so that what the worker does once a second is seen, too.
 const TIME: Duration = Duration::from_millis(1200);
 
 /// Reads until a message ends with `end`.
@@ -228,7 +228,7 @@ fn assert_no_allocations(driver: &str, kind: &'static Kind, time: Duration) {
         started => started.unwrap(),
     };
     let mut client = Client::connect(&gateway, kind);
-    client.send(WARM_UP, Duration::ZERO);
+    client.send(WARM_UP, time);
     let (requests, allocations, places) = count_during(|| client.send(REQUESTS, time));
     println!("{driver}: {}: {allocations} allocations in {requests} requests", kind.name);
     assert_eq!(allocations, 0, "{driver}: {}, the first of them:\n{}", kind.name, places.join("\n"));
