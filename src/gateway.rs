@@ -173,6 +173,9 @@ const OWN_DESCRIPTORS: u64 = 24;
 /// Descriptors of one worker, its listeners not counted.
 const WORKER_DESCRIPTORS: u64 = 6;
 
+/// Fewer connections on a worker than this are worth a warning.
+const FEW_CONNECTIONS: usize = 1024;
+
 /// Gets the descriptors that the connections of clients and to backends take. Where there are not so many, fewer
 /// clients are admitted, and a quarter is left for backends: a client whose request cannot be sent on for want of
 /// a descriptor had better waited.
@@ -184,11 +187,12 @@ fn fit_descriptors(snapshot: &mut Snapshot) {
     let room = limit.saturating_sub(own) / workers * 3 / 4;
     let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
     if room < *connections {
-        tracing::warn!(
-            limit,
-            "there are descriptors for {room} connections on each worker, not for {connections}; raise `ulimit -n`, \
-             or lower connections_per_worker",
-        );
+        let advice = "raise `ulimit -n`, or lower connections_per_worker";
+        if room < FEW_CONNECTIONS {
+            tracing::warn!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");
+        } else {
+            tracing::info!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");
+        }
         *connections = room;
     }
 }

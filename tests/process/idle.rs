@@ -1,5 +1,7 @@
 //! Ten thousand connections on one worker: what each costs, and that each is served.
 
+use std::sync::{Mutex, PoisonError};
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::client::Client;
@@ -14,6 +16,9 @@ const CONNECTIONS: usize = 10_000;
 /// User memory that an idle connection may take.
 const MOST: u64 = 2048;
 
+/// One such test at a time: the clients of both would be too many for one process.
+static TURN: Mutex<()> = Mutex::new(());
+
 /// Lets this process, and what it starts from now on, have that many descriptors.
 fn raise_descriptors(count: u64) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -24,6 +29,7 @@ fn raise_descriptors(count: u64) {
 }
 
 fn ten_thousand_idle_connections_are_small_and_each_is_served(driver: &'static str) {
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     raise_descriptors(CONNECTIONS as u64 + 2000);
     let origin = Origin::plain();
     let gateway = Setup::new(driver, origin.address).start();
