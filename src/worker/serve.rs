@@ -317,3 +317,32 @@ fn count_status(shard: &Shard, status: u16) {
         _ => Counter::Responses5xx,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_request<F>(_: impl Fn(Connection) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_of_connection<R, F>(
+        requests: fn() -> Rc<Recycler<R>>,
+        _: impl Fn(Connection, Admission, Rc<Recycler<R>>) -> F,
+    ) -> usize {
+        let _ = requests;
+        size_of::<F>()
+    }
+
+    /// An idle connection is to cost less than 2 KiB in all; its task is the largest part.
+    #[test]
+    fn futures_stay_small() {
+        let idle = size_of_connection(
+            || unreachable!("never called"),
+            |connection, admission, requests| serve(connection, admission, requests, one_request),
+        );
+        assert!(idle <= 768, "a connection's task has grown to {idle} bytes");
+        let busy = size_of_request(one_request);
+        assert!(busy <= 2560, "a request's future has grown to {busy} bytes");
+    }
+}
