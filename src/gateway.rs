@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::control::Control;
 use crate::net::{Bound, bind, is_taken};
-use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core};
+use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core, raise_descriptors};
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
 use crate::worker;
@@ -75,7 +75,9 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]. Addresses are bound all or none.
     pub fn start(config: &Config) -> Result<Gateway, StartError> {
-        let snapshot = Arc::new(Snapshot::compile(config).map_err(StartError::Config)?);
+        let mut snapshot = Snapshot::compile(config).map_err(StartError::Config)?;
+        fit_descriptors(&mut snapshot);
+        let snapshot = Arc::new(snapshot);
         let workers = snapshot.gateway.workers;
         let mut sockets: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
         let mut addresses = Vec::new();
@@ -162,6 +164,36 @@ impl Gateway {
         let ended: Vec<_> = self.workers.into_iter().map(|worker| worker.thread.join()).collect();
         let control = self.control.stop();
         if control.is_err() || ended.iter().any(Result::is_err) { Err(Crashed) } else { Ok(()) }
+    }
+}
+
+/// Descriptors of the process itself, operators included.
+const OWN_DESCRIPTORS: u64 = 24;
+
+/// Descriptors of one worker, its listeners not counted.
+const WORKER_DESCRIPTORS: u64 = 6;
+
+/// Fewer connections on a worker than this are worth a warning.
+const FEW_CONNECTIONS: usize = 1024;
+
+/// Gets the descriptors that the connections of clients and to backends take. Where there are not so many, fewer
+/// clients are admitted, and a quarter is left for backends: a client whose request cannot be sent on for want of
+/// a descriptor had better waited.
+fn fit_descriptors(snapshot: &mut Snapshot) {
+    let workers = snapshot.gateway.workers as u64;
+    let own = OWN_DESCRIPTORS + workers * (WORKER_DESCRIPTORS + snapshot.listeners.len() as u64);
+    let connections = &mut snapshot.gateway.connections_per_worker;
+    let limit = raise_descriptors(own + workers * *connections as u64 * 2);
+    let room = limit.saturating_sub(own) / workers * 3 / 4;
+    let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
+    if room < *connections {
+        let advice = "raise `ulimit -n`, or lower connections_per_worker";
+        if room < FEW_CONNECTIONS {
+            tracing::warn!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");
+        } else {
+            tracing::info!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");
+        }
+        *connections = room;
     }
 }
 

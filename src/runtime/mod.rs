@@ -38,7 +38,7 @@ mod timer;
 
 pub use buffer::{BUFFER_SIZE, Chunk};
 pub use driver::memory::Network;
-pub use setup::{Bound, Choice, DriverKind, Fallback, Options, bind, is_taken, pin_to_core};
+pub use setup::{Bound, Choice, DriverKind, Fallback, Options, bind, is_taken, pin_to_core, raise_descriptors};
 pub use socket::{Accept, Connect, Listener, Over, Recv, Sending, Socket};
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -82,6 +82,8 @@ struct Core {
     budget: Cell<u32>,
     panics: Cell<u64>,
     turns: Cell<u64>,
+    /// Memory for the wakers of timers that fire; empty between turns.
+    due: RefCell<Vec<Waker>>,
 }
 
 /// What a runtime holds on to, and what it has counted.
@@ -117,6 +119,7 @@ impl Runtime {
             budget: Cell::new(TURN_BUDGET),
             panics: Cell::new(0),
             turns: Cell::new(0),
+            due: RefCell::default(),
         };
         Runtime { handle: Handle { core: Rc::new(core) } }
     }
@@ -211,9 +214,10 @@ impl Core {
         };
         drop(driver);
         self.now.set(now);
-        let mut due = Vec::new();
+        let mut due = self.due.take();
         self.timers.borrow_mut().expire(now, &mut due);
-        due.into_iter().for_each(Waker::wake);
+        due.drain(..).for_each(Waker::wake);
+        self.due.replace(due);
         // No more than there are now: other threads may push as fast as we pop.
         for _ in 0..self.remote.len() {
             let Some(task) = self.remote.pop() else { break };

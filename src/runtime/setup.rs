@@ -11,6 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use rustix::event::EventfdFlags;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::CpuSet;
 
 use super::buffer::Pool;
@@ -221,4 +222,16 @@ pub fn pin_to_core(index: usize) -> io::Result<()> {
     let mut only = CpuSet::new();
     only.set(core);
     Ok(rustix::thread::sched_setaffinity(None, &only)?)
+}
+
+/// Raises the limit on the descriptors of the process to `wanted`, or as far as is allowed; says what it is then.
+#[must_use]
+pub fn raise_descriptors(wanted: u64) -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let (current, most) = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
+    let raised = wanted.min(most);
+    if raised > current && setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }).is_ok() {
+        return raised;
+    }
+    current
 }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::serve::{self, Connection};
-use super::{Admission, Worker};
+use super::{Admission, Refusal, Worker};
 use crate::base::recycler::Recycler;
 use crate::net::{Listener, Stream};
 use crate::observe::counters::Counter;
@@ -22,8 +22,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Memory for requests that is kept when nobody needs it.
 const SPARE_REQUESTS: usize = 256;
 
-/// Connections that are being refused at a time; more are closed without a word.
+/// Connections that are being refused at a time, at most and as a part of those that are served: they take
+/// descriptors, too. More are closed without a word.
 const REFUSING: usize = 256;
+const REFUSING_PART: usize = 16;
 
 /// Accepts until the worker drains, and then what has queued up by then.
 pub(super) async fn accept(worker: Rc<Worker>, listener: Listener) {
@@ -67,11 +69,12 @@ pub(super) async fn accept(worker: Rc<Worker>, listener: Listener) {
 /// Admits a connection, or refuses it.
 fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<SocketAddr>) -> Option<(Connection, Admission)> {
     let stream = Stream::new(socket);
-    if worker.connections.get() < worker.snapshot.gateway.connections_per_worker {
+    let most = worker.snapshot.gateway.connections_per_worker;
+    if worker.connections.get() < most {
         return Some((Connection::new(worker.clone(), stream, peer), Admission::new(worker)));
     }
-    if worker.refusing.get() < REFUSING {
-        worker.shard.handle.spawn(serve::refuse_connection(worker.clone(), stream, peer));
+    if worker.refusing.get() < REFUSING.min(most / REFUSING_PART + 1) {
+        worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer));
     }
     None
 }

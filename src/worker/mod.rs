@@ -143,3 +143,22 @@ impl Drop for Admission {
         }
     }
 }
+
+/// Counts a connection that is being refused, from before its task first runs.
+#[derive(Debug)]
+struct Refusal {
+    worker: Rc<Worker>,
+}
+
+impl Refusal {
+    fn new(worker: &Rc<Worker>) -> Refusal {
+        worker.refusing.set(worker.refusing.get() + 1);
+        Refusal { worker: worker.clone() }
+    }
+}
+
+impl Drop for Refusal {
+    fn drop(&mut self) {
+        self.worker.refusing.set(self.worker.refusing.get() - 1);
+    }
+}

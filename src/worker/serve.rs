@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Admission, Worker};
+use super::{Admission, Refusal, Worker};
 use crate::base::recycler::Recycler;
 use crate::base::time::{Instant, unix_millis};
 use crate::http::fields::{FieldName, FieldValue};
@@ -83,15 +83,14 @@ pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next
 }
 
 /// Refuses a connection that is one too many.
-pub(super) async fn refuse_connection(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>) {
-    worker.refusing.set(worker.refusing.get() + 1);
+pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>) {
+    let worker = &refusal.worker;
     let mut connection = Connection::new(worker.clone(), stream, peer);
     let mut x = worker.exchange();
     x.begin(worker.shard.handle.now(), unix_millis());
     let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
     worker.recycle(x);
     connection.end(next).await;
-    worker.refusing.set(worker.refusing.get() - 1);
 }
 
 /// A client's connection.

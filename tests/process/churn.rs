@@ -24,7 +24,8 @@ const CONNECTIONS: usize = 10_000;
 
 /// A gateway that lets go of idle connections to backends soon, so that they can be told from lost ones.
 fn start(driver: &'static str, target: SocketAddr) -> (Gateway, usize) {
-    let gateway = Setup::new(driver, target).workers(2).service("pool = { idle_timeout = \"500ms\" }").start();
+    let setup = Setup::new(driver, target).workers(2).gateway("limits = { requests_per_connection = false }");
+    let gateway = setup.service("pool = { idle_timeout = \"500ms\" }").start();
     wait_until("a metric", || gateway.open() == 0);
     let baseline = lowest(&gateway);
     (gateway, baseline)

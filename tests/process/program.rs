@@ -14,7 +14,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// Looks again and again until `probe` finds something.
 #[track_caller]
 pub(crate) fn wait_for<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    // A long run has larger bodies and longer loads.
+    let deadline = Instant::now() + if crate::is_soak() { PATIENCE * 10 } else { PATIENCE };
     loop {
         if let Some(found) = probe() {
             return found;

@@ -18,7 +18,10 @@ const ORDINARY: usize = 1000;
 
 fn slow_clients_do_not_slow_others(driver: &'static str) {
     let origin = Origin::start(|request| match request.path.as_str() {
-        "/large" => request.reply(&"x".repeat(20_000_000)),
+        "/large" => {
+            request.send("HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n")?;
+            (0..200).try_for_each(|_| request.send([b'x'; 100_000]))
+        }
         _ => {
             request.take_body()?;
             request.reply("hello")

@@ -1,0 +1,250 @@
+//! A request that is proxied on kept connections allocates nothing.
+//!
+//! The allocator of this binary counts what the worker's thread asks for while
+//! a client on another thread sends requests; both sides of the gateway are
+//! real sockets. Where something is allocated, the test shows from where.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "all of this binary is tests")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::backtrace::Backtrace;
+use std::cell::Cell;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use tidegate::config::Config;
+use tidegate::gateway::{Gateway, StartError};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The system's allocator, with a look at who asks.
+struct Counting;
+
+/// Whether the worker's allocations count now.
+static COUNTING: AtomicBool = AtomicBool::new(false);
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// Where the first of them came from.
+static PLACES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// How many places are shown.
+const SHOWN: usize = 5;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Unknown,
+    Worker,
+    Other,
+}
+
+thread_local! {
+    static WHO: Cell<Who> = const { Cell::new(Who::Unknown) };
+}
+
+// SAFETY: every call goes to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller keeps to the contract.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps to the contract.
+        unsafe { System.dealloc(memory, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size());
+        // SAFETY: the caller keeps to the contract.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn realloc(&self, memory: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size);
+        // SAFETY: the caller keeps to the contract.
+        unsafe { System.realloc(memory, layout, size) }
+    }
+}
+
+fn count(size: usize) {
+    if !COUNTING.load(Ordering::Relaxed) {
+        return;
+    }
+    WHO.with(|who| {
+        if who.get() == Who::Unknown {
+            // What is allocated while we look is not counted.
+            who.set(Who::Other);
+            let is_worker = std::thread::current().name().is_some_and(|name| name.starts_with("worker-"));
+            who.set(if is_worker { Who::Worker } else { Who::Other });
+        }
+        if who.get() == Who::Worker {
+            ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+            who.set(Who::Other);
+            let mut places = PLACES.lock().unwrap();
+            if places.len() < SHOWN {
+                places.push(format!("{size} bytes from:\n{}", Backtrace::force_capture()));
+            }
+            who.set(Who::Worker);
+        }
+    });
+}
+
+/// A kind of request: what the client sends, and what the backend answers.
+struct Kind {
+    name: &'static str,
+    request: &'static [u8],
+    /// The bytes that end the request where it arrives.
+    request_end: &'static [u8],
+    response: &'static [u8],
+    /// The bytes that end the response where it arrives.
+    response_end: &'static [u8],
+}
+
+const KINDS: [Kind; 4] = [
+    Kind {
+        name: "GET",
+        request:
+            b"GET /a/b?c=d HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n",
+        request_end: b"\r\n\r\n",
+        response: b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
+        response_end: b"\r\n\r\nhello",
+    },
+    Kind {
+        name: "GET with a path to be brought to normal form",
+        request: b"GET /a/../b/%41 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        request_end: b"\r\n\r\n",
+        response: b"HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n",
+        response_end: b"\r\n\r\n",
+    },
+    Kind {
+        name: "POST with a length",
+        request: b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nsome body",
+        request_end: b"some body",
+        response: b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok",
+        response_end: b"\r\n\r\nok",
+    },
+    Kind {
+        name: "POST in chunks, answered in chunks with a trailer",
+        request: b"POST /a HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n",
+        request_end: b"0\r\n\r\n",
+        response: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 3\r\n\r\n",
+        response_end: b"0\r\nX-Sum: 3\r\n\r\n",
+    },
+];
+
+const WARM_UP: usize = 300;
+const REQUESTS: usize = 1000;
+
+/// For so long at least, each, so that what the worker does once a second is seen, too.
+const TIME: Duration = Duration::from_millis(1200);
+
+/// Reads until a message ends with `end`.
+fn read_message(from: &mut TcpStream, end: &[u8], buffer: &mut [u8]) -> bool {
+    let mut filled = 0;
+    while !buffer[..filled].ends_with(end) {
+        match from.read(&mut buffer[filled..]) {
+            Ok(0) | Err(_) => return false,
+            Ok(some) => filled += some,
+        }
+    }
+    true
+}
+
+/// A backend that answers every request of a kind.
+fn start_origin(kind: &'static Kind) -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            std::thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while read_message(&mut stream, kind.request_end, &mut buffer) {
+                    stream.write_all(kind.response).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+fn start_gateway(driver: &str, target: SocketAddr) -> Result<Gateway, StartError> {
+    let text = format!(
+        "[gateway]\nworkers = 1\npin = false\ndriver = \"{driver}\"\nlimits = {{ requests_per_connection = false }}\n[listeners.public]\naddress = \"127.0.0.1:0\"\n\
+         [admin]\naddress = \"127.0.0.1:0\"\n[services.app]\ntargets = [\"{target}\"]\n\
+         [routes.app]\npath = \"/*\"\nservice = \"app\"\n"
+    );
+    Gateway::start(&Config::parse("allocations.toml", &text).unwrap())
+}
+
+/// A client with a connection.
+struct Client {
+    stream: TcpStream,
+    kind: &'static Kind,
+    buffer: [u8; 4096],
+}
+
+impl Client {
+    fn connect(gateway: &Gateway, kind: &'static Kind) -> Client {
+        let stream = TcpStream::connect(gateway.address("public").unwrap()).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Client { stream, kind, buffer: [0; 4096] }
+    }
+
+    /// Sends requests one after the other, so many and for so long; how many they were.
+    fn send(&mut self, count: usize, time: Duration) -> usize {
+        let begun = Instant::now();
+        let mut sent = 0;
+        while sent < count || begun.elapsed() < time {
+            self.stream.write_all(self.kind.request).unwrap();
+            let answered = read_message(&mut self.stream, self.kind.response_end, &mut self.buffer);
+            assert!(answered, "{}: no response", self.kind.name);
+            sent += 1;
+        }
+        sent
+    }
+}
+
+/// How often the worker asked for memory while `work` was done.
+fn count_during<T>(work: impl FnOnce() -> T) -> (T, u64, Vec<String>) {
+    ALLOCATIONS.store(0, Ordering::Relaxed);
+    PLACES.lock().unwrap().clear();
+    COUNTING.store(true, Ordering::Relaxed);
+    let done = work();
+    COUNTING.store(false, Ordering::Relaxed);
+    (done, ALLOCATIONS.load(Ordering::Relaxed), std::mem::take(&mut PLACES.lock().unwrap()))
+}
+
+fn assert_no_allocations(driver: &str, kind: &'static Kind, time: Duration) {
+    let gateway = match start_gateway(driver, start_origin(kind)) {
+        Err(StartError::Worker(error)) if driver == "io_uring" => {
+            println!("not on io_uring, for there is none here: {error}");
+            return;
+        }
+        started => started.unwrap(),
+    };
+    let mut client = Client::connect(&gateway, kind);
+    client.send(WARM_UP, time);
+    let (requests, allocations, places) = count_during(|| client.send(REQUESTS, time));
+    println!("{driver}: {}: {allocations} allocations in {requests} requests", kind.name);
+    assert_eq!(allocations, 0, "{driver}: {}, the first of them:\n{}", kind.name, places.join("\n"));
+    // A connection allocates, so that we know that we would see it.
+    let (_, allocations, _) = count_during(|| Client::connect(&gateway, kind).send(1, Duration::ZERO));
+    assert!(allocations > 0, "nothing was counted where something must be");
+    gateway.drain();
+    drop(client);
+    gateway.join().unwrap();
+}
+
+#[test]
+fn a_request_in_the_steady_state_allocates_nothing() {
+    for driver in ["epoll", "io_uring"] {
+        for (number, kind) in KINDS.iter().enumerate() {
+            assert_no_allocations(driver, kind, if number == 0 { TIME } else { Duration::ZERO });
+        }
+    }
+}
