@@ -160,7 +160,8 @@ fn refusal(bytes: &[u8]) -> Option<(usize, String)> {
     let (status, code) = (response.status, response.code());
     let detail = response.text().split("\"detail\":\"").nth(1)?.split('"').next()?;
     let title = response.head.get(13..)?.split("\r\n").next()?;
-    let id = response.field("X-Request-Id")?;
+    let (id, date) = (response.field("X-Request-Id")?, response.field("Date")?);
+    assert!(date.len() == 29 && date.ends_with(" GMT"), "{date} is no date (RFC 9110 section 5.6.7)");
     let body = format!(
         "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"detail\":\"{detail}\",\
          \"code\":\"{code}\",\"request_id\":\"{id}\"}}\n"
@@ -168,7 +169,8 @@ fn refusal(bytes: &[u8]) -> Option<(usize, String)> {
     let connection = if response.closes() { "Connection: close\r\n" } else { "" };
     let again = if status == 503 { "Retry-After: 1\r\n" } else { "" };
     let whole = format!(
-        "HTTP/1.1 {status} {title}\r\nContent-Length: {}\r\n{connection}Content-Type: application/problem+json\r\n\
+        "HTTP/1.1 {status} {title}\r\nContent-Length: {}\r\n{connection}Date: {date}\r\n\
+         Content-Type: application/problem+json\r\n\
          Cache-Control: no-store\r\nX-Request-Id: {id}\r\n{again}\r\n{body}",
         body.len()
     );
