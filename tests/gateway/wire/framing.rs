@@ -146,6 +146,24 @@ fn others() -> Vec<Row> {
             "GET /x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n{for h}\r\n\r\nabc{canary}",
         ),
         Row::request(
+            "the body of a refused request is no request",
+            "POST /../x HTTP/1.1\r\nHost: h\r\nContent-Length: 34\r\n\r\nGET /inside HTTP/1.1\r\nHost: h\r\n\r\n ",
+            "<400 bad_path, kept><canary>",
+            "{canary}",
+        ),
+        Row::request(
+            "the chunks of a refused request are not looked at",
+            "POST /../x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "<400 bad_path>",
+            "",
+        ),
+        Row::request(
+            "the body of a refused request that is announced and not sent is not waited for",
+            "POST /../x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 35\r\n\r\n",
+            "<400 bad_path>",
+            "",
+        ),
+        Row::request(
             "HTTP/1.0 has no chunks",
             "POST /x HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "<400 chunked_in_http10>",
