@@ -124,6 +124,18 @@ fn a_client_that_has_ended_its_side_gets_its_answer() {
 }
 
 #[test]
+fn a_refused_head_request_gets_no_body() {
+    let origin = Origin::start().reply("/a", 200, "ok");
+    let gateway = gateway(&origin, Driver::Epoll);
+    let mut client = gateway.connect();
+    client.send("HEAD /../ HTTP/1.1\r\nHost: h\r\n\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    let refused = client.response_to("HEAD");
+    assert_eq!((refused.status, refused.closes()), (400, false));
+    assert!(refused.field("Content-Length").is_some_and(|length| length != "0"));
+    assert_eq!(client.response().text(), "ok");
+}
+
+#[test]
 fn a_head_may_come_byte_by_byte() {
     on_both_drivers(|driver| {
         let origin = Origin::start().reply("/a", 200, "ok");

@@ -139,6 +139,29 @@ fn a_connection_that_dies_in_use_is_replaced_for_what_may_be_sent_twice() {
 }
 
 #[test]
+fn what_is_sent_again_goes_out_on_a_new_connection() {
+    on_both_drivers(|driver| {
+        // As with a backend that closes after so many requests: all kept connections die with their next one.
+        let origin = Origin::scripted(|conversation| {
+            while conversation.request().is_some() && (conversation.index > 1 || conversation.requests() == 1) {
+                conversation.send(OK);
+            }
+        });
+        let gateway = boot(&origin, &origin, driver).start();
+        let mut clients = [gateway.connect(), gateway.connect()];
+        clients.iter_mut().for_each(|client| client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n"));
+        eventually("two connections", || origin.connections() == 2);
+        for client in &mut clients {
+            client.send("x");
+            assert_eq!(client.response().status, 200);
+        }
+        assert_eq!(gateway.get("/a").status, 200);
+        assert_eq!(gateway.count(Counter::UpstreamReplaced), 1);
+        assert_eq!(origin.connections(), 3);
+    });
+}
+
+#[test]
 fn a_new_connection_that_is_closed_is_not_tried_again() {
     let origin = Origin::scripted(|conversation| drop(conversation.request()));
     let gateway = boot(&origin, &origin, Driver::Epoll).start();

@@ -10,7 +10,7 @@
 //! input becomes a second message.
 
 use super::parse::{RequestHead, ResponseHead, Section, is_writable};
-use crate::http::fields::{FieldSpan, FieldValue, Known, KnownSet, NewField};
+use crate::http::fields::{FieldSpan, FieldValue, Known, KnownSet, NewField, is_forwarding};
 use crate::http::message::{Framing, Version};
 
 /// The interim response that lets a client go on (RFC 9110 section 15.2.1).
@@ -41,7 +41,8 @@ pub struct RequestForward<'a> {
     pub default_host: FieldValue<'a>,
     /// Whether the connection is to end after the response.
     pub close: bool,
-    /// Further fields to leave out.
+    /// Further fields to leave out. X-Forwarded-For stands for all whose names begin with `X-Forwarded-`: there are
+    /// more of them than anybody knows, and some backend believes each.
     pub drop: KnownSet,
     /// Fields to add behind the others.
     pub append: &'a [NewField<'a>],
@@ -178,7 +179,12 @@ fn copy_fields(section: &Section, mut drop: KnownSet, sent: Framing, announced: 
         // It announces trailers, which only chunks can carry.
         drop = drop.with(KnownSet::of(&[Known::Trailer]));
     }
-    copy_lines(section, |span| !span.nominated && !drop.contains(span.known), out);
+    let forwarded = drop.contains(Known::XForwardedFor);
+    let wanted = |span: &FieldSpan| {
+        let stays = !span.nominated && !drop.contains(span.known);
+        stays && !(forwarded && span.known == Known::Other && is_forwarding(&section.bytes()[span.name()]))
+    };
+    copy_lines(section, wanted, out);
     match length {
         Some(length) if !in_place || drop.contains(Known::ContentLength) => put_length(length, out),
         _ if announced == Framing::Chunked => put_field(b"Transfer-Encoding", b"chunked", out),

@@ -26,6 +26,7 @@ use crate::net::{self, Handle, Reader, Stream};
 use crate::observe::counters::Counter;
 use crate::shard::Shard;
 use crate::snapshot::{ConnectionLimits, Route, Snapshot, Timeouts};
+use crate::upstream::pool::Taken;
 
 /// What a client says about itself and its path is replaced by what we know.
 const REPLACED: KnownSet = KnownSet::of(&[
@@ -113,8 +114,9 @@ pub async fn proxy(
     // A request without a body that may be repeated goes out again, once, when
     // the kept connection it went out on turns out to have died.
     let mut repeatable = x.request.method().is_idempotent() && !x.request.framing().may_have_body();
+    let mut from_pool = true;
     loop {
-        let mut upstream = connect(shard, snapshot, route, deadline).await?;
+        let mut upstream = connect(shard, snapshot, route, deadline, from_pool).await?;
         let progress = Progress::default();
         let ended =
             attempt(shard, snapshot, route, x, client, &mut upstream, &progress, deadline, may_keep_alive).await;
@@ -127,7 +129,8 @@ pub async fn proxy(
             }
             Ok((keep_alive, false)) => Ok(Ended::Replied { status, keep_alive }),
             Err(Failure::Closed) if upstream.reused && repeatable => {
-                repeatable = false;
+                // What one kept connection died of, the others may die of, too.
+                (repeatable, from_pool) = (false, false);
                 shard.counters().count(Counter::UpstreamReplaced);
                 continue;
             }
@@ -168,10 +171,20 @@ fn encode_outgoing(shard: &Shard, route: &Route, x: &mut Exchange, client: &Clie
     Ok(())
 }
 
-/// A connection from the pool, or a new one.
-async fn connect(shard: &Shard, snapshot: &Snapshot, route: &Route, deadline: Instant) -> Result<Upstream, Reject> {
+/// A connection from the pool, if it may be, or a new one.
+async fn connect(
+    shard: &Shard,
+    snapshot: &Snapshot,
+    route: &Route,
+    deadline: Instant,
+    from_pool: bool,
+) -> Result<Upstream, Reject> {
     let (handle, counters) = (&shard.handle, shard.counters());
-    let taken = shard.backend(route.service.index()).pool.borrow_mut().take(handle.now());
+    let taken = if from_pool {
+        shard.backend(route.service.index()).pool.borrow_mut().take(handle.now())
+    } else {
+        Taken { stream: None, stale: 0 }
+    };
     counters.add(Counter::UpstreamStale, taken.stale);
     if let Some(stream) = taken.stream {
         counters.count(Counter::UpstreamReused);

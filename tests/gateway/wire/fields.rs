@@ -66,6 +66,8 @@ const ACCEPTED: &[(&[u8], &str)] = &[
     // What the client says of itself is replaced by what we know.
     (b"X-Forwarded-For: 6.6.6.6\r\nx-forwarded-for: 7.7.7.7\r\n", ""),
     (b"X-Forwarded-Host: evil\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 1\r\n", ""),
+    (b"X-Forwarded-Prefix: /a\r\nX: y\r\nx-forwarded-ssl: on\r\nX-Forwarded-Server: evil\r\n", "X: y\r\n"),
+    (b"X-Forwarded: for=6.6.6.6\r\n", "X-Forwarded: for=6.6.6.6\r\n"),
     (b"X-Real-IP: 6.6.6.6\r\nForwarded: for=6.6.6.6\r\nX-Request-Id: evil\r\n", ""),
     // From hop to hop.
     (b"Keep-Alive: timeout=5\r\nProxy-Connection: keep-alive\r\nProxy-Authorization: a\r\n", ""),
@@ -75,7 +77,7 @@ const ACCEPTED: &[(&[u8], &str)] = &[
     (b"X-Late: 1\r\nConnection: x-late\r\n", ""),
     // What must not be removed at the client's word.
     (b"Connection: Authorization, Cookie\r\nAuthorization: a\r\nCookie: b\r\n", "Authorization: a\r\nCookie: b\r\n"),
-    (b"Connection: X-Forwarded-For, X-Forwarded-Prefix\r\nX-Forwarded-Prefix: a\r\n", "X-Forwarded-Prefix: a\r\n"),
+    (b"Connection: X-Forwarded-For, X-Forwarded-Prefix\r\nX-Forwarded-Prefix: a\r\nX: y\r\n", "X: y\r\n"),
     (b"Connection: X-Request-Id\r\n", ""),
     (b"TE: trailers, deflate;q=0.5\r\nConnection: TE\r\n", "Connection: TE\r\nTE: trailers\r\n"),
     (b"TE: gzip\r\n", ""),

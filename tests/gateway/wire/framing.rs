@@ -86,7 +86,7 @@ pub(super) fn rows() -> Vec<Row> {
         let name = format!("framing {}", rest.escape_ascii());
         Row::request(name, send, format!("<400 {code}>"), "")
     });
-    refused.chain(others()).collect()
+    refused.chain(others()).chain(behind_refusals()).collect()
 }
 
 fn others() -> Vec<Row> {
@@ -156,6 +156,30 @@ fn others() -> Vec<Row> {
             "POST /x HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
             "<ok, close>",
             "POST /x HTTP/1.1\r\nHost: {origin}\r\nContent-Length: 3\r\n{for nobody}\r\n\r\nabc",
+        ),
+    ]
+}
+
+/// What is behind the head of a request that is refused for what it asks.
+fn behind_refusals() -> Vec<Row> {
+    vec![
+        Row::request(
+            "the body of a refused request is no request",
+            "POST /../x HTTP/1.1\r\nHost: h\r\nContent-Length: 34\r\n\r\nGET /inside HTTP/1.1\r\nHost: h\r\n\r\n ",
+            "<400 bad_path, kept><canary>",
+            "{canary}",
+        ),
+        Row::request(
+            "the chunks of a refused request are not looked at",
+            "POST /../x HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "<400 bad_path>",
+            "",
+        ),
+        Row::request(
+            "the body of a refused request that is announced and not sent is not waited for",
+            "POST /../x HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 35\r\n\r\n",
+            "<400 bad_path>",
+            "",
         ),
     ]
 }

@@ -124,6 +124,7 @@ const ACCEPTED: &[(&str, &str, &str, &str)] = &[
     ("M-SEARCH /x HTTP/1.1\r\nHost: h\r\n", "<ok>", "M-SEARCH /x HTTP/1.1\r\nHost: h\r\n", "h"),
     ("GET /x HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n", "", "GET /x HTTP/1.1\r\nHost: h\r\n", "h"),
     ("OPTIONS * HTTP/1.1\r\nHost: h\r\n", "<404 no_route, kept>", "", ""),
+    ("\r\nOPTIONS * HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n", "<404 no_route, kept>", "", ""),
     ("OPTIONS http://a HTTP/1.1\r\nHost: a\r\n", "<404 no_route, kept>", "", ""),
 ];
 

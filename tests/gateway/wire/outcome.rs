@@ -77,9 +77,7 @@ fn canonical(bytes: &[u8], responses: Option<bool>) -> Vec<u8> {
         let head = String::from_utf8_lossy(head);
         let interim = responses.is_some() && head.starts_with("HTTP/1.1 1");
         let bodiless = ["HTTP/1.1 204", "HTTP/1.1 304"].iter().any(|start| head.starts_with(start));
-        rest = if interim || responses.is_some() && bodiless {
-            body
-        } else if to_head {
+        rest = if interim || to_head || responses.is_some() && bodiless {
             body
         } else if message::field(&head, "Transfer-Encoding").is_some() {
             put_chunked(body, &mut out)
