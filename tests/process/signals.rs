@@ -142,9 +142,9 @@ fn who_has_connected_before_the_signal_is_served(driver: &'static str) {
     let gateway = Setup::new(driver, gate.origin.address).workers(2).start();
     let mut kept = gateway.connect();
     assert_eq!(kept.get("/").status, 200);
-    // While the process is stopped, the kernel accepts for it, and the signal finds the connections in its queues.
+    // More than a worker accepts in one turn. While the process is stopped, the kernel accepts for it, and the signal finds the connections in its queues.
     gateway.program().signal(Signal::STOP);
-    let mut queued: Vec<Client> = (0..50).map(|_| gateway.connect()).collect();
+    let mut queued: Vec<Client> = (0..400).map(|_| gateway.connect()).collect();
     for client in queued.iter_mut().chain([&mut kept]) {
         client.ask("/");
     }
@@ -155,5 +155,6 @@ fn who_has_connected_before_the_signal_is_served(driver: &'static str) {
         assert_eq!((response.status, response.text().as_str()), (200, "hello"));
         assert!(client.is_ended());
     }
+    drop((queued, kept));
     assert_eq!(gateway.finish().status.code(), Some(0));
 }
