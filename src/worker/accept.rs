@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::serve::{self, Connection};
-use super::{Admission, Refusal, Worker};
+use super::{Accepting, Admission, Refusal, Worker};
 use crate::base::recycler::Recycler;
 use crate::net::{Listener, Stream};
 use crate::observe::counters::Counter;
@@ -28,19 +28,26 @@ const REFUSING: usize = 256;
 const REFUSING_PART: usize = 16;
 
 /// Accepts until the worker drains, and then what has queued up by then.
-pub(super) async fn accept(worker: Rc<Worker>, listener: Listener) {
+pub(super) async fn accept(accepting: Accepting, listener: Listener) {
+    let worker = &accepting.worker;
     let shard = &worker.shard;
     let requests = Recycler::new(SPARE_REQUESTS);
     loop {
         let mut accept = pin!(listener.accept());
+        // The turn may be over before the queue is empty: only who finds nothing in a turn of its own may go.
+        let mut last_turn = false;
         let accepted = poll_fn(|context| match accept.as_mut().poll(context) {
-            // The queue is empty: now the listener may go.
-            Poll::Pending if shard.is_draining() => Poll::Ready(None),
+            Poll::Pending if shard.is_draining() && last_turn => Poll::Ready(None),
+            Poll::Pending if shard.is_draining() => {
+                last_turn = true;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             polled => polled.map(Some),
         });
         match accepted.await {
             None => return,
-            Some(Ok((socket, peer))) => match admit(&worker, socket, peer) {
+            Some(Ok((socket, peer))) => match admit(worker, socket, peer) {
                 Some((connection, admission)) => {
                     shard.handle.spawn(serve::serve(connection, admission, requests.clone(), serve::one_request));
                 }

@@ -38,7 +38,9 @@ pub struct Worker {
     spare: RefCell<Vec<Box<Exchange>>>,
     connections: Cell<usize>,
     refusing: Cell<usize>,
-    /// Wakes the worker's own task when the last connection has ended.
+    /// Listeners that may still take connections.
+    accepting: Cell<usize>,
+    /// Wakes the worker's own task when the last connection and the last listener have ended.
     idle: RefCell<Option<Waker>>,
 }
 
@@ -60,10 +62,10 @@ pub async fn run(
         authority: service.address.to_string(),
     });
     let shard = Shard::new(handle.clone(), shared, index, backends.collect());
-    let (spare, connections, refusing, idle) = Default::default();
-    let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, idle });
+    let (spare, connections, refusing, accepting, idle) = Default::default();
+    let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle });
     for listener in listeners {
-        handle.spawn(accept::accept(worker.clone(), listener));
+        handle.spawn(accept::accept(Accepting::new(&worker), listener));
     }
     handle.spawn(sweep(worker.clone()));
     let mut ready = Some(ready);
@@ -74,6 +76,8 @@ pub async fn run(
         if worker.shard.shared().is_draining() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
+    // What has come before the order is seen first: one look at the kernel.
+    handle.yield_now().await;
     worker.shard.drain();
     // Every connection looks up: the idle ones close, the listeners take their
     // last connections.
@@ -81,7 +85,7 @@ pub async fn run(
     let deadline = handle.now() + patience;
     let emptied = poll_fn(|context| {
         *worker.idle.borrow_mut() = Some(context.waker().clone());
-        if worker.connections.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
+        if worker.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     });
     let _ = handle.timeout(deadline, std::pin::pin!(emptied)).await;
 }
@@ -101,6 +105,20 @@ async fn sweep(worker: Rc<Worker>) {
 }
 
 impl Worker {
+    /// Whether there is no connection, and none can come.
+    fn is_empty(&self) -> bool {
+        self.connections.get() == 0 && self.accepting.get() == 0
+    }
+
+    /// Wakes the worker's own task when that is so.
+    fn tell_if_empty(&self) {
+        if self.is_empty()
+            && let Some(waker) = self.idle.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
     /// An exchange with recycled storage.
     fn exchange(&self) -> Box<Exchange> {
         self.spare.borrow_mut().pop().unwrap_or_default()
@@ -113,6 +131,26 @@ impl Worker {
             exchange.clear();
             spare.push(exchange);
         }
+    }
+}
+
+/// Counts a listener for as long as it may take connections.
+#[derive(Debug)]
+struct Accepting {
+    worker: Rc<Worker>,
+}
+
+impl Accepting {
+    fn new(worker: &Rc<Worker>) -> Accepting {
+        worker.accepting.set(worker.accepting.get() + 1);
+        Accepting { worker: worker.clone() }
+    }
+}
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.worker.accepting.set(self.worker.accepting.get() - 1);
+        self.worker.tell_if_empty();
     }
 }
 
@@ -133,14 +171,9 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        let left = self.worker.connections.get() - 1;
-        self.worker.connections.set(left);
+        self.worker.connections.set(self.worker.connections.get() - 1);
         self.worker.shard.counters().release(Counter::ConnectionsOpen);
-        if left == 0
-            && let Some(waker) = self.worker.idle.borrow_mut().take()
-        {
-            waker.wake();
-        }
+        self.worker.tell_if_empty();
     }
 }
 

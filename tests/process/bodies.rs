@@ -12,7 +12,7 @@ use crate::origin::{Origin, Request};
 use crate::probe::Memory;
 use crate::program::{pause, wait_for};
 
-on_both_drivers!(large_bodies_both_ways, stalled_readers_stop_the_backend);
+on_both_drivers!(large_bodies_both_ways, stalled_readers_stop_the_backend, stalled_backends_stop_the_clients);
 
 const MIB: u64 = 1024 * 1024;
 
@@ -140,10 +140,54 @@ fn stalled_readers_stop_the_backend(driver: &'static str) {
     gateway.stop();
 }
 
+fn stalled_backends_stop_the_clients(driver: &'static str) {
+    let origin = Origin::start(|request| match request.path.as_str() {
+        "/stalled" => {
+            std::thread::park();
+            Ok(())
+        }
+        _ => request.reply("hello"),
+    });
+    // Behind what the gateway does not take yet, it cannot see that a client has left: this time is the end of it.
+    let gateway = Setup::new(driver, origin.address).service("first_byte_timeout = \"4s\"").start();
+    assert_eq!(gateway.connect().get("/").text(), "hello");
+    let before = gateway.memory();
+    let mut senders: Vec<Client> = (0..STALLED).map(|_| gateway.connect()).collect();
+    for sender in &mut senders {
+        sender.send("POST /stalled HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000000\r\n\r\n");
+        sender.socket().set_nonblocking(true).unwrap();
+    }
+    let taken = AtomicU64::new(0);
+    let block = [b'x'; 0x10000];
+    let total = when_it_stops_after(&taken, || {
+        for sender in &senders {
+            while let Ok(some) = sender.socket().write(&block) {
+                taken.fetch_add(some as u64, Ordering::Relaxed);
+            }
+        }
+    });
+    let grown = gateway.memory().resident.saturating_sub(before.resident);
+    let (total_each, grown_each) = (total / STALLED as u64 / 1024, grown / STALLED as u64 / 1024);
+    println!("{driver}: {STALLED} backends that stall: {total_each} KiB taken and {grown_each} KiB resident for each");
+    assert!(total < KERNEL * STALLED as u64, "{total} bytes were taken for {STALLED} stalled backends");
+    assert!(grown < 12 * MIB, "{grown} bytes for {STALLED} stalled backends");
+    does_nothing(&gateway);
+    assert_eq!(gateway.connect().get("/").text(), "hello");
+    drop(senders);
+    gateway.wait_for_open(0);
+    gateway.stop();
+}
+
 /// Waits until nothing more is taken for half a second; how much it was.
 fn when_it_stops(taken: &AtomicU64) -> u64 {
+    when_it_stops_after(taken, || {})
+}
+
+/// The same, with something to do before each look.
+fn when_it_stops_after(taken: &AtomicU64, mut work: impl FnMut()) -> u64 {
     let mut last = (taken.load(Ordering::Relaxed), Instant::now());
-    wait_for("the backend to stop", || {
+    wait_for("the flow to stop", || {
+        work();
         let now = taken.load(Ordering::Relaxed);
         if now != last.0 {
             last = (now, Instant::now());

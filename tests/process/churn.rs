@@ -105,19 +105,28 @@ fn clients_that_close_their_side(driver: &'static str) {
 
 fn clients_that_vanish(driver: &'static str) {
     let origin = Origin::start(|request| {
-        if request.path == "/" {
-            return request.reply("hello");
+        match request.path.as_str() {
+            "/" => return request.reply("hello"),
+            "/never" => return request.wait_for_end(),
+            _ => {}
         }
         request.send("HTTP/1.1 200 OK\r\nContent-Length: 20000000\r\n\r\n")?;
         request.send(vec![b'x'; 20_000_000])
     });
     let (gateway, baseline) = start(driver, origin.address);
-    let vanish = 200;
+    let vanish = 300;
     for number in 0..vanish {
         let mut client = gateway.connect();
+        if number % 3 == 0 {
+            // Nothing of a response will ever come to show that nobody is there to read it.
+            client.ask("/never");
+            wait_until("the request at the backend", || gateway.metric("tidegate_requests_total") > number);
+            client.reset();
+            continue;
+        }
         client.ask("/large");
         assert!(client.head().unwrap().starts_with("HTTP/1.1 200 OK"));
-        if number % 2 == 0 {
+        if number % 3 == 1 {
             client.reset();
         }
     }

@@ -1,6 +1,6 @@
 //! A backend in this process, for tests that decide when it answers what.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
@@ -90,6 +90,11 @@ impl Request {
 
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
         self.stream.get_mut().write_all(bytes.as_ref())
+    }
+
+    /// Waits until the other side has ended the connection.
+    pub(crate) fn wait_for_end(&mut self) -> std::io::Result<()> {
+        self.stream.read_to_end(&mut Vec::new()).map(drop)
     }
 
     /// Where answers are written to.

@@ -18,6 +18,7 @@ on_both_drivers!(
     idle_connections_are_closed,
     what_takes_too_long_is_cut,
     a_second_signal_does_not_wait,
+    who_has_connected_before_the_signal_is_served,
 );
 
 /// A backend that answers `/slow` when the test says so, and says when it was asked.
@@ -134,4 +135,26 @@ fn a_second_signal_does_not_wait(driver: &'static str) {
         assert!(finished.errors.contains("second signal"), "{finished:?}");
         assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
     }
+}
+
+fn who_has_connected_before_the_signal_is_served(driver: &'static str) {
+    let gate = Gate::new();
+    let gateway = Setup::new(driver, gate.origin.address).workers(2).start();
+    let mut kept = gateway.connect();
+    assert_eq!(kept.get("/").status, 200);
+    // More than a worker accepts in one turn. While the process is stopped, the kernel accepts for it, and the signal finds the connections in its queues.
+    gateway.program().signal(Signal::STOP);
+    let mut queued: Vec<Client> = (0..400).map(|_| gateway.connect()).collect();
+    for client in queued.iter_mut().chain([&mut kept]) {
+        client.ask("/");
+    }
+    gateway.program().signal(Signal::TERM);
+    gateway.program().signal(Signal::CONT);
+    for (number, client) in queued.iter_mut().chain([&mut kept]).enumerate() {
+        let response = client.try_response().unwrap_or_else(|error| panic!("no response to client {number}: {error}"));
+        assert_eq!((response.status, response.text().as_str()), (200, "hello"));
+        assert!(client.is_ended());
+    }
+    drop((queued, kept));
+    assert_eq!(gateway.finish().status.code(), Some(0));
 }
