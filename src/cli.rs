@@ -1,9 +1,197 @@
-//! The command line.
+//! The command line: parse it, start, wait for a signal.
 
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Config, Diagnostics};
+use crate::demo;
+use crate::gateway::{Crashed, Gateway};
+use crate::snapshot::Snapshot;
+
+/// A thread-per-core API gateway.
+#[derive(Debug, Parser)]
+#[command(version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve what a configuration file says, until SIGTERM or SIGINT.
+    Run {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Serve a demo: the gateway in front of three small services of its own.
+    Demo,
+    /// Say whether a configuration file would be accepted.
+    Check {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
 
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Command::Check { config } => check(&config),
+        Command::Run { config } => {
+            log_to_stderr();
+            match Config::load(&config) {
+                Ok(config) => serve(&config, |_| String::new()),
+                Err(faults) => refuse(&faults),
+            }
+        }
+        Command::Demo => {
+            log_to_stderr();
+            run_demo()
+        }
+    }
+}
+
+/// Human lines on a terminal, JSON otherwise; `TIDEGATE_LOG` takes another level, such as `debug`.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() {
+        builder.with_target(false).init();
+    } else {
+        builder.json().flatten_event(true).init();
+    }
+}
+
+fn check(path: &Path) -> ExitCode {
+    let checked = Config::load(path).and_then(|config| Snapshot::compile(&config));
+    match checked {
+        Ok(snapshot) => {
+            let (routes, services) = (snapshot.routes.len(), snapshot.services.len());
+            let file = path.display();
+            say(&format!("{file} is good: {} to {}\n", count(routes, "route"), count(services, "service")));
+            ExitCode::SUCCESS
+        }
+        Err(faults) => refuse(&faults),
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn refuse(faults: &Diagnostics) -> ExitCode {
+    let mut stderr = std::io::stderr();
+    let color = stderr.is_terminal();
+    // Nobody is left to be told when this fails.
+    let _ = stderr.write_all(faults.render(color).as_bytes());
     ExitCode::FAILURE
+}
+
+fn say(text: &str) {
+    // Nobody is left to be told when this fails.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn run_demo() -> ExitCode {
+    let mut config = match Config::parse("config/demo.toml", include_str!("../config/demo.toml")) {
+        Ok(config) => config,
+        Err(faults) => return refuse(&faults),
+    };
+    match demo::start(&mut config) {
+        Ok(_origins) => serve(&config, demo::banner),
+        Err(error) => {
+            tracing::error!(%error, "the demo's own services did not start");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Serves until a signal, then drains; a second signal ends at once.
+fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot wait for signals");
+            return ExitCode::FAILURE;
+        }
+    };
+    // Before anything serves: a signal that comes early is not lost.
+    let signals = runtime.block_on(async { Signals::new() });
+    let (gateway, mut signals) = match (Gateway::start(config), signals) {
+        (Ok(gateway), Ok(signals)) => (gateway, signals),
+        (Err(error), _) => {
+            tracing::error!("{error}");
+            return ExitCode::FAILURE;
+        }
+        (_, Err(error)) => {
+            tracing::error!(%error, "cannot wait for signals");
+            return ExitCode::FAILURE;
+        }
+    };
+    announce(&gateway);
+    say(&banner(&gateway));
+    let first = runtime.block_on(signals.next());
+    tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
+    gateway.drain();
+    let (sender, ended) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || sender.send(gateway.join()));
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = ended => Some(ended.unwrap_or(Err(Crashed))),
+            _ = signals.next() => None,
+        }
+    });
+    match ended {
+        Some(Ok(())) => ExitCode::SUCCESS,
+        Some(Err(crashed)) => {
+            tracing::error!("{crashed}");
+            ExitCode::FAILURE
+        }
+        None => {
+            tracing::warn!("a second signal: requests that still ran were ended");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says what runs, and on what.
+fn announce(gateway: &Gateway) {
+    for (name, address) in gateway.addresses() {
+        tracing::info!(listener = name, %address, "listening");
+    }
+    let workers = gateway.snapshot().gateway.workers;
+    let admin = gateway.admin_address();
+    match gateway.fallback() {
+        None => tracing::info!(workers, driver = %gateway.driver(), %admin, "serving"),
+        Some(fallback) => {
+            tracing::warn!(workers, driver = %gateway.driver(), %admin, "serving; {fallback}");
+        }
+    }
+}
+
+/// The signals that end the process.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }

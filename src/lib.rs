@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! main, cli            parse the command line, start, wait for a signal
+//! demo                 the demo's own services
 //! gateway              Gateway::start(Config) -> handle; the one file that sees both planes
 //! control/             the control thread: admin listener, signals
 //! worker/              thread, accept, serve, drain
@@ -23,6 +24,7 @@ pub mod base;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod demo;
 pub mod gateway;
 pub mod http;
 pub mod net;

@@ -43,6 +43,13 @@ impl Instant {
     }
 }
 
+/// The time of day: milliseconds since 1970 (UTC).
+#[must_use]
+pub fn unix_millis() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
+    (time.tv_sec as u64).wrapping_mul(1000).wrapping_add(time.tv_nsec as u64 / 1_000_000)
+}
+
 impl Add<Duration> for Instant {
     type Output = Instant;
 

@@ -97,10 +97,10 @@ pub struct ConnectionLimitsConfig {
 }
 
 /// The largest `head` and the largest `target` that can be written; buffers can rely on it.
-pub const HEAD_MAX: Size = Size::mib(1);
+pub const HEAD_MAX: Size = Size::kib(63);
 
 /// The largest `fields` that can be written.
-pub const FIELDS_MAX: usize = 1024;
+pub const FIELDS_MAX: usize = 256;
 
 impl Default for ConnectionLimitsConfig {
     fn default() -> Self {

@@ -1,1 +1,11 @@
 //! The one door from the gateway to the runtime: listeners, streams, deadlines.
+//!
+//! Nothing above this floor names the runtime's sockets. A [`Stream`] is a plain
+//! TCP connection today and may be an encrypted one tomorrow.
+
+mod reader;
+mod stream;
+
+pub use crate::runtime::{Bound, Handle, Listener, TimedOut, bind, is_taken};
+pub use reader::Reader;
+pub use stream::{Sending, Stream, connect};

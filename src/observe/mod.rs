@@ -1,1 +1,4 @@
-//! Counters.
+//! Counters, and what is told about single events.
+
+pub mod counters;
+pub mod events;

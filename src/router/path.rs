@@ -34,16 +34,24 @@ pub enum PathError {
     DisguisedDots,
 }
 
+impl PathError {
+    /// What is wrong, in a sentence for people.
+    #[must_use]
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::NotAbsolute => "The path does not begin with a slash.",
+            Self::AboveRoot => "The path climbs above the root.",
+            Self::BadEscape => "The path has a `%` without two hexadecimal digits after it.",
+            Self::Backslash => "The path has a backslash in it.",
+            Self::Nul => "The path has a NUL in it.",
+            Self::DisguisedDots => "The path has a disguised dot segment.",
+        }
+    }
+}
+
 impl fmt::Display for PathError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NotAbsolute => "the path does not begin with a slash",
-            Self::AboveRoot => "the path climbs above the root",
-            Self::BadEscape => "the path has a `%` without two hexadecimal digits after it",
-            Self::Backslash => "the path has a backslash in it",
-            Self::Nul => "the path has a NUL in it",
-            Self::DisguisedDots => "the path has a disguised dot segment",
-        })
+        f.write_str(self.detail())
     }
 }
 

@@ -76,6 +76,14 @@ impl Tasks {
         }
     }
 
+    /// Queues every task.
+    pub(super) fn wake_all(&mut self) {
+        self.main = true;
+        for key in self.slots.keys() {
+            self.wake(key);
+        }
+    }
+
     /// Whether the main future was woken since the last call.
     pub(super) fn take_main(&mut self) -> bool {
         std::mem::take(&mut self.main)

@@ -39,7 +39,7 @@ mod timer;
 pub use buffer::{BUFFER_SIZE, Chunk};
 pub use driver::memory::Network;
 pub use setup::{Bound, Choice, DriverKind, Fallback, Options, bind, is_taken, pin_to_core};
-pub use socket::{Accept, Connect, Listener, Recv, Sending, Socket};
+pub use socket::{Accept, Connect, Listener, Over, Recv, Sending, Socket};
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
@@ -226,6 +226,11 @@ impl Handle {
     /// Runs `work` as a task of its own. Nobody waits for it.
     pub fn spawn(&self, work: impl Future<Output = ()> + 'static) {
         self.core.tasks.borrow_mut().spawn(Box::pin(work), &self.core.remote);
+    }
+
+    /// Wakes every task, so that each looks at what has changed around it.
+    pub fn wake_all(&self) {
+        self.core.tasks.borrow_mut().wake_all();
     }
 
     /// The time at the last wake-up.

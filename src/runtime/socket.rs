@@ -109,6 +109,12 @@ impl Socket {
         self.handle.driver().watch(self.key);
     }
 
+    /// Ends when the stream is over in both directions: the peer has reset it, or is gone. That the peer has closed
+    /// its side alone is not enough, for it may still listen.
+    pub fn over(&self) -> Over<'_> {
+        Over { socket: self }
+    }
+
     /// Ends the sending side: the peer sees the end of the stream.
     ///
     /// # Errors
@@ -174,6 +180,25 @@ impl Future for Recv<'_> {
         let received = ready!(handle.driver().poll_recv(self.socket.key, context, handle.pool()));
         handle.spend_budget();
         Poll::Ready(received)
+    }
+}
+
+/// The end of a stream; see [`Socket::over`].
+#[derive(Debug)]
+#[must_use = "a wait does nothing until it is awaited"]
+pub struct Over<'a> {
+    socket: &'a Socket,
+}
+
+impl Future for Over<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let handle = &self.socket.handle;
+        ready!(handle.poll_budget(context));
+        ready!(handle.driver().poll_over(self.socket.key, context));
+        handle.spend_budget();
+        Poll::Ready(())
     }
 }
 

@@ -39,6 +39,14 @@ fn set_nodelay(stream: impl AsFd) {
     let _ = sockopt::set_tcp_nodelay(stream, true);
 }
 
+/// Finds out when a peer has gone without a word: after a minute of silence it is asked, and after another one given up.
+fn keep_alive(stream: impl AsFd) -> io::Result<()> {
+    sockopt::set_socket_keepalive(&stream, true)?;
+    sockopt::set_tcp_keepidle(&stream, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(&stream, Duration::from_secs(15))?;
+    Ok(sockopt::set_tcp_keepcnt(&stream, 4)?)
+}
+
 /// The address of the other side, unless it is gone already.
 pub(super) fn peer(stream: impl AsFd) -> Option<SocketAddr> {
     rustix::net::getpeername(stream).ok().flatten().and_then(|peer| SocketAddr::try_from(peer).ok())
@@ -101,8 +109,9 @@ pub(super) fn listen(address: SocketAddr) -> io::Result<OwnedFd> {
     let listener = stream_socket(address)?;
     sockopt::set_socket_reuseaddr(&listener, true)?;
     sockopt::set_socket_reuseport(&listener, true)?;
-    // Connections inherit it from the socket that accepts them (tcp(7)).
+    // Connections inherit both from the socket that accepts them (tcp(7)).
     set_nodelay(&listener);
+    keep_alive(&listener)?;
     rustix::net::bind(&listener, &address)?;
     rustix::net::listen(&listener, BACKLOG)?;
     Ok(listener)

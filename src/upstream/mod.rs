@@ -1,1 +1,3 @@
-//! Backends: targets and connection pools.
+//! Backends: their connections.
+
+pub mod pool;

@@ -1,1 +1,145 @@
 //! The worker threads: accept, serve, drain.
+//!
+//! A worker runs one task for each listener and one for each connection. It
+//! reads no files, resolves no names, takes no locks and waits for nobody but
+//! its sockets.
+
+mod accept;
+mod serve;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use crate::http::h1::parse::HeadLimits;
+use crate::net::{Handle, Listener};
+use crate::observe::counters::Counter;
+use crate::pipeline::Exchange;
+use crate::shard::{Backend, Shard, Shared};
+use crate::snapshot::Snapshot;
+use crate::upstream::pool::Pool;
+
+/// Exchanges kept for the next requests; each has a few KiB of storage.
+const SPARE_EXCHANGES: usize = 256;
+
+/// How often dead and old connections to backends are looked for.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// A worker, seen by the tasks of its connections.
+#[derive(Debug)]
+pub struct Worker {
+    shard: Rc<Shard>,
+    snapshot: Arc<Snapshot>,
+    head_limits: HeadLimits,
+    #[expect(clippy::vec_box, reason = "an exchange is handed over with every request, as a pointer")]
+    spare: RefCell<Vec<Box<Exchange>>>,
+    connections: Cell<usize>,
+    refusing: Cell<usize>,
+    /// Wakes the worker's own task when the last connection has ended.
+    idle: RefCell<Option<Waker>>,
+}
+
+/// Serves the connections of `listeners` until told to drain, and then until
+/// the last request has ended or the drain's time is over.
+pub async fn run(
+    handle: &Handle,
+    snapshot: Arc<Snapshot>,
+    shared: Arc<Shared>,
+    index: usize,
+    listeners: Vec<Listener>,
+    ready: impl FnOnce(Waker),
+) {
+    let patience = snapshot.gateway.drain_timeout;
+    let limits = &snapshot.limits;
+    let head_limits = HeadLimits::new(limits.head, limits.fields, limits.target).unwrap_or_default();
+    let backends = snapshot.services.iter().map(|service| Backend {
+        pool: RefCell::new(Pool::new(service.pool.idle_connections, service.pool.idle_timeout)),
+        authority: service.address.to_string(),
+    });
+    let shard = Shard::new(handle.clone(), shared, index, backends.collect());
+    let (spare, connections, refusing, idle) = Default::default();
+    let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, idle });
+    for listener in listeners {
+        handle.spawn(accept::accept(worker.clone(), listener));
+    }
+    handle.spawn(sweep(worker.clone()));
+    let mut ready = Some(ready);
+    poll_fn(|context| {
+        if let Some(ready) = ready.take() {
+            ready(context.waker().clone());
+        }
+        if worker.shard.shared().is_draining() { Poll::Ready(()) } else { Poll::Pending }
+    })
+    .await;
+    worker.shard.drain();
+    // Every connection looks up: the idle ones close, the listeners take their
+    // last connections.
+    handle.wake_all();
+    let deadline = handle.now() + patience;
+    let emptied = poll_fn(|context| {
+        *worker.idle.borrow_mut() = Some(context.waker().clone());
+        if worker.connections.get() == 0 { Poll::Ready(()) } else { Poll::Pending }
+    });
+    let _ = handle.timeout(deadline, std::pin::pin!(emptied)).await;
+}
+
+/// Looks for dead connections to backends, and brings the counters that nobody writes up to date.
+async fn sweep(worker: Rc<Worker>) {
+    let shard = &worker.shard;
+    while !shard.is_draining() {
+        shard.handle.sleep(SWEEP).await;
+        let now = shard.handle.now();
+        for backend in shard.backends() {
+            let stale = backend.pool.borrow_mut().sweep(now);
+            shard.counters().add(Counter::UpstreamStale, stale);
+        }
+        shard.counters().set(Counter::Panics, shard.handle.stats().panics);
+    }
+}
+
+impl Worker {
+    /// An exchange with recycled storage.
+    fn exchange(&self) -> Box<Exchange> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes an exchange back.
+    fn recycle(&self, mut exchange: Box<Exchange>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE_EXCHANGES {
+            exchange.clear();
+            spare.push(exchange);
+        }
+    }
+}
+
+/// Counts a connection for as long as it lives, however its task ends.
+#[derive(Debug)]
+struct Admission {
+    worker: Rc<Worker>,
+}
+
+impl Admission {
+    fn new(worker: &Rc<Worker>) -> Admission {
+        worker.connections.set(worker.connections.get() + 1);
+        worker.shard.counters().count(Counter::Connections);
+        worker.shard.counters().count(Counter::ConnectionsOpen);
+        Admission { worker: worker.clone() }
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        let left = self.worker.connections.get() - 1;
+        self.worker.connections.set(left);
+        self.worker.shard.counters().release(Counter::ConnectionsOpen);
+        if left == 0
+            && let Some(waker) = self.worker.idle.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+}

@@ -1,1 +1,18 @@
 //! Tests of the whole gateway, one file a feature.
+
+mod harness;
+
+mod admin;
+mod drain;
+mod exchange;
+mod expect;
+mod files;
+mod limits;
+mod minimal;
+mod pool;
+mod routes;
+mod streaming;
+mod strip_prefix;
+mod timeouts;
+mod wire;
+mod workers;

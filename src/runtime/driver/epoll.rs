@@ -41,9 +41,12 @@ struct Socket {
     /// The peer has closed its side, or has sent urgent data, at which a receive
     /// stops: a short one is no sign of an empty socket.
     until_dry: bool,
+    /// Closed in both directions, or failed.
+    over: bool,
     starved: bool,
     reading: Interest,
     writing: Interest,
+    ending: Interest,
 }
 
 impl Epoll {
@@ -61,9 +64,18 @@ impl Epoll {
     }
 
     fn adopt(&mut self, fd: OwnedFd, flags: EventFlags, readable: bool, writable: bool) -> io::Result<Key> {
-        let (reading, writing) = Default::default();
-        let key =
-            self.sockets.insert(Socket { fd, readable, writable, until_dry: false, starved: false, reading, writing });
+        let (reading, writing, ending) = Default::default();
+        let key = self.sockets.insert(Socket {
+            fd,
+            readable,
+            writable,
+            until_dry: false,
+            over: false,
+            starved: false,
+            reading,
+            writing,
+            ending,
+        });
         let socket = self.sockets.get(key).expect("just inserted");
         let added = epoll::add(&self.epoll, &socket.fd, EventData::new_u64(key.pack()), flags);
         if let Err(error) = added {
@@ -169,6 +181,16 @@ impl Epoll {
         }
     }
 
+    pub(in super::super) fn poll_over(&mut self, stream: Key, context: &Context<'_>) -> Poll<()> {
+        match self.sockets.get_mut(stream) {
+            Some(socket) if !socket.over => {
+                socket.ending.register(context);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
     pub(in super::super) fn shutdown_write(&mut self, stream: Key) -> io::Result<()> {
         sys::shutdown_write(&self.sockets.get(stream).ok_or_else(gone)?.fd)
     }
@@ -227,7 +249,11 @@ impl std::fmt::Debug for Epoll {
 impl Socket {
     fn apply(&mut self, flags: EventFlags) {
         let over = flags.intersects(EventFlags::ERR | EventFlags::HUP);
+        self.over |= over;
         self.until_dry |= over || flags.intersects(EventFlags::RDHUP | EventFlags::PRI);
+        if over {
+            self.ending.wake();
+        }
         if over || flags.intersects(EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP) {
             self.readable = true;
             self.reading.wake();

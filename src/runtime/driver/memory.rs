@@ -81,6 +81,7 @@ struct Stream {
     starved: bool,
     reading: Interest,
     writing: Interest,
+    ending: Interest,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -264,10 +265,21 @@ impl Memory {
         Poll::Pending
     }
 
+    pub(in super::super) fn poll_over(&mut self, stream: Key, context: &Context<'_>) -> Poll<()> {
+        match self.stream(stream) {
+            Some(stream) if !(stream.failed || stream.ended && stream.shut) => {
+                stream.ending.register(context);
+                Poll::Pending
+            }
+            _ => Poll::Ready(()),
+        }
+    }
+
     pub(in super::super) fn shutdown_write(&mut self, key: Key) -> io::Result<()> {
         let stream = self.stream(key).ok_or_else(gone)?;
         let peer = stream.peer;
         if !std::mem::replace(&mut stream.shut, true) {
+            stream.ending.wake();
             self.schedule_in_order(key, peer, Event::End);
         }
         Ok(())
@@ -418,6 +430,7 @@ impl Stream {
             starved: false,
             reading: Interest::default(),
             writing: Interest::default(),
+            ending: Interest::default(),
         }
     }
 
@@ -431,6 +444,7 @@ impl Stream {
             Event::End => {
                 self.ended = true;
                 self.reading.wake();
+                self.ending.wake();
             }
             Event::Reset => self.fail(io::ErrorKind::ConnectionReset),
             Event::Refused => self.fail(io::ErrorKind::ConnectionRefused),
@@ -449,5 +463,6 @@ impl Stream {
         }
         self.reading.wake();
         self.writing.wake();
+        self.ending.wake();
     }
 }

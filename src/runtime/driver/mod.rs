@@ -17,7 +17,6 @@ pub(super) mod epoll;
 pub(super) mod io_uring;
 pub(super) mod memory;
 pub(super) mod ring;
-mod ring_socket;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -119,6 +118,11 @@ impl Driver {
     /// Whether there is room to send, or an error to be met by sending.
     pub(super) fn poll_writable(&mut self, stream: Key, context: &Context<'_>) -> Poll<()> {
         each!(self, driver => driver.poll_writable(stream, context))
+    }
+
+    /// Whether the stream is over in both directions, by an error or by both ends.
+    pub(super) fn poll_over(&mut self, stream: Key, context: &Context<'_>) -> Poll<()> {
+        each!(self, driver => driver.poll_over(stream, context))
     }
 
     /// Ends the sending side.

@@ -10,31 +10,29 @@
 //! operation names its socket by number, and the number of a closed socket may
 //! already be another's.
 
+mod queues;
+
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use io_uring::types::{Fd, SubmitArgs, Timespec};
-use io_uring::{IoUring as Ring, cqueue, opcode, squeue};
+use io_uring::types::Fd;
+use io_uring::{IoUring as Ring, opcode, squeue};
 
 use super::super::buffer::{Chunk, Pool};
 use super::super::sys;
 use super::buffer_ring::{BufferRing, GROUP};
 use super::epoll::gone;
 use super::ring::{Refusal, Sizes, build, probe};
-use super::ring_socket::{Kind, Socket, Stream};
-use super::{Accepted, Held};
+use super::{Accepted, Held, Interest};
 use crate::base::slab::{GENERATION_BITS, Key, Slab};
 use crate::base::time::Instant;
 
 /// Do not try to receive before the socket is ready (linux/io_uring.h).
 const POLL_FIRST: u16 = 1;
-/// Run deferred work, also when there is nothing to wait for (linux/io_uring.h).
-const ENTER_GETEVENTS: u32 = 1;
-
 /// The kind of an operation stands above the key in its user data.
 const KIND_SHIFT: u32 = 56;
 const _: () = assert!(GENERATION_BITS + u32::BITS <= KIND_SHIFT, "a key and a kind fit in one word");
@@ -44,6 +42,7 @@ const WRITABLE: u64 = 2;
 const ACCEPT: u64 = 3;
 const CANCEL: u64 = 4;
 const BELL: u64 = 5;
+const OVER: u64 = 6;
 
 /// The kernel is told to stop accepting when so many connections wait to be
 /// taken; those that come then wait with the kernel.
@@ -66,6 +65,43 @@ pub(in super::super) struct IoUring {
     unclaimed: usize,
     completions: Vec<(u64, i32, u32)>,
     bell: RawFd,
+}
+
+#[derive(Debug)]
+struct Socket {
+    fd: OwnedFd,
+    kind: Kind,
+    /// A receive, or the accept of a listener.
+    reading_now: bool,
+    polling_now: bool,
+    /// A poll for the end of the stream in both directions.
+    over_now: bool,
+    closing: bool,
+    reading: Interest,
+    writing: Interest,
+    ending: Interest,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Stream(Stream),
+    /// `pausing`: accepting is being cancelled, for too many wait already.
+    Listener {
+        accepted: VecDeque<OwnedFd>,
+        error: Option<io::Error>,
+        pausing: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Stream {
+    arrived: Option<io::Result<Chunk>>,
+    ended: bool,
+    starved: bool,
+    writable: bool,
+    /// The last receive said that there is more.
+    more: bool,
+    over: bool,
 }
 
 impl IoUring {
@@ -106,11 +142,16 @@ impl IoUring {
     }
 
     fn adopt(&mut self, fd: OwnedFd, kind: Kind) -> Key {
-        self.sockets.insert(Socket::new(fd, kind))
+        let (reading, writing, ending) = Default::default();
+        let (reading_now, polling_now, over_now, closing) = Default::default();
+        self.sockets.insert(Socket { fd, kind, reading_now, polling_now, over_now, closing, reading, writing, ending })
     }
 
     fn adopt_stream(&mut self, fd: OwnedFd, writable: bool, more: bool) -> Key {
-        self.adopt(fd, Kind::Stream(Stream { arrived: None, ended: false, starved: false, writable, more }))
+        self.adopt(
+            fd,
+            Kind::Stream(Stream { arrived: None, ended: false, starved: false, writable, more, over: false }),
+        )
     }
 
     pub(in super::super) fn poll_accept(&mut self, listener: Key, context: &Context<'_>) -> Poll<io::Result<Accepted>> {
@@ -209,6 +250,20 @@ impl IoUring {
         Poll::Pending
     }
 
+    pub(in super::super) fn poll_over(&mut self, key: Key, context: &Context<'_>) -> Poll<()> {
+        let Some(socket) = self.sockets.get_mut(key) else { return Poll::Ready(()) };
+        if matches!(&socket.kind, Kind::Stream(stream) if stream.over) {
+            return Poll::Ready(());
+        }
+        socket.ending.register(context);
+        if !std::mem::replace(&mut socket.over_now, true) {
+            // Nothing is asked for: errors and the end are always told (poll(2)).
+            let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), 0).build();
+            self.begin(OVER, key, poll);
+        }
+        Poll::Pending
+    }
+
     pub(in super::super) fn shutdown_write(&mut self, stream: Key) -> io::Result<()> {
         sys::shutdown_write(&self.sockets.get(stream).ok_or_else(gone)?.fd)
     }
@@ -223,7 +278,7 @@ impl IoUring {
         let Some(socket) = self.sockets.get_mut(key) else { return };
         socket.closing = true;
         let reading = if matches!(socket.kind, Kind::Stream(_)) { RECV } else { ACCEPT };
-        let under_way = [(socket.reading_now, reading), (socket.polling_now, WRITABLE)];
+        let under_way = [(socket.reading_now, reading), (socket.polling_now, WRITABLE), (socket.over_now, OVER)];
         // What has come for nobody goes now: bytes, and connections never taken.
         match &mut socket.kind {
             Kind::Stream(stream) => drop(stream.take_arrived(&mut self.unclaimed)),
@@ -243,7 +298,8 @@ impl IoUring {
     }
 
     fn close_if_over(&mut self, key: Key) {
-        if self.sockets.get(key).is_some_and(|socket| socket.closing && !socket.reading_now && !socket.polling_now) {
+        let idle = |socket: &Socket| !socket.reading_now && !socket.polling_now && !socket.over_now;
+        if self.sockets.get(key).is_some_and(|socket| socket.closing && idle(socket)) {
             self.sockets.remove(key);
         }
     }
@@ -254,164 +310,6 @@ impl IoUring {
         self.enter(super::sleep_nanos(until, now).unwrap_or(u64::MAX));
         self.reap(pool);
         Instant::from_clock()
-    }
-
-    /// Submits, and waits for a completion for at most `nanos` nanoseconds; with `u64::MAX`, for ever.
-    fn enter(&mut self, nanos: u64) {
-        // Errors: EINTR and ETIME end the wait as they should; EBUSY and EAGAIN
-        // mean that completions must be reaped first, which comes next anyway,
-        // and what was not submitted stays queued.
-        if nanos == 0 || !self.overflow.is_empty() {
-            let queued = self.ring.submission().len() as u32;
-            // SAFETY: no argument is passed, and the queued entries own what they
-            // point to: see `begin`. GETEVENTS runs deferred work also when busy.
-            let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
-            return;
-        }
-        if nanos == u64::MAX {
-            let _ = self.ring.submit_and_wait(1);
-            return;
-        }
-        let timeout = Timespec::new().sec(nanos / 1_000_000_000).nsec((nanos % 1_000_000_000) as u32);
-        let _ = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
-    }
-
-    fn reap(&mut self, pool: &Rc<Pool>) {
-        let mut completions = std::mem::take(&mut self.completions);
-        completions.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
-        for (data, result, flags) in completions.drain(..) {
-            self.complete(data, result, flags, pool);
-        }
-        self.completions = completions;
-    }
-
-    fn complete(&mut self, data: u64, result: i32, flags: u32, pool: &Rc<Pool>) {
-        let key = Key::unpack(data);
-        let last = !cqueue::more(flags);
-        match data >> KIND_SHIFT {
-            RECV => {
-                let buffer = cqueue::buffer_select(flags).and_then(|id| self.buffers.reclaim(id));
-                let chunk = buffer.map(|buffer| Chunk::pooled(buffer, result.max(0) as usize, pool));
-                self.operations -= 1;
-                self.received(key, chunk, result, cqueue::sock_nonempty(flags));
-                self.close_if_over(key);
-            }
-            WRITABLE => {
-                self.operations -= 1;
-                if let Some(socket) = self.sockets.get_mut(key) {
-                    socket.polling_now = false;
-                    if let Kind::Stream(stream) = &mut socket.kind {
-                        stream.writable = true;
-                    }
-                    socket.writing.wake();
-                }
-                self.close_if_over(key);
-            }
-            ACCEPT => {
-                self.operations -= usize::from(last);
-                self.accepted(key, result, last);
-                self.close_if_over(key);
-            }
-            CANCEL => self.cancels -= 1,
-            _ if last => self.listen_to_bell(),
-            _ => {}
-        }
-    }
-
-    fn received(&mut self, key: Key, chunk: Option<Chunk>, result: i32, more: bool) {
-        let Some(socket) = self.sockets.get_mut(key) else { return };
-        socket.reading_now = false;
-        let Kind::Stream(stream) = &mut socket.kind else { return };
-        if socket.closing {
-            return;
-        }
-        stream.more = more;
-        match (-result, chunk) {
-            (_, Some(chunk)) if result > 0 => {
-                // Bytes that nobody waits for must not keep a buffer from those who do.
-                let chunk = if socket.reading.waits() { chunk } else { chunk.detach() };
-                self.unclaimed += usize::from(chunk.is_pooled());
-                stream.arrived = Some(Ok(chunk));
-            }
-            (0, _) => stream.ended = true,
-            (libc::ENOBUFS, _) => {
-                stream.starved = true;
-                self.starved.push_back(key);
-                return;
-            }
-            (libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => {
-                if socket.reading.waits() {
-                    self.arm_recv(key);
-                }
-                return;
-            }
-            (errno, _) => {
-                stream.arrived = Some(Err(io::Error::from_raw_os_error(errno)));
-                stream.ended = true;
-            }
-        }
-        socket.reading.wake();
-    }
-
-    fn accepted(&mut self, key: Key, result: i32, last: bool) {
-        // SAFETY: a successful accept hands us a new descriptor, named only here.
-        let fd = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
-        let Some(socket) = self.sockets.get_mut(key) else { return };
-        socket.reading_now &= !last;
-        let Kind::Listener { accepted, error, pausing } = &mut socket.kind else { return };
-        if socket.closing {
-            return;
-        }
-        *pausing &= !last;
-        let mut full = false;
-        match fd {
-            Some(fd) => {
-                accepted.push_back(fd);
-                full = !last && accepted.len() >= MOST_ACCEPTED && !std::mem::replace(pausing, true);
-            }
-            None if matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
-            None => *error = Some(io::Error::from_raw_os_error(-result)),
-        }
-        socket.reading.wake();
-        if full {
-            self.cancel(ACCEPT, key);
-        }
-    }
-
-    /// Queues an operation of `key`.
-    ///
-    /// None of them points to memory of ours: receives pick a buffer that the
-    /// kernel already has, and the others take numbers alone.
-    fn begin(&mut self, kind: u64, key: Key, entry: squeue::Entry) {
-        self.operations += 1;
-        self.push(entry.user_data(kind << KIND_SHIFT | key.pack()));
-    }
-
-    fn push(&mut self, entry: squeue::Entry) {
-        // In order: an operation never overtakes one that overflowed before it.
-        if !self.overflow.is_empty() || !self.try_push(&entry) {
-            self.overflow.push_back(entry);
-        }
-    }
-
-    fn try_push(&mut self, entry: &squeue::Entry) -> bool {
-        // SAFETY: the entry points to no memory (see `begin`), and its
-        // descriptor stays open until it has answered (see `close_if_over`).
-        unsafe { self.ring.submission().push(entry) }.is_ok()
-    }
-
-    /// Submits in portions when more was begun than the queue holds.
-    fn flush_overflow(&mut self) {
-        while let Some(entry) = self.overflow.pop_front() {
-            if !self.try_push(&entry) {
-                self.overflow.push_front(entry);
-                let before = self.ring.submission().len();
-                let _ = self.ring.submit();
-                if self.ring.submission().len() == before {
-                    return;
-                }
-            }
-        }
     }
 
     pub(in super::super) fn rouse(&mut self, pool: &Pool) {
@@ -469,6 +367,14 @@ impl IoUring {
         });
         let operations = self.operations + self.cancels;
         Held { sockets: self.sockets.len(), operations, accepted: accepted.sum(), lent: self.buffers.lent() }
+    }
+}
+
+impl Stream {
+    fn take_arrived(&mut self, unclaimed: &mut usize) -> Option<io::Result<Chunk>> {
+        let arrived = self.arrived.take();
+        *unclaimed -= usize::from(matches!(&arrived, Some(Ok(chunk)) if chunk.is_pooled()));
+        arrived
     }
 }
 

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Makes sure that what a make target needs is on this machine, and installs
+# what is missing: `scripts/setup.sh NEED...`. Quick and silent when all is
+# there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# The version is part of the house style: another one may judge differently.
+CARGO_DENY_VERSION=0.20.2
+
+# Outside the clone, so that the next clone on this machine finds them.
+TOOLS="${XDG_CACHE_HOME:-${HOME:-}/.cache}/tidegate/tools"
+if ! mkdir -p "$TOOLS" 2>/dev/null || [ ! -w "$TOOLS" ]; then
+    TOOLS="$PWD/.tools"
+fi
+
+say() { echo "setup: $*" >&2; }
+
+# Debian keeps nginx in a directory that only root's PATH names.
+have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif have sudo && sudo -n true 2>/dev/null; then
+        sudo -n "$@"
+    elif have sudo && [ -t 0 ]; then
+        sudo "$@"
+    else
+        return 1
+    fi
+}
+
+# Until the given command ends, no package starts its service: we want
+# programs to run in tests, not servers on port 80.
+# Runs as root: bash -c "$(declare -f install_quietly); install_quietly NAME..."
+install_quietly() {
+    local policy=/usr/sbin/policy-rc.d ours=""
+    if [ ! -e "$policy" ]; then
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 755 "$policy"
+        ours=yes
+    fi
+    export DEBIAN_FRONTEND=noninteractive
+    local apt="apt-get -q -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300"
+    local status=0
+    # The package lists of a new machine are missing or stale.
+    $apt install --no-install-recommends "$@" </dev/null ||
+        { $apt update </dev/null && $apt install --no-install-recommends "$@" </dev/null; } || status=$?
+    [ -z "$ours" ] || rm -f "$policy"
+    case " $* " in *" nginx-light "*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
+    return "$status"
+}
+
+missing_packages=()
+
+need_program() { # PROGRAM PACKAGE...
+    local program=$1
+    shift
+    have "$program" || missing_packages+=("$@")
+}
+
+install_packages() {
+    [ ${#missing_packages[@]} -gt 0 ] || return 0
+    say "installing the packages ${missing_packages[*]}"
+    if ! have apt-get; then
+        say "this machine has no apt-get; install what these Debian packages hold: ${missing_packages[*]}"
+        exit 1
+    fi
+    if ! as_root bash -c "$(declare -f install_quietly); install_quietly ${missing_packages[*]}" >&2; then
+        say "could not install them. As root: apt-get install --no-install-recommends ${missing_packages[*]}"
+        exit 1
+    fi
+}
+
+need_rust() {
+    if ! have cargo; then
+        say "Rust is missing: install rustup (https://rustup.rs), then run this again"
+        exit 1
+    fi
+    if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+        say "adding rustfmt and clippy to the toolchain"
+        rustup component add rustfmt clippy >&2
+    fi
+}
+
+# Built without optimisation: that takes one minute instead of many, and a
+# check takes a second either way.
+need_cargo_deny() {
+    local root="$TOOLS/cargo-deny-$CARGO_DENY_VERSION"
+    if [ ! -x "$root/bin/cargo-deny" ]; then
+        say "building cargo-deny $CARGO_DENY_VERSION, once for this machine (a minute or two)"
+        local building="$root.$$"
+        CARGO_NET_RETRY=5 cargo install --quiet --locked "cargo-deny@$CARGO_DENY_VERSION" --root "$building" \
+            --debug --config profile.dev.debug=0 >&2
+        rm -rf "$root"
+        mv "$building" "$root"
+    fi
+    mkdir -p .tools
+    ln -sfn "$root/bin/cargo-deny" .tools/cargo-deny
+}
+
+for need in "$@"; do
+    case "$need" in
+    rust) need_rust ;;
+    cc) need_program cc gcc libc6-dev ;;
+    curl) need_program curl curl ca-certificates ;;
+    make) need_program make make ;;
+    nginx) need_program nginx nginx-light ;;
+    python3) need_program python3 python3 ;;
+    valgrind) need_program valgrind valgrind libc6-dbg ;;
+    wrk) need_program wrk wrk ;;
+    cargo-deny) ;; # after the packages, for it needs a C compiler
+    *)
+        say "unknown need: $need"
+        exit 2
+        ;;
+    esac
+done
+install_packages
+case " $* " in *" cargo-deny "*) need_cargo_deny ;; esac

@@ -1,0 +1,477 @@
+//! Field names and values: which bytes they may have, and the names a gateway has to know.
+//!
+//! A field of a head is a `FieldSpan`: offsets into the head's bytes and what was learnt of its line. Names
+//! are looked up once, while the head is parsed; afterwards they are compared as numbers.
+
+use std::ops::Range;
+
+/// The most bytes a head may have under any configuration: the offsets of its fields are 16 bits wide.
+pub const MAX_HEAD: usize = u16::MAX as usize;
+
+macro_rules! known {
+    ($($variant:ident = $text:literal,)+) => {
+        /// A field name that some part of the gateway has to recognise.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[repr(u8)]
+        pub enum Known {
+            $(#[doc = concat!("`", $text, "`")] $variant,)+
+            /// Any other name.
+            Other,
+        }
+
+        impl Known {
+            /// Every known name with its usual spelling.
+            pub const ALL: &[(Self, &str)] = &[$((Self::$variant, $text),)+];
+        }
+    };
+}
+
+known! {
+    Host = "Host",
+    Connection = "Connection",
+    ContentLength = "Content-Length",
+    TransferEncoding = "Transfer-Encoding",
+    Te = "TE",
+    Trailer = "Trailer",
+    Upgrade = "Upgrade",
+    KeepAlive = "Keep-Alive",
+    ProxyConnection = "Proxy-Connection",
+    Http2Settings = "HTTP2-Settings",
+    ProxyAuthorization = "Proxy-Authorization",
+    ProxyAuthenticate = "Proxy-Authenticate",
+    Expect = "Expect",
+    XForwardedFor = "X-Forwarded-For",
+    XForwardedProto = "X-Forwarded-Proto",
+    XForwardedHost = "X-Forwarded-Host",
+    XForwardedPort = "X-Forwarded-Port",
+    XRealIp = "X-Real-IP",
+    XRequestId = "X-Request-Id",
+    Forwarded = "Forwarded",
+    Via = "Via",
+    Server = "Server",
+    Date = "Date",
+    Authorization = "Authorization",
+    WwwAuthenticate = "WWW-Authenticate",
+    Cookie = "Cookie",
+    SetCookie = "Set-Cookie",
+    Origin = "Origin",
+    UserAgent = "User-Agent",
+    Referer = "Referer",
+    Accept = "Accept",
+    AcceptEncoding = "Accept-Encoding",
+    AcceptLanguage = "Accept-Language",
+    AcceptRanges = "Accept-Ranges",
+    ContentType = "Content-Type",
+    ContentEncoding = "Content-Encoding",
+    ContentRange = "Content-Range",
+    Range = "Range",
+    IfRange = "If-Range",
+    IfMatch = "If-Match",
+    IfNoneMatch = "If-None-Match",
+    IfModifiedSince = "If-Modified-Since",
+    IfUnmodifiedSince = "If-Unmodified-Since",
+    Etag = "ETag",
+    LastModified = "Last-Modified",
+    Age = "Age",
+    Expires = "Expires",
+    CacheControl = "Cache-Control",
+    Pragma = "Pragma",
+    Vary = "Vary",
+    Location = "Location",
+    RetryAfter = "Retry-After",
+    MaxForwards = "Max-Forwards",
+}
+
+const _: () = assert!(Known::ALL.len() < 64, "a KnownSet has 64 bits");
+
+impl Known {
+    /// The known name that equals `name` without regard to case (RFC 9110 section 5.1).
+    pub fn classify(name: &[u8]) -> Self {
+        use Known::*;
+        let candidates: &[(&[u8], Known)] = match name.len() {
+            2 => &[(b"te", Te)],
+            3 => &[(b"via", Via), (b"age", Age)],
+            4 => &[(b"host", Host), (b"date", Date), (b"etag", Etag), (b"vary", Vary)],
+            5 => &[(b"range", Range)],
+            6 => &[
+                (b"accept", Accept),
+                (b"cookie", Cookie),
+                (b"origin", Origin),
+                (b"expect", Expect),
+                (b"server", Server),
+                (b"pragma", Pragma),
+            ],
+            7 => &[(b"referer", Referer), (b"trailer", Trailer), (b"upgrade", Upgrade), (b"expires", Expires)],
+            8 => &[(b"if-range", IfRange), (b"if-match", IfMatch), (b"location", Location)],
+            9 => &[(b"x-real-ip", XRealIp), (b"forwarded", Forwarded)],
+            10 => &[
+                (b"connection", Connection),
+                (b"user-agent", UserAgent),
+                (b"set-cookie", SetCookie),
+                (b"keep-alive", KeepAlive),
+            ],
+            11 => &[(b"retry-after", RetryAfter)],
+            12 => &[(b"content-type", ContentType), (b"x-request-id", XRequestId), (b"max-forwards", MaxForwards)],
+            13 => &[
+                (b"cache-control", CacheControl),
+                (b"authorization", Authorization),
+                (b"if-none-match", IfNoneMatch),
+                (b"last-modified", LastModified),
+                (b"content-range", ContentRange),
+                (b"accept-ranges", AcceptRanges),
+            ],
+            14 => &[(b"content-length", ContentLength), (b"http2-settings", Http2Settings)],
+            15 => &[
+                (b"accept-encoding", AcceptEncoding),
+                (b"accept-language", AcceptLanguage),
+                (b"x-forwarded-for", XForwardedFor),
+            ],
+            16 => &[
+                (b"content-encoding", ContentEncoding),
+                (b"x-forwarded-host", XForwardedHost),
+                (b"x-forwarded-port", XForwardedPort),
+                (b"proxy-connection", ProxyConnection),
+                (b"www-authenticate", WwwAuthenticate),
+            ],
+            17 => &[
+                (b"transfer-encoding", TransferEncoding),
+                (b"if-modified-since", IfModifiedSince),
+                (b"x-forwarded-proto", XForwardedProto),
+            ],
+            18 => &[(b"proxy-authenticate", ProxyAuthenticate)],
+            19 => &[(b"if-unmodified-since", IfUnmodifiedSince), (b"proxy-authorization", ProxyAuthorization)],
+            _ => &[],
+        };
+        // The first letter nearly always tells, and is cheaper than a call.
+        let first = name.first().map_or(0, u8::to_ascii_lowercase);
+        let mut candidates = candidates.iter().filter(|(text, _)| text[0] == first);
+        // The candidates are in lower case and as long as the name.
+        let equals = |text: &[u8]| name.iter().zip(text).all(|(a, b)| a.to_ascii_lowercase() == *b);
+        candidates.find(|(text, _)| equals(text)).map_or(Other, |&(_, known)| known)
+    }
+
+    /// Whether the field is meant for the next hop alone and never sent on as it is (RFC 9110 section 7.6.1).
+    /// Transfer-Encoding is among them: the framing sent on is written anew. The fields that authenticate to a
+    /// proxy are, too (RFC 9110 section 11.7): what lies behind a gateway is no proxy.
+    pub fn is_hop_by_hop(self) -> bool {
+        KnownSet::HOP_BY_HOP.contains(self)
+    }
+}
+
+/// A set of known names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KnownSet(u64);
+
+impl KnownSet {
+    /// The set without members.
+    pub const EMPTY: Self = Self(0);
+
+    /// What [`Known::is_hop_by_hop`] says, as a set.
+    pub const HOP_BY_HOP: Self = Self::of(&[
+        Known::Connection,
+        Known::TransferEncoding,
+        Known::Te,
+        Known::Upgrade,
+        Known::KeepAlive,
+        Known::ProxyConnection,
+        Known::Http2Settings,
+        Known::ProxyAuthorization,
+        Known::ProxyAuthenticate,
+    ]);
+
+    /// The set of these names. [`Known::Other`] cannot be a member.
+    pub const fn of(names: &[Known]) -> Self {
+        let mut bits = 0;
+        let mut i = 0;
+        while i < names.len() {
+            assert!(!matches!(names[i], Known::Other), "Other is not one name");
+            bits |= 1 << names[i] as u8;
+            i += 1;
+        }
+        Self(bits)
+    }
+
+    /// The names that are in either set.
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether `name` is a member.
+    pub const fn contains(self, name: Known) -> bool {
+        !matches!(name, Known::Other) && self.0 >> name as u8 & 1 == 1
+    }
+}
+
+/// Where a field stands in its head, and what was learnt of its line.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FieldSpan {
+    pub(crate) name_start: u16,
+    pub(crate) name_end: u16,
+    pub(crate) value_start: u16,
+    pub(crate) value_end: u16,
+    pub(crate) known: Known,
+    /// The line is exactly `name: value\r\n`, so it may be copied as it is.
+    pub(crate) canonical: bool,
+    /// The Connection field names this one.
+    pub(crate) nominated: bool,
+}
+
+impl FieldSpan {
+    pub(crate) fn name(&self) -> Range<usize> {
+        self.name_start.into()..self.name_end.into()
+    }
+
+    pub(crate) fn value(&self) -> Range<usize> {
+        self.value_start.into()..self.value_end.into()
+    }
+}
+
+/// A field as a reader of a head sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name as it was received.
+    pub name: &'a [u8],
+    /// The value without the white space around it. It may have bytes above 127 (obs-text).
+    pub value: &'a [u8],
+    /// Which name it is.
+    pub known: Known,
+    /// Whether it is dropped when the message is sent on, by its name or because Connection names it.
+    pub hop_by_hop: bool,
+}
+
+/// What a name is made of, as far as strictness is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NameShape {
+    /// Letters, digits and `-`.
+    Plain,
+    /// Also `_`, which CGI and its kin take for `-`.
+    Underscore,
+    /// A token of RFC 9110, but with other characters.
+    Odd,
+    /// Not a token.
+    Malformed,
+}
+
+const PLAIN: u8 = 0;
+const UNDERSCORE: u8 = 1;
+const ODD: u8 = 2;
+const MALFORMED: u8 = 4;
+
+const NAME_BYTES: [u8; 256] = {
+    let mut table = [MALFORMED; 256];
+    let mut b = 0;
+    while b < 256 {
+        let byte = b as u8;
+        if byte.is_ascii_alphanumeric() || byte == b'-' {
+            table[b] = PLAIN;
+        } else if byte == b'_' {
+            table[b] = UNDERSCORE;
+        } else if matches!(
+            byte,
+            b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'.' | b'^' | b'`' | b'|' | b'~'
+        ) {
+            table[b] = ODD;
+        }
+        b += 1;
+    }
+    table
+};
+
+/// The shape of a name.
+pub(crate) fn name_shape(name: &[u8]) -> NameShape {
+    let seen = name.iter().fold(0, |seen, &b| seen | NAME_BYTES[usize::from(b)]);
+    match seen {
+        _ if name.is_empty() || seen & MALFORMED != 0 => NameShape::Malformed,
+        _ if seen & ODD != 0 => NameShape::Odd,
+        _ if seen & UNDERSCORE != 0 => NameShape::Underscore,
+        _ => NameShape::Plain,
+    }
+}
+
+/// Whether `name` is a token of RFC 9110 section 5.6.2.
+pub(crate) fn is_token(name: &[u8]) -> bool {
+    name_shape(name) != NameShape::Malformed
+}
+
+/// Whether every byte may stand in a field value: HTAB, SP, VCHAR and obs-text (RFC 9110 section 5.5).
+pub(crate) fn is_value(value: &[u8]) -> bool {
+    value.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f))
+}
+
+/// `value` without SP and HTAB around it (OWS, RFC 9110 section 5.6.3).
+pub(crate) fn trim(value: &[u8]) -> &[u8] {
+    let is_space = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = value.iter().position(|b| !is_space(b)).unwrap_or(value.len());
+    let end = value.iter().rposition(|b| !is_space(b)).map_or(start, |last| last + 1);
+    &value[start..end]
+}
+
+/// Whether `name`, which has a `_`, would be taken for a protected field by a backend that reads `_` as `-`:
+/// framing, hop-by-hop and routing fields, and those with which a gateway vouches for its client.
+pub(crate) fn imitates_protected(name: &[u8]) -> bool {
+    const PROTECTED: KnownSet = KnownSet::HOP_BY_HOP.with(KnownSet::of(&[
+        Known::Host,
+        Known::ContentLength,
+        Known::Trailer,
+        Known::Expect,
+        Known::XRealIp,
+        Known::XRequestId,
+        Known::Forwarded,
+        Known::Authorization,
+    ]));
+    const LONGEST: usize = "proxy-authorization".len();
+    let mut folded = [0; LONGEST];
+    for (to, from) in folded.iter_mut().zip(name) {
+        *to = if *from == b'_' { b'-' } else { from.to_ascii_lowercase() };
+    }
+    is_forwarding(&folded) || (name.len() <= LONGEST && PROTECTED.contains(Known::classify(&folded[..name.len()])))
+}
+
+/// Whether `name` is one of the X-Forwarded fields, known or not.
+pub(crate) fn is_forwarding(name: &[u8]) -> bool {
+    const PREFIX: &[u8] = b"x-forwarded-";
+    name.len() >= PREFIX.len() && name[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
+}
+
+/// A field name that may be written into a head: letters, digits, `-` and `_`, and none of those that frame a
+/// message or manage its connection, for these the encoder alone writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldName<'a>(&'a [u8]);
+
+impl<'a> FieldName<'a> {
+    const RESERVED: KnownSet = KnownSet::HOP_BY_HOP.with(KnownSet::of(&[Known::Host, Known::ContentLength]));
+
+    /// The name, or `None` if it may not be written.
+    pub fn new(name: &'a [u8]) -> Option<Self> {
+        let fit = matches!(name_shape(name), NameShape::Plain | NameShape::Underscore);
+        // Proxy-Authenticate and its like are reserved as well: they are never ours to add.
+        (fit && !Self::RESERVED.contains(Known::classify(name))).then_some(Self(name))
+    }
+
+    /// The name of a field that the gateway itself writes, checked while compiling when used in a constant.
+    ///
+    /// # Panics
+    /// If a byte may not stand in a name.
+    pub const fn literal(name: &'a str) -> Self {
+        let bytes = name.as_bytes();
+        let mut i = 0;
+        while i < bytes.len() {
+            assert!(NAME_BYTES[bytes[i] as usize] & (ODD | MALFORMED) == 0, "not a field name");
+            i += 1;
+        }
+        assert!(!bytes.is_empty(), "not a field name");
+        Self(bytes)
+    }
+
+    /// The bytes of the name.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+/// A field value that may be written into a head: it cannot end its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldValue<'a>(&'a [u8]);
+
+impl<'a> FieldValue<'a> {
+    /// The value, or `None` if it has control characters.
+    pub fn new(value: &'a [u8]) -> Option<Self> {
+        is_value(value).then_some(Self(value))
+    }
+
+    /// A value that the gateway itself writes, checked while compiling when used in a constant.
+    ///
+    /// # Panics
+    /// If a byte may not stand in a value.
+    pub const fn literal(value: &'a str) -> Self {
+        let bytes = value.as_bytes();
+        let mut i = 0;
+        while i < bytes.len() {
+            assert!(bytes[i] == b'\t' || (bytes[i] >= b' ' && bytes[i] != 0x7f), "not a field value");
+            i += 1;
+        }
+        Self(bytes)
+    }
+
+    /// The bytes of the value.
+    pub fn as_bytes(self) -> &'a [u8] {
+        self.0
+    }
+}
+
+/// A field to be written: its name and its value, both checked.
+pub type NewField<'a> = (FieldName<'a>, FieldValue<'a>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_known_name_is_found_in_any_case() {
+        for &(known, text) in Known::ALL {
+            assert_eq!(Known::classify(text.as_bytes()), known, "{text}");
+            assert_eq!(Known::classify(text.to_ascii_uppercase().as_bytes()), known, "{text}");
+            assert_eq!(Known::classify(text.to_ascii_lowercase().as_bytes()), known, "{text}");
+            assert_eq!(Known::classify(format!("{text}x").as_bytes()), Known::Other, "{text}x");
+        }
+        assert_eq!(Known::classify(b""), Known::Other);
+        assert_eq!(Known::classify(b"Content_Length"), Known::Other);
+    }
+
+    #[test]
+    fn sets_have_their_members_only() {
+        let set = KnownSet::of(&[Known::Host, Known::MaxForwards]);
+        let members = Known::ALL.iter().filter(|(known, _)| set.contains(*known)).count();
+        assert_eq!(members, 2);
+        assert!(!set.contains(Known::Other));
+        assert!(KnownSet::HOP_BY_HOP.contains(Known::Te) && !KnownSet::HOP_BY_HOP.contains(Known::Trailer));
+    }
+
+    #[test]
+    fn shapes_of_names() {
+        let table: &[(&[u8], NameShape)] = &[
+            (b"X-Plain-1", NameShape::Plain),
+            (b"x_y", NameShape::Underscore),
+            (b"x.y", NameShape::Odd),
+            (b"x_y!", NameShape::Odd),
+            (b"", NameShape::Malformed),
+            (b"a b", NameShape::Malformed),
+            (b"a:", NameShape::Malformed),
+            (b"a\x7f", NameShape::Malformed),
+            (b"a\xe4", NameShape::Malformed),
+            (b"a(b)", NameShape::Malformed),
+        ];
+        for (name, shape) in table {
+            assert_eq!(name_shape(name), *shape, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn underscores_imitate_protected_names() {
+        for name in ["Content_Length", "TRANSFER_ENCODING", "x_forwarded_for", "X-Forwarded_Prefix", "X_Real_IP"] {
+            assert!(imitates_protected(name.as_bytes()), "{name}");
+        }
+        for name in ["x_custom", "session_id", "content_md5", "x_forwarded", &"a_".repeat(40)] {
+            assert!(!imitates_protected(name.as_bytes()), "{name}");
+        }
+    }
+
+    #[test]
+    fn written_fields_cannot_end_their_line_or_frame_a_message() {
+        for bad in ["a\r\nb", "a\nb", "a\rb", "a\0", "\x7f"] {
+            assert_eq!(FieldValue::new(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert!(FieldValue::new("tab\t sp \u{e4}".as_bytes()).is_some());
+        for bad in ["", "a b", "a:", "a\r\n", "Content-Length", "transfer-encoding", "HOST", "Connection", "x.y"] {
+            assert_eq!(FieldName::new(bad.as_bytes()), None, "{bad:?}");
+        }
+        assert!(FieldName::new(b"X-Request-Id").is_some() && FieldName::new(b"x_y").is_some());
+    }
+
+    #[test]
+    fn white_space_is_trimmed() {
+        assert_eq!(trim(b" \ta b\t "), b"a b");
+        assert_eq!(trim(b" \t "), b"");
+        assert_eq!(trim(b""), b"");
+    }
+}

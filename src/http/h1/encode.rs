@@ -1,0 +1,322 @@
+//! Heads as they are sent on: what was parsed, not what was received.
+//!
+//! Fields keep their case and order, and runs of unchanged lines are copied whole. Only a line that is exactly
+//! `Name: value` is copied; any other is written anew, so that no leniency of ours reaches another parser.
+//! Removed are hop-by-hop fields and what Connection names (RFC 9110 section 7.6.1). The framing is ours: a
+//! received Content-Length stays in its place only if it says what we would say, in the same digits.
+//!
+//! Everything that is written here was either checked by the parser, or is of a type that cannot be made from
+//! bytes that would end a line: [`FieldName`](crate::http::fields::FieldName), [`FieldValue`], [`Target`]. So no
+//! input becomes a second message.
+
+use super::parse::{RequestHead, ResponseHead, Section, is_writable};
+use crate::http::fields::{FieldSpan, FieldValue, Known, KnownSet, NewField};
+use crate::http::message::{Framing, Version};
+
+/// The interim response that lets a client go on (RFC 9110 section 15.2.1).
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// A request target that may be written: a path with its query, or `*`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'a>(&'a [u8]);
+
+impl<'a> Target<'a> {
+    /// The target, or `None` if the parser would refuse it.
+    pub fn new(target: &'a [u8]) -> Option<Self> {
+        is_writable(target).then_some(Self(target))
+    }
+}
+
+/// How a request is sent on.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestForward<'a> {
+    /// The target to ask for.
+    pub target: Target<'a>,
+    /// The framing of the body that is sent, as a rule [`RequestHead::framing`]. It cannot be
+    /// [`Framing::UntilClose`], which is taken for [`Framing::None`].
+    pub framing: Framing,
+    /// Replaces the request's own host.
+    pub host: Option<FieldValue<'a>>,
+    /// The host of a request that has none, as HTTP/1.0 allows.
+    pub default_host: FieldValue<'a>,
+    /// Whether the connection is to end after the response.
+    pub close: bool,
+    /// Further fields to leave out.
+    pub drop: KnownSet,
+    /// Fields to add behind the others.
+    pub append: &'a [NewField<'a>],
+}
+
+/// Appends the head of the request that is sent on to `out`. The backend is always spoken to in HTTP/1.1.
+pub fn encode_request(head: &RequestHead, forward: &RequestForward<'_>, out: &mut Vec<u8>) {
+    let section = head.section();
+    for part in [head.method_text().as_bytes(), b" ", forward.target.0, b" HTTP/1.1\r\n"] {
+        out.extend_from_slice(part);
+    }
+    let mut drop = KnownSet::HOP_BY_HOP.with(forward.drop);
+    if let Some(host) = changed_host(head, forward) {
+        drop = drop.with(KnownSet::of(&[Known::Host]));
+        put_field(b"Host", host, out);
+    }
+    if head.version() == Version::Http10 {
+        // It was not heard, so it must not be repeated in HTTP/1.1.
+        drop = drop.with(KnownSet::of(&[Known::Expect]));
+    }
+    let framing = if forward.framing == Framing::UntilClose { Framing::None } else { forward.framing };
+    debug_assert_eq!(framing, forward.framing, "a request does not end with its connection");
+    copy_fields(section, drop, framing, framing, out);
+    if forward.close {
+        put_field(b"Connection", b"close", out);
+    } else if head.accepts_trailers() {
+        // RFC 9110 section 10.1.4: TE is for the next hop, which has to be told so.
+        put_field(b"Connection", b"TE", out);
+    }
+    if head.accepts_trailers() {
+        put_field(b"TE", b"trailers", out);
+    }
+    put_new(forward.append, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The host to write if it is not the one that stands in the Host field.
+fn changed_host<'a>(head: &'a RequestHead, forward: &RequestForward<'a>) -> Option<&'a [u8]> {
+    let received = head.host_field();
+    let wanted = match (forward.host, head.authority()) {
+        (Some(host), _) => host.as_bytes(),
+        (None, Some(authority)) => authority.as_bytes(),
+        (None, None) => received.unwrap_or(forward.default_host.as_bytes()),
+    };
+    if received == Some(wanted) { None } else { Some(wanted) }
+}
+
+/// How a response is sent on.
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseForward<'a> {
+    /// The framing of the body that is sent: [`ResponseHead::framing`] and then
+    /// [`Framing::for_client`]. With [`Framing::UntilClose`], `keep_alive` must be false.
+    pub framing: Framing,
+    /// The version of the client's request.
+    pub client: Version,
+    /// Whether the client's connection stays open.
+    pub keep_alive: bool,
+    /// Further fields to leave out.
+    pub drop: KnownSet,
+    /// Fields to add behind the others.
+    pub append: &'a [NewField<'a>],
+}
+
+/// Appends the head of the response that is sent on to `out`. Where no body comes, the answer to a HEAD and a 304
+/// keep the Content-Length that they had.
+pub fn encode_response(head: &ResponseHead, forward: &ResponseForward<'_>, out: &mut Vec<u8>) {
+    let keep_alive = forward.keep_alive && forward.framing != Framing::UntilClose;
+    debug_assert_eq!(keep_alive, forward.keep_alive, "a body until close ends with its connection");
+    put_status(head.status(), head.reason(), out);
+    let announced = match (forward.framing, head.content_length()) {
+        (Framing::None, Some(length)) => Framing::Length(length),
+        (framing, _) => framing,
+    };
+    copy_fields(head.section(), KnownSet::HOP_BY_HOP.with(forward.drop), forward.framing, announced, out);
+    put_connection(forward.client, keep_alive, out);
+    put_new(forward.append, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends an interim response (1xx, but not 101) to `out` as it is sent on. Returns false and appends nothing for
+/// a client of HTTP/1.0, which knows none (RFC 9110 section 15.2).
+pub fn encode_interim(head: &ResponseHead, client: Version, out: &mut Vec<u8>) -> bool {
+    debug_assert!(head.is_interim(), "a final response is sent on by encode_response");
+    if client == Version::Http10 {
+        return false;
+    }
+    put_status(head.status(), head.reason(), out);
+    copy_fields(head.section(), KnownSet::HOP_BY_HOP, Framing::None, Framing::None, out);
+    out.extend_from_slice(b"\r\n");
+    true
+}
+
+/// A response that is made here and sent whole.
+#[derive(Clone, Copy, Debug)]
+pub struct LocalResponse<'a> {
+    /// The status, 200 to 599.
+    pub status: u16,
+    /// The fields, without framing and connection.
+    pub fields: &'a [NewField<'a>],
+    /// The body.
+    pub body: &'a [u8],
+    /// Whether it answers a HEAD: the length is announced and the body left out.
+    pub to_head: bool,
+    /// The version of the client's request; 1.1 if there was no telling.
+    pub client: Version,
+    /// Whether the client's connection stays open.
+    pub keep_alive: bool,
+}
+
+/// Appends a whole response to `out`. A 204 and a 304 have neither body nor length.
+pub fn encode_local(response: &LocalResponse<'_>, out: &mut Vec<u8>) {
+    let bodiless = matches!(response.status, 204 | 304);
+    put_status(response.status, reason(response.status).as_bytes(), out);
+    if !bodiless {
+        put_length(response.body.len() as u64, out);
+    }
+    put_connection(response.client, response.keep_alive, out);
+    put_new(response.fields, out);
+    out.extend_from_slice(b"\r\n");
+    if !bodiless && !response.to_head {
+        out.extend_from_slice(response.body);
+    }
+}
+
+/// Copies what may be sent on and writes the framing: `sent` is how the body goes out, `announced` what the head
+/// says of it.
+fn copy_fields(section: &Section, mut drop: KnownSet, sent: Framing, announced: Framing, out: &mut Vec<u8>) {
+    let length = if let Framing::Length(length) = announced { Some(length) } else { None };
+    let in_place = length.is_some_and(|length| section.says_length(length));
+    if !in_place {
+        drop = drop.with(KnownSet::of(&[Known::ContentLength]));
+    }
+    if sent != Framing::Chunked {
+        // It announces trailers, which only chunks can carry.
+        drop = drop.with(KnownSet::of(&[Known::Trailer]));
+    }
+    copy_lines(section, |span| !span.nominated && !drop.contains(span.known), out);
+    match length {
+        Some(length) if !in_place || drop.contains(Known::ContentLength) => put_length(length, out),
+        _ if announced == Framing::Chunked => put_field(b"Transfer-Encoding", b"chunked", out),
+        _ => {}
+    }
+}
+
+/// Copies the lines that are wanted, runs of canonical ones at once.
+fn copy_lines(section: &Section, wanted: impl Fn(&FieldSpan) -> bool, out: &mut Vec<u8>) {
+    let bytes = section.bytes();
+    let mut run = 0..0;
+    for span in section.spans().iter().filter(|span| wanted(span)) {
+        if !span.canonical {
+            out.extend_from_slice(&bytes[run]);
+            put_field(&bytes[span.name()], &bytes[span.value()], out);
+            run = 0..0;
+            continue;
+        }
+        let line = span.name().start..span.value().end + 2;
+        if run.end == line.start {
+            run.end = line.end;
+        } else {
+            out.extend_from_slice(&bytes[run]);
+            run = line;
+        }
+    }
+    out.extend_from_slice(&bytes[run]);
+}
+
+/// Says whether the connection stays open, where the version alone does not (RFC 9112 section 9.3).
+fn put_connection(client: Version, keep_alive: bool, out: &mut Vec<u8>) {
+    match (client, keep_alive) {
+        (_, false) => put_field(b"Connection", b"close", out),
+        (Version::Http10, true) => put_field(b"Connection", b"keep-alive", out),
+        (Version::Http11, true) => {}
+    }
+}
+
+fn put_new(fields: &[NewField<'_>], out: &mut Vec<u8>) {
+    for (name, value) in fields {
+        put_field(name.as_bytes(), value.as_bytes(), out);
+    }
+}
+
+fn put_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(!name.iter().chain(value).any(|b| matches!(b, b'\r' | b'\n' | 0)), "a field cannot end its line");
+    for part in [name, b": ", value, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+fn put_length(length: u64, out: &mut Vec<u8>) {
+    put_field(b"Content-Length", Decimal::new(length).as_bytes(), out);
+}
+
+/// Writes `HTTP/1.1 200 OK`, whatever the backend's version (RFC 9110 section 6.2).
+fn put_status(status: u16, reason: &[u8], out: &mut Vec<u8>) {
+    for part in [b"HTTP/1.1 ", Decimal::new(status.into()).as_bytes(), b" ", reason, b"\r\n"] {
+        out.extend_from_slice(part);
+    }
+}
+
+/// A number in decimal digits, without an allocation.
+struct Decimal {
+    bytes: [u8; 20],
+    start: usize,
+}
+
+impl Decimal {
+    fn new(mut number: u64) -> Self {
+        let mut bytes = [b'0'; 20];
+        let mut start = bytes.len() - 1;
+        bytes[start] = b'0' + (number % 10) as u8;
+        while number > 9 {
+            number /= 10;
+            start -= 1;
+            bytes[start] = b'0' + (number % 10) as u8;
+        }
+        Self { bytes, start }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+/// The usual reason phrase of a status, or an empty one (RFC 9110 section 15).
+pub fn reason(status: u16) -> &'static str {
+    match status {
+        100 => "Continue",
+        101 => "Switching Protocols",
+        103 => "Early Hints",
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        206 => "Partial Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        412 => "Precondition Failed",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        416 => "Range Not Satisfiable",
+        417 => "Expectation Failed",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        428 => "Precondition Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        451 => "Unavailable For Legal Reasons",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        507 => "Insufficient Storage",
+        508 => "Loop Detected",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+#[path = "encode_tests.rs"]
+mod tests;

@@ -1,0 +1,141 @@
+//! The counters of the workers.
+//!
+//! Each worker has its own, on cache lines of its own, and is the only one who
+//! writes them: a relaxed load and store, as cheap as a plain addition. The
+//! control thread adds them up when somebody asks, without stopping anyone.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $variant:ident = $kind:ident $name:literal, $help:literal;)+) => {
+        /// What is counted.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub enum Counter { $(#[doc = $help] $(#[$doc])* $variant,)+ }
+
+        impl Counter {
+            /// Every counter: itself, whether it is a gauge, its name and what it means.
+            pub const ALL: &[(Counter, bool, &str, &str)] =
+                &[$((Counter::$variant, counters!(@$kind), $name, $help),)+];
+        }
+    };
+    (@gauge) => { true };
+    (@counter) => { false };
+}
+
+counters! {
+    Connections = counter "tidegate_connections_total", "Client connections accepted.";
+    ConnectionsOpen = gauge "tidegate_connections_open", "Client connections open now.";
+    ConnectionsRefused = counter "tidegate_connections_refused_total", "Client connections refused because a worker had as many as allowed.";
+    AcceptErrors = counter "tidegate_accept_errors_total", "Failed attempts to accept a connection, such as for want of descriptors.";
+    Requests = counter "tidegate_requests_total", "Requests whose head was complete or refused.";
+    Responses1xx = counter "tidegate_responses_informational_total", "Interim responses sent on to clients.";
+    Responses2xx = counter "tidegate_responses_success_total", "Responses with a status of 200 to 299.";
+    Responses3xx = counter "tidegate_responses_redirect_total", "Responses with a status of 300 to 399.";
+    Responses4xx = counter "tidegate_responses_client_error_total", "Responses with a status of 400 to 499.";
+    Responses5xx = counter "tidegate_responses_server_error_total", "Responses with a status of 500 to 599.";
+    ResponsesCut = counter "tidegate_responses_cut_total", "Responses that were cut because their body failed midway.";
+    ClientsGone = counter "tidegate_clients_gone_total", "Requests whose client left before the response was sent.";
+    BytesReceived = counter "tidegate_client_received_bytes_total", "Bytes received from clients.";
+    BytesSent = counter "tidegate_client_sent_bytes_total", "Bytes of proxied responses sent to clients.";
+    UpstreamConnects = counter "tidegate_upstream_connects_total", "Connections made to backends.";
+    UpstreamConnectErrors = counter "tidegate_upstream_connect_errors_total", "Connections to backends that could not be made.";
+    UpstreamReused = counter "tidegate_upstream_reused_total", "Requests sent over a kept connection.";
+    UpstreamReplaced = counter "tidegate_upstream_replaced_total", "Requests sent again because a kept connection had died.";
+    UpstreamStale = counter "tidegate_upstream_stale_total", "Kept connections found closed or unusable.";
+    Panics = counter "tidegate_task_panics_total", "Tasks that panicked and were ended.";
+    EventsDropped = counter "tidegate_events_dropped_total", "Log events dropped because the queue was full.";
+}
+
+/// How many refusals by cause there is room for.
+pub const REFUSALS: usize = 96;
+
+/// The counters of one worker.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Counters {
+    values: [AtomicU64; Counter::ALL.len()],
+    refusals: [AtomicU64; REFUSALS],
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters { values: [const { AtomicU64::new(0) }; _], refusals: [const { AtomicU64::new(0) }; _] }
+    }
+}
+
+impl Counters {
+    /// Adds `amount`. Only the owning worker may call this.
+    pub fn add(&self, counter: Counter, amount: u64) {
+        bump(&self.values[counter as usize], amount);
+    }
+
+    /// Adds one. Only the owning worker may call this.
+    pub fn count(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+
+    /// Takes one off a gauge. Only the owning worker may call this.
+    pub fn release(&self, counter: Counter) {
+        self.add(counter, u64::MAX);
+    }
+
+    /// Sets a value. Only the owning worker may call this.
+    pub fn set(&self, counter: Counter, value: u64) {
+        self.values[counter as usize].store(value, Ordering::Relaxed);
+    }
+
+    /// Counts a refusal; causes beyond [`REFUSALS`] share the last place.
+    pub fn refuse(&self, cause: usize) {
+        bump(&self.refusals[cause.min(REFUSALS - 1)], 1);
+    }
+
+    /// The value now.
+    #[must_use]
+    pub fn get(&self, counter: Counter) -> u64 {
+        self.values[counter as usize].load(Ordering::Relaxed)
+    }
+
+    /// Refusals of one cause.
+    #[must_use]
+    pub fn refused(&self, cause: usize) -> u64 {
+        self.refusals.get(cause).map_or(0, |value| value.load(Ordering::Relaxed))
+    }
+}
+
+/// Its only writer adds to a value.
+fn bump(value: &AtomicU64, amount: u64) {
+    value.store(value.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+}
+
+/// The sum over all workers.
+pub fn sum<'a>(workers: impl IntoIterator<Item = &'a Counters>, counter: Counter) -> u64 {
+    workers.into_iter().fold(0, |sum, worker| sum.wrapping_add(worker.get(counter)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_goes_up_and_down_and_workers_add_up() {
+        let (first, second) = (Counters::default(), Counters::default());
+        first.count(Counter::ConnectionsOpen);
+        second.count(Counter::ConnectionsOpen);
+        first.release(Counter::ConnectionsOpen);
+        assert_eq!(sum([&first, &second], Counter::ConnectionsOpen), 1);
+        first.refuse(3);
+        first.refuse(REFUSALS + 7);
+        assert_eq!((first.refused(3), first.refused(REFUSALS - 1), first.refused(REFUSALS)), (1, 1, 0));
+    }
+
+    #[test]
+    fn names_are_unique_and_say_what_they_are() {
+        for (at, (counter, gauge, name, help)) in Counter::ALL.iter().enumerate() {
+            assert_eq!(*counter as usize, at);
+            assert_eq!(name.ends_with("_total"), !gauge, "{name}");
+            assert!(help.ends_with('.'));
+            assert!(Counter::ALL.iter().filter(|(_, _, other, _)| other == name).count() == 1);
+        }
+    }
+}

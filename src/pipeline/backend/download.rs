@@ -1,0 +1,180 @@
+//! The response on its way to the client: interim heads, the head, and the body as it comes.
+
+use std::future::{Future, poll_fn};
+use std::io::IoSlice;
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use super::{Failure, Progress, Rules, Sent, X_REQUEST_ID};
+use crate::http::error::HeadError;
+use crate::http::fields::{Known, KnownSet};
+use crate::http::h1::encode::{ResponseForward, encode_interim, encode_response};
+use crate::http::h1::parse::{HeadLimits, Progress as Parsed, ResponseHead};
+use crate::http::message::Framing;
+use crate::net::{Handle, Reader, Sending, Stream};
+use crate::observe::counters::Counter;
+use crate::pipeline::Reject;
+use crate::pipeline::exchange::Body;
+use crate::pipeline::relay::Relay;
+use crate::shard::Shard;
+
+/// Interim responses that one request may have; more are a backend gone wrong.
+const INTERIM_MAX: usize = 32;
+
+/// A wait for a backend that is longer than this is a long one.
+const LONG_WAIT: Duration = Duration::from_secs(1);
+
+/// Where a response comes from and goes to.
+pub(super) struct Back<'a> {
+    pub(super) upstream: &'a Stream,
+    pub(super) reader: &'a mut Reader,
+    pub(super) client: &'a Stream,
+    pub(super) head: &'a mut ResponseHead,
+}
+
+/// Receives the response and sends it on as it comes.
+pub(super) async fn download(
+    mut back: Back<'_>,
+    body: &mut Body,
+    reply: &mut Vec<u8>,
+    shard: &Shard,
+    rules: &Rules<'_>,
+    progress: &Progress,
+) -> Result<(bool, bool), Failure> {
+    receive_head(&mut back, reply, shard, rules, progress).await?;
+    let head = &*back.head;
+    let framing = head.framing().for_client(rules.client_version);
+    // A request that is not over would have to be read to its end first.
+    let whole = matches!(progress.sent.get(), Sent::Whole(_));
+    let keep_alive = rules.may_keep_alive && whole && framing != Framing::UntilClose && !shard.is_draining();
+    let forward = ResponseForward {
+        framing,
+        client: rules.client_version,
+        keep_alive,
+        drop: KnownSet::of(&[Known::XRequestId]),
+        append: &[(X_REQUEST_ID, rules.request_id)],
+    };
+    reply.clear();
+    encode_response(head, &forward, reply);
+    progress.status.set(head.status());
+    progress.replying.set(true);
+    body.reset(head.framing());
+    let reusable = head.keep_alive() && head.framing() != Framing::UntilClose;
+    let mut relay = Relay::new(back.reader, body, back.client, framing, u64::MAX);
+    let mut head = &reply[..];
+    loop {
+        let step = relay.step(head).map_err(|_| Failure::Cut)?;
+        head = &[];
+        progress.bytes_sent.set(relay.sent());
+        let done = step.done;
+        send_to_client(step.sending, rules).await?;
+        if done {
+            break;
+        }
+        if !relay.has_more() {
+            let fill = pin!(relay.from.fill(back.upstream));
+            let filled = unless_client_goes(fill, back.client, rules.handle).await?;
+            if !filled.map_err(|_| Failure::Cut)? {
+                relay.body.decoder.end_of_input().map_err(|_| Failure::Cut)?;
+            }
+        }
+    }
+    // Bytes behind the response answer a request that was never sent.
+    let whole = matches!(progress.sent.get(), Sent::Whole(_));
+    Ok((keep_alive, reusable && whole && !relay.has_more()))
+}
+
+/// Receives the final response's head; interim ones are sent on.
+async fn receive_head(
+    back: &mut Back<'_>,
+    reply: &mut Vec<u8>,
+    shard: &Shard,
+    rules: &Rules<'_>,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let limits = HeadLimits::default();
+    for _ in 0..INTERIM_MAX {
+        back.head.clear();
+        loop {
+            match back.head.parse(back.reader.bytes(), &limits, &rules.method) {
+                Ok(Parsed::Complete { consumed }) => {
+                    back.reader.consume(consumed);
+                    break;
+                }
+                Ok(Parsed::Incomplete) => fill_in_time(back, rules, progress).await?,
+                Err(error) => return Err(Failure::Refused(Reject::BadResponse(error))),
+            }
+        }
+        if !back.head.is_interim() {
+            return Ok(());
+        }
+        reply.clear();
+        if encode_interim(back.head, rules.client_version, reply) {
+            shard.counters().count(Counter::Responses1xx);
+            back.reader.park();
+            send_to_client(back.client.send(&[IoSlice::new(reply)]), rules).await?;
+        }
+        progress.continued.set(true);
+    }
+    Err(Failure::Refused(Reject::BadResponse(HeadError::HeadTooLarge)))
+}
+
+/// Receives more of the response's head. The time for it runs from the last byte of the request.
+async fn fill_in_time(back: &mut Back<'_>, rules: &Rules<'_>, progress: &Progress) -> Result<(), Failure> {
+    let mut timer = None;
+    let begun = !back.reader.is_empty() || progress.continued.get();
+    let mut fill = pin!(back.reader.fill(back.upstream));
+    let in_time = poll_fn(|context| {
+        if let Poll::Ready(filled) = fill.as_mut().poll(context) {
+            return Poll::Ready(Some(filled));
+        }
+        if timer.is_none()
+            && let (Some(first_byte), Sent::Whole(at) | Sent::Stuck(at)) =
+                (rules.timeouts.first_byte, progress.sent.get())
+        {
+            timer = Some(rules.handle.sleep_until(at + first_byte));
+        }
+        match &mut timer {
+            Some(timer) => Pin::new(timer).poll(context).map(|()| None),
+            None => Poll::Pending,
+        }
+    });
+    match unless_client_goes(pin!(in_time), back.client, rules.handle).await? {
+        None => Err(Failure::Refused(Reject::FirstByteTimeout)),
+        Some(Ok(true)) => Ok(()),
+        Some(_) if begun => Err(Failure::Refused(Reject::BackendClosed)),
+        Some(_) => Err(Failure::Closed),
+    }
+}
+
+/// Waits for the backend, but not on behalf of a client that is gone. The client is looked after only once the wait
+/// is a long one.
+async fn unless_client_goes<F: Future>(
+    mut wait: Pin<&mut F>,
+    client: &Stream,
+    handle: &Handle,
+) -> Result<F::Output, Failure> {
+    let mut long = None;
+    let mut over = client.over();
+    poll_fn(|context| {
+        if let Poll::Ready(output) = wait.as_mut().poll(context) {
+            return Poll::Ready(Ok(output));
+        }
+        let long = long.get_or_insert_with(|| handle.sleep(LONG_WAIT));
+        ready!(Pin::new(long).poll(context));
+        Pin::new(&mut over).poll(context).map(|()| Err(Failure::ClientGone))
+    })
+    .await
+}
+
+/// Waits until the client has taken what is sent to it, but not for ever.
+async fn send_to_client(sending: Sending<'_>, rules: &Rules<'_>) -> Result<(), Failure> {
+    if sending.is_done() {
+        return Ok(());
+    }
+    match rules.handle.timeout(rules.handle.now() + rules.limits.idle_timeout, sending).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Failure::ClientGone),
+    }
+}

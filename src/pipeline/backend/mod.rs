@@ -1,0 +1,276 @@
+//! The backend stage: a connection from the pool or a new one, the request out, the response back.
+//!
+//! Both bodies flow at once, in one task: [`upload`] and [`download`] are polled
+//! side by side, so a response may come while the request is still being sent.
+//! What each has learnt that the other must know is in [`Progress`].
+
+mod download;
+mod upload;
+
+use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+
+use super::exchange::{Client, Exchange};
+use super::relay::Relay;
+use super::{Ended, Reject};
+use crate::base::time::Instant;
+use crate::http::error::HeadError;
+use crate::http::fields::{FieldName, FieldValue, Known, KnownSet};
+use crate::http::h1::encode::{RequestForward, Target, encode_request};
+use crate::http::h1::parse::ResponseContext;
+use crate::http::message::Version;
+use crate::net::{self, Handle, Reader, Stream};
+use crate::observe::counters::Counter;
+use crate::shard::Shard;
+use crate::snapshot::{ConnectionLimits, Route, Snapshot, Timeouts};
+
+/// What a client says about itself and its path is replaced by what we know.
+const REPLACED: KnownSet = KnownSet::of(&[
+    Known::XForwardedFor,
+    Known::XForwardedProto,
+    Known::XForwardedHost,
+    Known::XForwardedPort,
+    Known::XRealIp,
+    Known::Forwarded,
+    Known::XRequestId,
+]);
+
+const X_FORWARDED_FOR: FieldName<'static> = FieldName::literal("X-Forwarded-For");
+const X_FORWARDED_PROTO: FieldName<'static> = FieldName::literal("X-Forwarded-Proto");
+const X_FORWARDED_HOST: FieldName<'static> = FieldName::literal("X-Forwarded-Host");
+/// The request's id, on both sides.
+pub const X_REQUEST_ID: FieldName<'static> = FieldName::literal("X-Request-Id");
+
+/// A connection to a backend.
+struct Upstream {
+    stream: Stream,
+    reader: Reader,
+    reused: bool,
+}
+
+/// How an attempt on one connection ended, if not well.
+enum Failure {
+    /// The connection ended before a byte of the response.
+    Closed,
+    Refused(Reject),
+    Cut,
+    ClientGone,
+}
+
+/// How far the request has been sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Sent {
+    #[default]
+    Partly,
+    /// Its last byte went out then.
+    Whole(Instant),
+    /// The backend took no more of it, which we learnt then; it may still answer.
+    Stuck(Instant),
+}
+
+/// What the two directions of an exchange know of each other.
+#[derive(Default)]
+struct Progress {
+    sent: Cell<Sent>,
+    /// The backend has asked for the body.
+    continued: Cell<bool>,
+    /// The response's head has gone to the client.
+    replying: Cell<bool>,
+    /// What the answer was.
+    status: Cell<u16>,
+    bytes_sent: Cell<u64>,
+}
+
+/// What the directions have to keep to.
+struct Rules<'a> {
+    handle: &'a Handle,
+    timeouts: Timeouts,
+    limits: ConnectionLimits,
+    expects_continue: bool,
+    method: ResponseContext,
+    client_version: Version,
+    may_keep_alive: bool,
+    request_id: FieldValue<'a>,
+}
+
+/// Sends the request in `x` to the backend of `route` and its response to the client.
+///
+/// # Errors
+/// The refusal to answer with. Nothing of a response has been sent then.
+pub async fn proxy(
+    shard: &Shard,
+    snapshot: &Snapshot,
+    route: &Route,
+    x: &mut Exchange,
+    client: &mut Client,
+    may_keep_alive: bool,
+) -> Result<Ended, Reject> {
+    encode_outgoing(shard, route, x, client)?;
+    let deadline = route.timeouts.total.map_or(Instant::NEVER, |total| x.started + total);
+    // A request without a body that may be repeated goes out again, once, when
+    // the kept connection it went out on turns out to have died.
+    let mut repeatable = x.request.method().is_idempotent() && !x.request.framing().may_have_body();
+    loop {
+        let mut upstream = connect(shard, snapshot, route, deadline).await?;
+        let progress = Progress::default();
+        let ended =
+            attempt(shard, snapshot, route, x, client, &mut upstream, &progress, deadline, may_keep_alive).await;
+        shard.counters().add(Counter::BytesSent, progress.bytes_sent.get());
+        let status = progress.status.get();
+        return match ended {
+            Ok((keep_alive, true)) => {
+                shard.backend(route.service.index()).pool.borrow_mut().put(upstream.stream, shard.handle.now());
+                Ok(Ended::Replied { status, keep_alive })
+            }
+            Ok((keep_alive, false)) => Ok(Ended::Replied { status, keep_alive }),
+            Err(Failure::Closed) if upstream.reused && repeatable => {
+                repeatable = false;
+                shard.counters().count(Counter::UpstreamReplaced);
+                continue;
+            }
+            Err(Failure::Closed) => Err(Reject::BackendClosed),
+            Err(Failure::Refused(reject)) => Err(reject),
+            Err(Failure::Cut) => {
+                // Where the end of the connection is the end of the body, only a reset tells them apart.
+                Ok(Ended::Cut { status, reset: x.request.version() == Version::Http10 })
+            }
+            Err(Failure::ClientGone) => Ok(Ended::ClientGone),
+        };
+    }
+}
+
+/// Writes the request's head as it goes to the backend.
+fn encode_outgoing(shard: &Shard, route: &Route, x: &mut Exchange, client: &Client) -> Result<(), Reject> {
+    let Exchange { request, outgoing, target, id, .. } = x;
+    let value = |bytes| FieldValue::new(bytes).unwrap_or(FieldValue::literal("invalid"));
+    let host = request.host().unwrap_or_default();
+    let append = [
+        (X_FORWARDED_FOR, value(client.address.as_bytes())),
+        (X_FORWARDED_PROTO, FieldValue::literal("http")),
+        (X_REQUEST_ID, value(&id.0)),
+        (X_FORWARDED_HOST, value(host.as_bytes())),
+    ];
+    let append = if host.is_empty() { &append[..3] } else { &append };
+    let forward = RequestForward {
+        target: Target::new(target).ok_or(Reject::Head(HeadError::BadTarget))?,
+        framing: request.framing(),
+        host: None,
+        default_host: value(shard.backend(route.service.index()).authority.as_bytes()),
+        close: false,
+        drop: REPLACED,
+        append,
+    };
+    outgoing.clear();
+    encode_request(request, &forward, outgoing);
+    Ok(())
+}
+
+/// A connection from the pool, or a new one.
+async fn connect(shard: &Shard, snapshot: &Snapshot, route: &Route, deadline: Instant) -> Result<Upstream, Reject> {
+    let (handle, counters) = (&shard.handle, shard.counters());
+    let taken = shard.backend(route.service.index()).pool.borrow_mut().take(handle.now());
+    counters.add(Counter::UpstreamStale, taken.stale);
+    if let Some(stream) = taken.stream {
+        counters.count(Counter::UpstreamReused);
+        return Ok(Upstream { stream, reader: Reader::default(), reused: true });
+    }
+    let address = snapshot.service(route.service).address;
+    let patience = (handle.now_exactly() + route.timeouts.connect).min(deadline);
+    let connected = handle.timeout(patience, pin!(net::connect(handle, address))).await;
+    let failed = match connected {
+        Ok(Ok(stream)) => {
+            counters.count(Counter::UpstreamConnects);
+            return Ok(Upstream { stream, reader: Reader::default(), reused: false });
+        }
+        Ok(Err(error)) if is_shortage(&error) => {
+            // Idle connections are what we can do without.
+            shard.give_up_idle();
+            Reject::Exhausted
+        }
+        Ok(Err(_)) => Reject::ConnectFailed,
+        Err(_) if patience == deadline => Reject::TotalTimeout,
+        Err(_) => Reject::ConnectTimeout,
+    };
+    counters.count(Counter::UpstreamConnectErrors);
+    Err(failed)
+}
+
+/// Whether the machine or the process has run out of something.
+#[must_use]
+pub fn is_shortage(error: &io::Error) -> bool {
+    const SHORTAGES: &[i32] = &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|errno| SHORTAGES.contains(&errno))
+}
+
+/// Runs both directions on one connection, to the end of the response. The answer says whether the client's
+/// connection may be used again, and whether the backend's may.
+#[expect(clippy::too_many_arguments, reason = "what an attempt needs; a struct would be filled in one place only")]
+async fn attempt(
+    shard: &Shard,
+    snapshot: &Snapshot,
+    route: &Route,
+    x: &mut Exchange,
+    client: &mut Client,
+    upstream: &mut Upstream,
+    progress: &Progress,
+    deadline: Instant,
+    may_keep_alive: bool,
+) -> Result<(bool, bool), Failure> {
+    let Exchange { request, response, upload: up, download: down, outgoing, reply, id, .. } = x;
+    let rules = Rules {
+        handle: &shard.handle,
+        timeouts: route.timeouts,
+        limits: snapshot.limits,
+        expects_continue: request.expects_continue(),
+        method: ResponseContext { method: request.method(), upgrade_requested: false },
+        client_version: request.version(),
+        may_keep_alive: may_keep_alive && request.keep_alive(),
+        request_id: FieldValue::new(&id.0).unwrap_or(FieldValue::literal("invalid")),
+    };
+    up.reset(request.framing());
+    let relay = Relay::new(&mut client.reader, up, &upstream.stream, request.framing(), route.limits.body);
+    let upload = pin!(upload::upload(&client.stream, relay, outgoing, &rules, progress));
+    let back = download::Back {
+        upstream: &upstream.stream,
+        reader: &mut upstream.reader,
+        client: &client.stream,
+        head: response,
+    };
+    let download = pin!(download::download(back, down, reply, shard, &rules, progress));
+    let both = pin!(side_by_side(upload, download, progress, || shard.handle.now()));
+    match shard.handle.timeout(deadline, both).await {
+        Ok(ended) => ended,
+        Err(_) if progress.replying.get() => Err(Failure::Cut),
+        Err(_) => Err(Failure::Refused(Reject::TotalTimeout)),
+    }
+}
+
+/// Polls both directions until the response is over. A fault of the client ends the exchange; a backend that does
+/// not take the request may still have answered it.
+async fn side_by_side(
+    mut upload: Pin<&mut impl Future<Output = Result<(), Failure>>>,
+    mut download: Pin<&mut impl Future<Output = Result<(bool, bool), Failure>>>,
+    progress: &Progress,
+    now: impl Fn() -> Instant,
+) -> Result<(bool, bool), Failure> {
+    let mut uploading = true;
+    poll_fn(|context| {
+        if uploading && let Poll::Ready(ended) = upload.as_mut().poll(context) {
+            uploading = false;
+            match ended {
+                Err(Failure::Closed) => {
+                    // Nothing more can be sent; the time for an answer runs from now on.
+                    progress.sent.set(Sent::Stuck(now()));
+                }
+                Err(_) if progress.replying.get() => return Poll::Ready(Err(Failure::Cut)),
+                Err(failure) => return Poll::Ready(Err(failure)),
+                Ok(()) => {}
+            }
+        }
+        download.as_mut().poll(context)
+    })
+    .await
+}

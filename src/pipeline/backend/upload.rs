@@ -1,0 +1,83 @@
+//! The request on its way to the backend: its head, and its body as it comes, not slower than it may.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use super::{Failure, Progress, Rules, Sent};
+use crate::base::time::Instant;
+use crate::net::Stream;
+use crate::pipeline::Reject;
+use crate::pipeline::relay::{Fault, Relay};
+
+/// Sends the request: its head, and its body as it comes.
+pub(super) async fn upload(
+    client: &Stream,
+    mut relay: Relay<'_>,
+    head: &[u8],
+    rules: &Rules<'_>,
+    progress: &Progress,
+) -> Result<(), Failure> {
+    let mut head = head;
+    let mut waited = Duration::ZERO;
+    loop {
+        let step = relay.step(head).map_err(|fault| Failure::Refused(refusal(fault)))?;
+        head = &[];
+        let done = step.done;
+        if step.sending.is_done() {
+            drop(step);
+        } else {
+            // A backend that stops taking the request is as late as one that does not answer.
+            let patience = rules.timeouts.first_byte.map_or(Instant::NEVER, |first| rules.handle.now() + first);
+            let sent = rules.handle.timeout(patience, step.sending).await;
+            sent.map_err(|_| Failure::Refused(Reject::FirstByteTimeout))?.map_err(|_| Failure::Closed)?;
+        }
+        if done {
+            progress.sent.set(Sent::Whole(rules.handle.now()));
+            return Ok(());
+        }
+        if !relay.has_more() {
+            waited += receive_body(client, &mut relay, rules, progress, waited).await?;
+        }
+    }
+}
+
+/// Receives more of the request's body, not slower than the minimum rate; says how long that took.
+async fn receive_body(
+    client: &Stream,
+    relay: &mut Relay<'_>,
+    rules: &Rules<'_>,
+    progress: &Progress,
+    waited: Duration,
+) -> Result<Duration, Failure> {
+    let began = rules.handle.now();
+    let received = relay.body.decoder.received();
+    let expected = received > 0 || !rules.expects_continue || progress.continued.get();
+    let deadline = match rules.limits.body_rate {
+        // The client waits for the backend to ask: the rate does not count yet.
+        _ if !expected => began + rules.limits.idle_timeout,
+        None => began + rules.limits.idle_timeout,
+        Some(rate) => {
+            let due = Duration::from_nanos(
+                (u128::from(received) * 1_000_000_000 / u128::from(rate.bytes_per_second.get()))
+                    .min(u128::from(u64::MAX)) as u64,
+            );
+            began + due.max(rate.grace).saturating_sub(waited)
+        }
+    };
+    match rules.handle.timeout(deadline, pin!(relay.from.fill(client))).await {
+        Err(_) => Err(Failure::Refused(Reject::BodyTimeout)),
+        Ok(Err(_)) => Err(Failure::ClientGone),
+        Ok(Ok(true)) => Ok(rules.handle.now() - began),
+        Ok(Ok(false)) => match relay.body.decoder.end_of_input() {
+            Ok(()) => Ok(Duration::ZERO),
+            Err(error) => Err(Failure::Refused(Reject::Body(error))),
+        },
+    }
+}
+
+fn refusal(fault: Fault) -> Reject {
+    match fault {
+        Fault::Malformed(error) => Reject::Body(error),
+        Fault::TooLarge => Reject::BodyTooLarge,
+    }
+}

@@ -1,0 +1,125 @@
+//! Bodies on their way through, in the buffers they came in.
+//!
+//! A step takes what was received apart, and hands the pieces of data to the
+//! other side in one call, with whatever the framing there puts around them.
+//! Nothing is received while the other side does not take: a [`Sending`] that
+//! waits is awaited before the next receive.
+
+use std::io::IoSlice;
+use std::ops::Range;
+
+use super::exchange::Body;
+use crate::http::body::BodyEncoder;
+use crate::http::error::BodyError;
+use crate::http::message::Framing;
+use crate::net::{Reader, Sending, Stream};
+
+/// Pieces of data that one step hands on at most; tiny chunks come by the hundred.
+const PIECES: usize = 16;
+
+/// A body on its way from one stream to another.
+pub(super) struct Relay<'a> {
+    pub(super) from: &'a mut Reader,
+    pub(super) body: &'a mut Body,
+    pub(super) to: &'a Stream,
+    encoder: BodyEncoder,
+    limit: u64,
+    sent: u64,
+}
+
+/// What a step came to.
+pub(super) struct Step<'a> {
+    /// To be awaited before the next step.
+    pub(super) sending: Sending<'a>,
+    /// Whether the body is over.
+    pub(super) done: bool,
+}
+
+/// Why a body cannot go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    Malformed(BodyError),
+    TooLarge,
+}
+
+impl<'a> Relay<'a> {
+    /// A body that is sent in `framing` and may have `limit` bytes.
+    pub(super) fn new(
+        from: &'a mut Reader,
+        body: &'a mut Body,
+        to: &'a Stream,
+        framing: Framing,
+        limit: u64,
+    ) -> Relay<'a> {
+        Relay { from, body, to, encoder: BodyEncoder::new(framing), limit, sent: 0 }
+    }
+
+    /// Bytes handed to the other side, with heads and framing.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent
+    }
+
+    /// Sends `head`, and behind it what has been received of the body.
+    pub(super) fn step(&mut self, head: &[u8]) -> Result<Step<'a>, Fault> {
+        let input = self.from.bytes();
+        let mut pieces = [const { 0..0 }; PIECES];
+        let taken = take(&mut self.body.decoder, input, &mut pieces)?;
+        if self.body.decoder.received() > self.limit {
+            return Err(Fault::TooLarge);
+        }
+        let wrap = self.encoder.wrap(taken.data).map_err(Fault::Malformed)?;
+        if taken.done {
+            self.encoder.finish(self.body.decoder.trailers(), &mut self.body.tail).map_err(Fault::Malformed)?;
+        }
+        let mut parts: [IoSlice<'_>; PIECES + 4] = std::array::from_fn(|_| IoSlice::new(&[]));
+        let data = pieces[..taken.pieces].iter().map(|piece| &input[piece.clone()]);
+        let all = [head, wrap.before.as_bytes()].into_iter().chain(data).chain([wrap.after, &self.body.tail]);
+        let mut count = 0;
+        for part in all.filter(|part| !part.is_empty()) {
+            parts[count] = IoSlice::new(part);
+            count += 1;
+            self.sent += part.len() as u64;
+        }
+        let sending = self.to.send(&parts[..count]);
+        self.from.consume(taken.used);
+        if !sending.is_done() {
+            self.from.park();
+        }
+        Ok(Step { sending, done: taken.done })
+    }
+
+    /// Whether more has been received than the last step took.
+    pub(super) fn has_more(&self) -> bool {
+        !self.from.is_empty()
+    }
+}
+
+struct Taken {
+    pieces: usize,
+    data: usize,
+    used: usize,
+    done: bool,
+}
+
+/// Finds the pieces of data in `input`.
+fn take(
+    decoder: &mut crate::http::body::BodyDecoder,
+    input: &[u8],
+    pieces: &mut [Range<usize>; PIECES],
+) -> Result<Taken, Fault> {
+    let mut taken = Taken { pieces: 0, data: 0, used: 0, done: false };
+    while taken.pieces < PIECES && !taken.done {
+        let step = decoder.decode(&input[taken.used..]).map_err(Fault::Malformed)?;
+        if !step.data.is_empty() {
+            pieces[taken.pieces] = taken.used + step.data.start..taken.used + step.data.end;
+            taken.pieces += 1;
+            taken.data += step.data.len();
+        }
+        taken.done = step.done;
+        if step.consumed == 0 {
+            break;
+        }
+        taken.used += step.consumed;
+    }
+    Ok(taken)
+}

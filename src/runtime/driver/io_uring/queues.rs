@@ -1,0 +1,188 @@
+//! The two queues: operations on their way to the kernel, completions on their way back.
+
+use std::io;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::rc::Rc;
+
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{cqueue, squeue};
+
+use super::super::super::buffer::{Chunk, Pool};
+use super::{ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, MOST_ACCEPTED, OVER, RECV, Socket, WRITABLE};
+use crate::base::slab::Key;
+
+/// Run deferred work, also when there is nothing to wait for (linux/io_uring.h).
+const ENTER_GETEVENTS: u32 = 1;
+
+impl IoUring {
+    /// Submits, and waits for a completion for at most `nanos` nanoseconds; with `u64::MAX`, for ever.
+    pub(super) fn enter(&mut self, nanos: u64) {
+        // Errors: EINTR and ETIME end the wait as they should; EBUSY and EAGAIN
+        // mean that completions must be reaped first, which comes next anyway,
+        // and what was not submitted stays queued.
+        if nanos == 0 || !self.overflow.is_empty() {
+            let queued = self.ring.submission().len() as u32;
+            // SAFETY: no argument is passed, and the queued entries own what they
+            // point to: see `begin`. GETEVENTS runs deferred work also when busy.
+            let _ = unsafe { self.ring.submitter().enter::<libc::sigset_t>(queued, 0, ENTER_GETEVENTS, None) };
+            return;
+        }
+        if nanos == u64::MAX {
+            let _ = self.ring.submit_and_wait(1);
+            return;
+        }
+        let timeout = Timespec::new().sec(nanos / 1_000_000_000).nsec((nanos % 1_000_000_000) as u32);
+        let _ = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
+    }
+
+    pub(super) fn reap(&mut self, pool: &Rc<Pool>) {
+        let mut completions = std::mem::take(&mut self.completions);
+        completions.extend(self.ring.completion().map(|entry| (entry.user_data(), entry.result(), entry.flags())));
+        for (data, result, flags) in completions.drain(..) {
+            self.complete(data, result, flags, pool);
+        }
+        self.completions = completions;
+    }
+
+    fn complete(&mut self, data: u64, result: i32, flags: u32, pool: &Rc<Pool>) {
+        let key = Key::unpack(data);
+        let last = !cqueue::more(flags);
+        match data >> KIND_SHIFT {
+            RECV => {
+                let buffer = cqueue::buffer_select(flags).and_then(|id| self.buffers.reclaim(id));
+                let chunk = buffer.map(|buffer| Chunk::pooled(buffer, result.max(0) as usize, pool));
+                self.operations -= 1;
+                self.received(key, chunk, result, cqueue::sock_nonempty(flags));
+                self.close_if_over(key);
+            }
+            kind @ (WRITABLE | OVER) => {
+                self.operations -= 1;
+                if let Some(socket) = self.sockets.get_mut(key) {
+                    socket.polled(kind == OVER);
+                }
+                self.close_if_over(key);
+            }
+            ACCEPT => {
+                self.operations -= usize::from(last);
+                self.accepted(key, result, last);
+                self.close_if_over(key);
+            }
+            CANCEL => self.cancels -= 1,
+            _ if last => self.listen_to_bell(),
+            _ => {}
+        }
+    }
+
+    fn received(&mut self, key: Key, chunk: Option<Chunk>, result: i32, more: bool) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        socket.reading_now = false;
+        let Kind::Stream(stream) = &mut socket.kind else { return };
+        if socket.closing {
+            return;
+        }
+        stream.more = more;
+        match (-result, chunk) {
+            (_, Some(chunk)) if result > 0 => {
+                // Bytes that nobody waits for must not keep a buffer from those who do.
+                let chunk = if socket.reading.waits() { chunk } else { chunk.detach() };
+                self.unclaimed += usize::from(chunk.is_pooled());
+                stream.arrived = Some(Ok(chunk));
+            }
+            (0, _) => stream.ended = true,
+            (libc::ENOBUFS, _) => {
+                stream.starved = true;
+                self.starved.push_back(key);
+                return;
+            }
+            (libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => {
+                if socket.reading.waits() {
+                    self.arm_recv(key);
+                }
+                return;
+            }
+            (errno, _) => {
+                stream.arrived = Some(Err(io::Error::from_raw_os_error(errno)));
+                stream.ended = true;
+            }
+        }
+        socket.reading.wake();
+    }
+
+    fn accepted(&mut self, key: Key, result: i32, last: bool) {
+        // SAFETY: a successful accept hands us a new descriptor, named only here.
+        let fd = (result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(result) });
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        socket.reading_now &= !last;
+        let Kind::Listener { accepted, error, pausing } = &mut socket.kind else { return };
+        if socket.closing {
+            return;
+        }
+        *pausing &= !last;
+        let mut full = false;
+        match fd {
+            Some(fd) => {
+                accepted.push_back(fd);
+                full = !last && accepted.len() >= MOST_ACCEPTED && !std::mem::replace(pausing, true);
+            }
+            None if matches!(-result, libc::ECANCELED | libc::EINTR | libc::EAGAIN) => {}
+            None => *error = Some(io::Error::from_raw_os_error(-result)),
+        }
+        socket.reading.wake();
+        if full {
+            self.cancel(ACCEPT, key);
+        }
+    }
+
+    /// Queues an operation of `key`.
+    ///
+    /// None of them points to memory of ours: receives pick a buffer that the
+    /// kernel already has, and the others take numbers alone.
+    pub(super) fn begin(&mut self, kind: u64, key: Key, entry: squeue::Entry) {
+        self.operations += 1;
+        self.push(entry.user_data(kind << KIND_SHIFT | key.pack()));
+    }
+
+    pub(super) fn push(&mut self, entry: squeue::Entry) {
+        // In order: an operation never overtakes one that overflowed before it.
+        if !self.overflow.is_empty() || !self.try_push(&entry) {
+            self.overflow.push_back(entry);
+        }
+    }
+
+    fn try_push(&mut self, entry: &squeue::Entry) -> bool {
+        // SAFETY: the entry points to no memory (see `begin`), and its
+        // descriptor stays open until it has answered (see `close_if_over`).
+        unsafe { self.ring.submission().push(entry) }.is_ok()
+    }
+
+    /// Submits in portions when more was begun than the queue holds.
+    pub(super) fn flush_overflow(&mut self) {
+        while let Some(entry) = self.overflow.pop_front() {
+            if !self.try_push(&entry) {
+                self.overflow.push_front(entry);
+                let before = self.ring.submission().len();
+                let _ = self.ring.submit();
+                if self.ring.submission().len() == before {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// A poll has answered: for the end of the stream, or for room to send.
+    fn polled(&mut self, over: bool) {
+        if let Kind::Stream(stream) = &mut self.kind {
+            stream.writable |= !over;
+            stream.over |= over && !self.closing;
+        }
+        if over {
+            self.over_now = false;
+            self.ending.wake();
+        } else {
+            self.polling_now = false;
+            self.writing.wake();
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! The life of one client connection: request after request, until somebody has had enough.
+
+use std::future::{Future, poll_fn};
+use std::io::IoSlice;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::{Admission, Worker};
+use crate::base::recycler::Recycler;
+use crate::base::time::{Instant, unix_millis};
+use crate::http::fields::{FieldName, FieldValue};
+use crate::http::h1::encode::{LocalResponse, encode_local};
+use crate::http::h1::parse::Progress;
+use crate::http::message::{Framing, Method, Version};
+use crate::net::{Reader, Stream};
+use crate::observe::counters::Counter;
+use crate::observe::events::Event;
+use crate::pipeline::backend::X_REQUEST_ID;
+use crate::pipeline::{self, Client, Ended, Exchange, Reject};
+use crate::shard::Shard;
+
+/// How long a connection that we end may go on sending, so that the client gets to read our last words (RFC 9112
+/// section 9.6).
+const LINGER: Duration = Duration::from_secs(2);
+
+/// A body of a refused request that is read and dropped, so that the connection can go on.
+const DISCARD_MAX: u64 = 64 * 1024;
+
+/// What became of the wait for a request.
+enum Waited {
+    /// Something has come.
+    Bytes,
+    /// Nothing will come, or nothing came in time, or the worker drains.
+    Over,
+}
+
+/// What a connection does after a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Request,
+    /// End it; the client knows.
+    Close,
+    /// End it, but let the client read what was sent.
+    Linger,
+    /// End it so that the client sees an error.
+    Reset,
+}
+
+/// Serves a connection until it ends. Each request runs as a future of its own, in memory that idle connections do
+/// not hold.
+pub(super) async fn serve<F: Future<Output = (Connection, Next)>>(
+    mut connection: Connection,
+    _admission: Admission,
+    requests: Rc<Recycler<F>>,
+    request: impl Fn(Connection) -> F,
+) {
+    let next = loop {
+        match connection.wait().await {
+            Waited::Over => break Next::Close,
+            Waited::Bytes => {}
+        }
+        let next;
+        (connection, next) = requests.run(request(connection)).await;
+        if next != Next::Request {
+            break next;
+        }
+    };
+    if next != Next::Close {
+        // Rare, and larger than all that an idle connection needs.
+        Box::pin(connection.end(next)).await;
+    }
+}
+
+/// Serves one request.
+pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next) {
+    let mut x = connection.worker.exchange();
+    let next = connection.request(&mut x).await;
+    connection.worker.recycle(x);
+    (connection, next)
+}
+
+/// Refuses a connection that is one too many.
+pub(super) async fn refuse_connection(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>) {
+    worker.refusing.set(worker.refusing.get() + 1);
+    let mut connection = Connection::new(worker.clone(), stream, peer);
+    let mut x = worker.exchange();
+    x.begin(worker.shard.handle.now(), unix_millis());
+    let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
+    worker.recycle(x);
+    connection.end(next).await;
+    worker.refusing.set(worker.refusing.get() - 1);
+}
+
+/// A client's connection.
+pub(super) struct Connection {
+    worker: Rc<Worker>,
+    client: Client,
+    peer: Option<SocketAddr>,
+    requests: usize,
+    counted: u64,
+}
+
+impl Connection {
+    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>) -> Connection {
+        let address = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_canonical().to_string());
+        let client = Client { stream, reader: Reader::default(), address };
+        Connection { worker, client, peer, requests: 0, counted: 0 }
+    }
+
+    /// Waits for the first byte of a request.
+    async fn wait(&mut self) -> Waited {
+        if !self.client.reader.is_empty() {
+            return if self.worker.shard.is_draining() && self.requests > 0 { Waited::Over } else { Waited::Bytes };
+        }
+        let deadline = self.worker.shard.handle.now() + self.worker.snapshot.limits.idle_timeout;
+        let (shard, fresh) = (&self.worker.shard, self.requests == 0);
+        let Client { stream, reader, .. } = &mut self.client;
+        let mut fill = pin!(reader.fill(stream));
+        // Who has just connected has probably sent a request, and gets it answered.
+        let mut grace = None;
+        let filled = poll_fn(|context| match fill.as_mut().poll(context) {
+            Poll::Pending if shard.is_draining() && fresh => {
+                let grace = grace.get_or_insert_with(|| shard.handle.sleep(LINGER));
+                Pin::new(grace).poll(context).map(|()| Ok(false))
+            }
+            Poll::Pending if shard.is_draining() => Poll::Ready(Ok(false)),
+            polled => polled,
+        });
+        match self.worker.shard.handle.timeout(deadline, pin!(filled)).await {
+            Ok(Ok(true)) => Waited::Bytes,
+            _ => Waited::Over,
+        }
+    }
+
+    /// Serves one request.
+    async fn request(&mut self, x: &mut Exchange) -> Next {
+        match self.receive_head(x).await {
+            Ok(true) => {}
+            Ok(false) => return Next::Close,
+            Err(reject) => {
+                x.begin(self.worker.shard.handle.now(), unix_millis());
+                self.worker.shard.counters().count(Counter::Requests);
+                return self.refuse(x, reject).await;
+            }
+        }
+        x.begin(self.worker.shard.handle.now(), unix_millis());
+        self.requests += 1;
+        let shard = self.worker.shard.clone();
+        let counters = shard.counters();
+        counters.count(Counter::Requests);
+        let most = self.worker.snapshot.limits.requests_per_connection;
+        let may_keep_alive = most.is_none_or(|most| self.requests < most.get()) && !self.worker.shard.is_draining();
+        let ended = pipeline::run(&self.worker.shard, &self.worker.snapshot, x, &mut self.client, may_keep_alive).await;
+        let received = self.client.reader.received();
+        counters.add(Counter::BytesReceived, received - std::mem::replace(&mut self.counted, received));
+        match ended {
+            Ok(Ended::Replied { status, keep_alive: true }) => {
+                count_status(&self.worker.shard, status);
+                Next::Request
+            }
+            Ok(Ended::Replied { status, keep_alive: false }) => {
+                count_status(&self.worker.shard, status);
+                Next::Linger
+            }
+            Ok(Ended::Cut { status, reset }) => {
+                count_status(&self.worker.shard, status);
+                counters.count(Counter::ResponsesCut);
+                self.tell(
+                    x,
+                    "response_cut",
+                    "The backend's response failed midway; the client's was cut.",
+                    Some(status),
+                );
+                if reset { Next::Reset } else { Next::Linger }
+            }
+            Ok(Ended::ClientGone) => {
+                counters.count(Counter::ClientsGone);
+                Next::Close
+            }
+            Err(reject) => self.refuse(x, reject).await,
+        }
+    }
+
+    /// Receives a head; false if the connection ended before it began.
+    async fn receive_head(&mut self, x: &mut Exchange) -> Result<bool, Reject> {
+        let handle = &self.worker.shard.handle;
+        let deadline = handle.now() + self.worker.snapshot.limits.head_timeout;
+        let limits = self.worker.head_limits;
+        loop {
+            let Client { stream, reader, .. } = &mut self.client;
+            match x.request.parse(reader.bytes(), &limits).map_err(Reject::Head)? {
+                Progress::Complete { consumed } => {
+                    reader.consume(consumed);
+                    x.parsed = true;
+                    return Ok(true);
+                }
+                Progress::Incomplete => {}
+            }
+            match handle.timeout(deadline, pin!(reader.fill(stream))).await {
+                Ok(Ok(true)) => {}
+                Ok(_) => return Ok(false),
+                Err(_) => return Err(Reject::HeadTimeout),
+            }
+        }
+    }
+
+    /// Answers a request with a refusal, counts it and tells of it.
+    async fn refuse(&mut self, x: &mut Exchange, reject: Reject) -> Next {
+        let answer = reject.answer();
+        let shard = self.worker.shard.clone();
+        let counters = shard.counters();
+        counters.refuse(reject.cause());
+        count_status(&self.worker.shard, answer.status);
+        self.tell(x, answer.code, answer.detail, Some(answer.status));
+        x.describe(&answer);
+        let left = if x.parsed { body_left(x) } else { None };
+        let wants = x.parsed && x.request.keep_alive() && !self.worker.shard.is_draining();
+        let keep_alive = wants && !answer.closes && left.is_some();
+        let id = x.id;
+        let value = |text| FieldValue::new(text).unwrap_or(FieldValue::literal("invalid"));
+        // RFC 9110 section 6.6.1: of this response we are the origin.
+        let time = UNIX_EPOCH + Duration::from_millis(unix_millis());
+        let date = httpdate::HttpDate::from(time).to_string();
+        let fields = [
+            (FieldName::literal("Date"), value(date.as_bytes())),
+            (FieldName::literal("Content-Type"), FieldValue::literal("application/problem+json")),
+            (FieldName::literal("Cache-Control"), FieldValue::literal("no-store")),
+            (X_REQUEST_ID, value(&id.0)),
+            (FieldName::literal("Retry-After"), FieldValue::literal("1")),
+        ];
+        let response = LocalResponse {
+            status: answer.status,
+            fields: if answer.status == 503 { &fields } else { &fields[..4] },
+            body: x.problem.as_bytes(),
+            to_head: x.method() == Some(Method::Head),
+            client: if x.parsed { x.request.version() } else { Version::Http11 },
+            keep_alive,
+        };
+        x.reply.clear();
+        encode_local(&response, &mut x.reply);
+        let deadline = self.worker.shard.handle.now() + LINGER;
+        let sending = self.client.stream.send(&[IoSlice::new(&x.reply)]);
+        if !matches!(self.worker.shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
+            return Next::Close;
+        }
+        match left {
+            Some(left) if keep_alive => self.discard(left).await,
+            _ => Next::Linger,
+        }
+    }
+
+    /// Reads the rest of a body and drops it.
+    async fn discard(&mut self, mut left: u64) -> Next {
+        let deadline = self.worker.shard.handle.now() + LINGER;
+        let Client { stream, reader, .. } = &mut self.client;
+        while left > 0 {
+            if reader.is_empty()
+                && !matches!(self.worker.shard.handle.timeout(deadline, pin!(reader.fill(stream))).await, Ok(Ok(true)))
+            {
+                return Next::Close;
+            }
+            let some = reader.bytes().len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            reader.consume(some);
+            left -= some as u64;
+        }
+        Next::Request
+    }
+
+    /// Ends the connection.
+    async fn end(mut self, how: Next) {
+        match how {
+            Next::Request | Next::Close => {}
+            Next::Reset => self.client.stream.reset(),
+            Next::Linger => {
+                let deadline: Instant = self.worker.shard.handle.now() + LINGER;
+                let Client { stream, reader, .. } = &mut self.client;
+                if stream.shutdown_write().is_err() {
+                    return;
+                }
+                loop {
+                    reader.consume(reader.bytes().len());
+                    let filled = self.worker.shard.handle.timeout(deadline, pin!(reader.fill(stream))).await;
+                    if !matches!(filled, Ok(Ok(true))) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn tell(&self, x: &Exchange, code: &'static str, detail: &'static str, status: Option<u16>) {
+        self.worker.shard.tell(Event { code, detail, status, peer: self.peer, request: Some(x.id.0), errno: None });
+    }
+}
+
+/// How much of a refused request's body is still to come, if it is so little that it can be dropped.
+fn body_left(x: &Exchange) -> Option<u64> {
+    let received = x.upload.decoder.received();
+    match x.request.framing() {
+        Framing::None => Some(0),
+        Framing::Length(length) => {
+            let left = length.saturating_sub(received);
+            (left == 0 || left <= DISCARD_MAX && !x.request.expects_continue()).then_some(left)
+        }
+        Framing::Chunked if x.upload.decoder.is_done() && received > 0 => Some(0),
+        Framing::Chunked | Framing::UntilClose => None,
+    }
+}
+
+fn count_status(shard: &Shard, status: u16) {
+    shard.counters().count(match status {
+        0..300 => Counter::Responses2xx,
+        300..400 => Counter::Responses3xx,
+        400..500 => Counter::Responses4xx,
+        _ => Counter::Responses5xx,
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_request<F>(_: impl Fn(Connection) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    fn size_of_connection<R, F>(
+        requests: fn() -> Rc<Recycler<R>>,
+        _: impl Fn(Connection, Admission, Rc<Recycler<R>>) -> F,
+    ) -> usize {
+        let _ = requests;
+        size_of::<F>()
+    }
+
+    /// An idle connection is to cost less than 2 KiB in all; its task is the largest part.
+    #[test]
+    fn futures_stay_small() {
+        let idle = size_of_connection(
+            || unreachable!("never called"),
+            |connection, admission, requests| serve(connection, admission, requests, one_request),
+        );
+        assert!(idle <= 768, "a connection's task has grown to {idle} bytes");
+        let busy = size_of_request(one_request);
+        assert!(busy <= 2560, "a request's future has grown to {busy} bytes");
+    }
+}

@@ -1,0 +1,76 @@
+//! The admin listener: health and metrics.
+
+use std::collections::HashMap;
+
+use crate::harness::{Boot, Client, Driver, Gateway, Origin, Response, on_both_drivers};
+
+fn boot(origin: &Origin, driver: Driver) -> Boot {
+    Gateway::from(include_str!("../../config/examples/minimal.toml")).service("app", origin.address()).driver(driver)
+}
+
+fn ask(gateway: &Gateway, path: &str) -> Response {
+    let mut client = Client::connect(gateway.admin());
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"));
+    client.response()
+}
+
+/// Every series and its value.
+fn metrics(gateway: &Gateway) -> HashMap<String, u64> {
+    let text = ask(gateway, "/metrics").text().to_owned();
+    let series = text.lines().filter(|line| !line.starts_with('#'));
+    let pair = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').expect("a name and a value");
+        (name.to_owned(), value.parse().expect("a number"))
+    };
+    series.map(pair).collect()
+}
+
+#[test]
+fn health_says_that_the_process_lives() {
+    let origin = Origin::start();
+    let gateway = boot(&origin, Driver::Epoll).start();
+    let response = ask(&gateway, "/health");
+    assert_eq!((response.status, response.text()), (200, "{\"status\":\"ok\"}\n"));
+    assert_eq!(ask(&gateway, "/elsewhere").status, 404);
+    assert_eq!(origin.connections(), 0);
+}
+
+#[test]
+fn the_counters_add_up() {
+    on_both_drivers(|driver| {
+        let cut = "HTTP/1.1 200 OK\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\nzz\r\n";
+        let origin = Origin::start()
+            .reply("/a", 200, "hello")
+            .reply("/moved", 301, "")
+            .reply("/bad", 500, "")
+            .reply_bytes("/cut", cut)
+            .reply_bytes("/garbage", "garbage\r\n\r\n");
+        let gateway = boot(&origin, driver).workers(2).start();
+        for path in ["/a", "/a", "/moved", "/missing", "/bad", "/garbage", "/../", "/a#"] {
+            gateway.get(path);
+        }
+        let mut client = gateway.connect();
+        client.send("GET /cut HTTP/1.1\r\nHost: h\r\n\r\n");
+        client.end();
+        drop(client);
+        crate::harness::eventually("all connections are over", || metrics(&gateway)["tidegate_connections_open"] == 0);
+        let metrics = metrics(&gateway);
+        let count = |name: &str| metrics[&format!("tidegate_{name}_total")];
+        assert_eq!(count("connections"), 9);
+        assert_eq!(count("requests"), 9);
+        assert_eq!(count("responses_success"), 3);
+        assert_eq!(count("responses_redirect"), 1);
+        assert_eq!(count("responses_client_error"), 3);
+        assert_eq!(count("responses_server_error"), 2);
+        assert_eq!(count("responses_cut"), 1);
+        assert_eq!(count("clients_gone"), 0);
+        let asked = count("upstream_connects") + count("upstream_reused");
+        assert_eq!(asked, 7, "each request that was sent on went out once");
+        let refusals = |code: &str| metrics[&format!("tidegate_refusals_total{{code=\"{code}\"}}")];
+        assert_eq!((refusals("bad_response"), refusals("bad_path"), refusals("bad_target")), (1, 1, 1));
+        let all: u64 = metrics.iter().filter(|(name, _)| name.contains("refusals")).map(|(_, count)| count).sum();
+        assert_eq!(all, 3);
+        assert_eq!(count("task_panics"), 0);
+        assert!(count("client_received_bytes") > 0 && count("client_sent_bytes") > 0);
+    });
+}

@@ -1,0 +1,85 @@
+//! The end: what runs may finish, nothing new begins.
+
+use std::net::TcpStream;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::{Duration, Instant};
+
+use crate::harness::{Boot, Driver, Gateway, Origin, eventually, on_both_drivers};
+
+fn boot(origin: &Origin, driver: Driver) -> Boot {
+    Gateway::from(include_str!("../../config/examples/minimal.toml")).service("app", origin.address()).driver(driver)
+}
+
+#[test]
+fn a_running_request_finishes_and_everything_else_closes() {
+    on_both_drivers(|driver| {
+        let (go, goes) = channel();
+        let goes = Mutex::new(goes);
+        let origin = Origin::scripted(move |conversation| {
+            while let Some(request) = conversation.request() {
+                if request.starts_with(b"GET /slow") {
+                    goes.lock().expect("no panic").recv().expect("the test says when");
+                }
+                conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
+        });
+        let gateway = boot(&origin, driver)
+            .workers(2)
+            .with(|config| config.gateway.drain_timeout = Duration::from_secs(30))
+            .start();
+        let address = gateway.address();
+        let mut idle = gateway.connect();
+        idle.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(idle.response().status, 200);
+        let mut running = gateway.connect();
+        running.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+        eventually("the backend is asked", || {
+            origin.received().iter().any(|bytes| bytes.windows(9).any(|window| window == b"GET /slow"))
+        });
+        gateway.drain();
+        idle.closed();
+        eventually("new connections are refused", || TcpStream::connect(address).is_err());
+        assert!(running.is_quiet(), "the running request goes on");
+        go.send(()).expect("the origin waits");
+        let response = running.response();
+        assert_eq!((response.status, response.closes()), (200, true));
+        running.closed();
+        gateway.join();
+    });
+}
+
+#[test]
+fn a_request_that_does_not_finish_in_time_is_cut() {
+    on_both_drivers(|driver| {
+        let origin = Origin::scripted(|conversation| {
+            conversation.read_to_end();
+        });
+        let gateway =
+            boot(&origin, driver).with(|config| config.gateway.drain_timeout = Duration::from_millis(50)).start();
+        let mut client = gateway.connect();
+        client.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n");
+        eventually("the backend is asked", || origin.connections() == 1);
+        let begun = Instant::now();
+        gateway.drain();
+        gateway.join();
+        assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+        let end = client.end();
+        assert!(end.bytes.is_empty(), "nothing is made up");
+    });
+}
+
+#[test]
+fn a_gateway_without_work_ends_at_once() {
+    on_both_drivers(|driver| {
+        let origin = Origin::start().reply("/a", 200, "ok");
+        let gateway = boot(&origin, driver).workers(2).start();
+        assert_eq!(gateway.get("/a").status, 200);
+        let begun = Instant::now();
+        gateway.drain();
+        gateway.join();
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        // The pool's connections went with it.
+        assert_eq!(origin.settled(0, 1).len(), 1);
+    });
+}

@@ -1,0 +1,137 @@
+//! Requests and responses that are as they should be, byte by byte on both sides.
+
+use crate::harness::message::{is_uuid7, normal};
+use crate::harness::{Driver, Gateway, Origin, on_both_drivers};
+
+/// A gateway with one service at `origin`.
+pub(crate) fn gateway(origin: &Origin, driver: Driver) -> Gateway {
+    Gateway::from(include_str!("../../config/examples/minimal.toml"))
+        .service("app", origin.address())
+        .driver(driver)
+        .start()
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    on_both_drivers(|driver| {
+        let origin = Origin::start().reply("/a", 200, "first").reply("/b", 201, "second").reply("/c", 202, "");
+        let gateway = gateway(&origin, driver);
+        let mut client = gateway.connect();
+        client.send(
+            "GET /a HTTP/1.1\r\nHost: h\r\n\r\n\
+             POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc\
+             PUT /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n2\r\nyz\r\n0\r\n\r\n\
+             HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n\
+             DELETE /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n\
+             GET /never HTTP/1.1\r\nHost: h\r\n\r\n",
+        );
+        let end = client.end();
+        assert!(!end.reset);
+        let ok = |line: &str, rest: &str, body: &str| {
+            format!("HTTP/1.1 {line} Reply\r\n{rest}X-Request-Id: {{id}}\r\n\r\n{body}")
+        };
+        let expected = [
+            ok("200", "Content-Length: 5\r\n", "first"),
+            ok("201", "Content-Length: 6\r\n", "second"),
+            ok("201", "Content-Length: 6\r\n", "second"),
+            // The origin of this test answers a HEAD as it would a GET; what is too much goes with its connection.
+            ok("200", "Content-Length: 5\r\n", ""),
+            ok("202", "Content-Length: 0\r\nConnection: close\r\n", ""),
+        ];
+        assert_eq!(normal(&end.bytes), expected.concat());
+        let reached: Vec<_> = origin.received().iter().map(|bytes| normal(bytes)).collect();
+        assert_eq!(
+            reached,
+            [
+                "GET /a HTTP/1.1\r\nHost: h\r\n{for h}\r\n\r\n\
+                 POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n{for h}\r\n\r\nabc\
+                 PUT /b HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n{for h}\r\n\r\n3\r\nxyz\r\n0\r\n\r\n\
+                 HEAD /a HTTP/1.1\r\nHost: h\r\n{for h}\r\n\r\n",
+                "DELETE /c HTTP/1.1\r\nHost: h\r\n{for h}\r\n\r\n",
+            ]
+        );
+    });
+}
+
+#[test]
+fn a_connection_is_kept_as_its_version_says() {
+    on_both_drivers(|driver| {
+        let origin = Origin::start().reply("/a", 200, "ok");
+        let gateway = gateway(&origin, driver);
+        let ask = |line: &str| {
+            let mut client = gateway.connect();
+            for _ in 0..2 {
+                if client.try_send(format!("GET /a {line}\r\n\r\n")).is_err() {
+                    break;
+                }
+            }
+            client.finish();
+            let end = client.end();
+            normal(&end.bytes)
+        };
+        let ok = |connection: &str| {
+            format!("HTTP/1.1 200 Reply\r\nContent-Length: 2\r\n{connection}X-Request-Id: {{id}}\r\n\r\nok")
+        };
+        let close = ok("Connection: close\r\n");
+        assert_eq!(ask("HTTP/1.1\r\nHost: h"), ok("").repeat(2));
+        assert_eq!(ask("HTTP/1.1\r\nHost: h\r\nConnection: Close"), close);
+        assert_eq!(ask("HTTP/1.0"), close);
+        assert_eq!(ask("HTTP/1.0\r\nConnection: close, keep-alive"), close);
+        assert_eq!(ask("HTTP/1.0\r\nConnection: Keep-Alive"), ok("Connection: keep-alive\r\n").repeat(2));
+    });
+}
+
+#[test]
+fn both_sides_know_a_request_by_the_same_id() {
+    let origin = Origin::start().reply_bytes("/a", "HTTP/1.1 200 OK\r\nX-Request-Id: 7\r\nContent-Length: 0\r\n\r\n");
+    let gateway = gateway(&origin, Driver::Epoll);
+    let mut ids = Vec::new();
+    for target in ["/a", "/a", "/missing", "/%2e%2e/"] {
+        let before = origin.all_received().len();
+        let response = gateway
+            .request(format!("GET {target} HTTP/1.1\r\nHost: h\r\nX-Request-Id: mine\r\nConnection: close\r\n\r\n"));
+        let id = response.field("x-request-id").expect("an id").to_owned();
+        assert!(is_uuid7(id.as_bytes()), "{id}");
+        let received = String::from_utf8(origin.all_received().split_off(before)).unwrap();
+        if response.status == 400 {
+            assert!(received.is_empty() && response.text().contains(&format!("\"request_id\":\"{id}\"")));
+        } else {
+            assert!(received.contains(&format!("\r\nX-Request-Id: {id}\r\n")), "{received}");
+        }
+        ids.push(id);
+    }
+    let sorted = ids.clone();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 4, "{sorted:?}");
+}
+
+#[test]
+fn a_client_that_has_ended_its_side_gets_its_answer() {
+    on_both_drivers(|driver| {
+        let origin = Origin::start().reply("/a", 200, "ok");
+        let gateway = gateway(&origin, driver);
+        for request in
+            ["GET /a HTTP/1.1\r\nHost: h\r\n\r\n", "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab"]
+        {
+            let mut client = gateway.connect();
+            client.send(request);
+            client.finish();
+            assert_eq!(client.response().text(), "ok");
+            client.closed();
+        }
+    });
+}
+
+#[test]
+fn a_head_may_come_byte_by_byte() {
+    on_both_drivers(|driver| {
+        let origin = Origin::start().reply("/a", 200, "ok");
+        let gateway = gateway(&origin, driver);
+        let mut client = gateway.connect();
+        for byte in b"POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab" {
+            client.send([*byte]);
+        }
+        assert_eq!(client.response().text(), "ok");
+    });
+}

@@ -1,0 +1,137 @@
+//! Starts that must fail, and what they say; `check` and `run`, which must agree.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+
+use rustix::process::Signal;
+
+use crate::gateway::{BINARY, Setup, field};
+use crate::program::{Directory, Finished, Program, command, run, wait_until};
+
+fn nowhere() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, 9))
+}
+
+fn start(file: &str) -> Finished {
+    run(BINARY, &["run", "--config", file])
+}
+
+#[test]
+fn an_address_in_use_is_named() {
+    let directory = Directory::new();
+    let other = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let taken = other.local_addr().unwrap();
+    // The first address of the file is the public listener's, the second is that of operators.
+    let text = Setup::new("epoll", nowhere()).text();
+    let free = "address = \"127.0.0.1:0\"";
+    let (before, after) = text.rsplit_once(free).unwrap();
+    let public = text.replacen(free, &format!("address = \"{taken}\""), 1);
+    let admin = format!("{before}address = \"{taken}\"{after}");
+    for (text, name) in [(public, "public"), (admin, "admin")] {
+        let finished = start(&directory.write("gateway.toml", text));
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        let expected = format!("cannot listen at {taken} ({name}): ");
+        assert!(finished.errors.contains(&expected) && finished.errors.contains("choose another port"), "{finished:?}");
+        assert_eq!(finished.output, "");
+    }
+}
+
+#[test]
+fn another_gateway_does_not_share_the_port() {
+    for driver in ["epoll", "io_uring"] {
+        if driver == "io_uring" && !crate::gateway::has_io_uring() {
+            continue;
+        }
+        let first = Setup::new(driver, nowhere()).start();
+        let address = format!("address = \"{}\"", first.public);
+        let text = Setup::new(driver, nowhere()).text().replacen("address = \"127.0.0.1:0\"", &address, 1);
+        let directory = Directory::new();
+        let finished = start(&directory.write("gateway.toml", text));
+        assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+        assert!(finished.errors.contains("cannot listen at"), "{finished:?}");
+        first.stop();
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    for verb in ["run", "check"] {
+        let finished = run(BINARY, &[verb, "--config", "nowhere/gateway.toml"]);
+        assert_eq!(finished.status.code(), Some(1));
+        assert!(finished.errors.contains("nowhere/gateway.toml: cannot read the file"), "{finished:?}");
+    }
+}
+
+#[test]
+fn a_fault_is_shown_with_a_caret() {
+    let directory = Directory::new();
+    let text = Setup::new("epoll", nowhere()).text().replace("driver =", "drivr =");
+    let finished = start(&directory.write("gateway.toml", text));
+    assert_eq!(finished.status.code(), Some(1), "{finished:?}");
+    assert!(finished.errors.contains("gateway.toml:2:1"), "{}", finished.errors);
+    assert!(finished.errors.contains('^') && finished.errors.contains("driver"), "{}", finished.errors);
+    assert!(!finished.errors.contains('\u{1b}'), "no colours where nobody looks");
+}
+
+fn files_in(directory: &str) -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
+    let entries = std::fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect()
+}
+
+#[test]
+fn what_check_refuses_run_refuses_in_the_same_words() {
+    let files = files_in("src/config/golden");
+    assert!(files.len() >= 25);
+    for file in files {
+        let file = file.to_str().unwrap();
+        let checked = run(BINARY, &["check", "--config", file]);
+        let started = start(file);
+        assert_eq!((checked.status.code(), started.status.code()), (Some(1), Some(1)), "{file}: {started:?}");
+        assert_eq!(checked.errors, started.errors, "{file}");
+        assert!(checked.errors.contains("Error: ") && checked.output.is_empty(), "{checked:?}");
+    }
+}
+
+/// The same file on free ports.
+fn on_free_ports(text: &str) -> String {
+    let freed = text.lines().map(|line| match (line.split_once("address = \""), line.split_once(" = [")) {
+        (Some(("", address)), None) => {
+            let host = address.rsplit_once(':').expect("a port").0;
+            format!("address = \"{host}:0\"\n")
+        }
+        _ => format!("{line}\n"),
+    });
+    let admin = if text.contains("[admin]") { "" } else { "\n[admin]\naddress = \"127.0.0.1:0\"\n" };
+    freed.collect::<String>() + admin
+}
+
+#[test]
+fn what_check_accepts_runs() {
+    let files = files_in("config").into_iter().chain(files_in("config/examples"));
+    let directory = Directory::new();
+    for file in files {
+        let original = run(BINARY, &["check", "--config", file.to_str().unwrap()]).good();
+        assert!(original.contains(" is good: "), "{original}");
+        let copy = directory.write("gateway.toml", on_free_ports(&std::fs::read_to_string(&file).unwrap()));
+        run(BINARY, &["check", "--config", &copy]).good();
+        let mut gateway = Program::start(command(BINARY, &["run", "--config", &copy]));
+        wait_until("the gateway of a good file", || {
+            assert!(gateway.ended().is_none(), "{}: {}", file.display(), gateway.errors().text());
+            gateway.errors().text().contains("\"admin\":\"")
+        });
+        gateway.signal(Signal::TERM);
+        gateway.finish().good();
+    }
+}
+
+#[test]
+fn the_log_says_where_it_listens_and_on_what() {
+    let gateway = Setup::new("epoll", nowhere()).workers(2).start();
+    let line = gateway.program().errors().wait_for("\"admin\"");
+    assert_eq!((field(&line, "workers"), field(&line, "driver")), (Some("2"), Some("epoll")));
+    assert_eq!(gateway.connect().get("/").status, 502, "nobody answers behind it");
+    let health = crate::client::Client::connect(gateway.admin).get("/health");
+    assert_eq!((health.status, health.text().as_str()), (200, "{\"status\":\"ok\"}\n"));
+    gateway.stop();
+}

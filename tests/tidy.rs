@@ -1,1 +1,0 @@
-//! The house style as a test.
