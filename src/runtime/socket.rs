@@ -194,7 +194,11 @@ impl Future for Over<'_> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.socket.handle.driver().poll_over(self.socket.key, context)
+        let handle = &self.socket.handle;
+        ready!(handle.poll_budget(context));
+        ready!(handle.driver().poll_over(self.socket.key, context));
+        handle.spend_budget();
+        Poll::Ready(())
     }
 }
 

@@ -46,6 +46,7 @@ struct Socket {
     starved: bool,
     reading: Interest,
     writing: Interest,
+    ending: Interest,
 }
 
 impl Epoll {
@@ -63,9 +64,18 @@ impl Epoll {
     }
 
     fn adopt(&mut self, fd: OwnedFd, flags: EventFlags, readable: bool, writable: bool) -> io::Result<Key> {
-        let (reading, writing) = Default::default();
-        let (until_dry, over, starved) = Default::default();
-        let key = self.sockets.insert(Socket { fd, readable, writable, until_dry, over, starved, reading, writing });
+        let (reading, writing, ending) = Default::default();
+        let key = self.sockets.insert(Socket {
+            fd,
+            readable,
+            writable,
+            until_dry: false,
+            over: false,
+            starved: false,
+            reading,
+            writing,
+            ending,
+        });
         let socket = self.sockets.get(key).expect("just inserted");
         let added = epoll::add(&self.epoll, &socket.fd, EventData::new_u64(key.pack()), flags);
         if let Err(error) = added {
@@ -174,7 +184,7 @@ impl Epoll {
     pub(in super::super) fn poll_over(&mut self, stream: Key, context: &Context<'_>) -> Poll<()> {
         match self.sockets.get_mut(stream) {
             Some(socket) if !socket.over => {
-                socket.writing.register(context);
+                socket.ending.register(context);
                 Poll::Pending
             }
             _ => Poll::Ready(()),
@@ -241,6 +251,9 @@ impl Socket {
         let over = flags.intersects(EventFlags::ERR | EventFlags::HUP);
         self.over |= over;
         self.until_dry |= over || flags.intersects(EventFlags::RDHUP | EventFlags::PRI);
+        if over {
+            self.ending.wake();
+        }
         if over || flags.intersects(EventFlags::IN | EventFlags::PRI | EventFlags::RDHUP) {
             self.readable = true;
             self.reading.wake();

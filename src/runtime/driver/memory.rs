@@ -81,6 +81,7 @@ struct Stream {
     starved: bool,
     reading: Interest,
     writing: Interest,
+    ending: Interest,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -266,8 +267,8 @@ impl Memory {
 
     pub(in super::super) fn poll_over(&mut self, stream: Key, context: &Context<'_>) -> Poll<()> {
         match self.stream(stream) {
-            Some(stream) if stream.error.is_none() && !(stream.ended && stream.shut) => {
-                stream.writing.register(context);
+            Some(stream) if !(stream.failed || stream.ended && stream.shut) => {
+                stream.ending.register(context);
                 Poll::Pending
             }
             _ => Poll::Ready(()),
@@ -278,6 +279,7 @@ impl Memory {
         let stream = self.stream(key).ok_or_else(gone)?;
         let peer = stream.peer;
         if !std::mem::replace(&mut stream.shut, true) {
+            stream.ending.wake();
             self.schedule_in_order(key, peer, Event::End);
         }
         Ok(())
@@ -428,6 +430,7 @@ impl Stream {
             starved: false,
             reading: Interest::default(),
             writing: Interest::default(),
+            ending: Interest::default(),
         }
     }
 
@@ -441,7 +444,7 @@ impl Stream {
             Event::End => {
                 self.ended = true;
                 self.reading.wake();
-                self.writing.wake();
+                self.ending.wake();
             }
             Event::Reset => self.fail(io::ErrorKind::ConnectionReset),
             Event::Refused => self.fail(io::ErrorKind::ConnectionRefused),
@@ -460,5 +463,6 @@ impl Stream {
         }
         self.reading.wake();
         self.writing.wake();
+        self.ending.wake();
     }
 }

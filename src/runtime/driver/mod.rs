@@ -17,7 +17,6 @@ pub(super) mod epoll;
 pub(super) mod io_uring;
 pub(super) mod memory;
 pub(super) mod ring;
-mod ring_socket;
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! How an io_uring instance is made, and whether it can do what is asked of it.
+//! Making an io_uring instance, and finding out whether it can do what we need.
 
 use std::io;
 

@@ -278,7 +278,7 @@ fn a_runtime_that_ends_in_the_middle_closes_everything() {
                     std::future::pending::<()>().await;
                 });
                 // One that outlives the runtime, and can do nothing any more.
-                connect
+                Some(connect)
             });
             let began = std::time::Instant::now();
             drop(runtime);

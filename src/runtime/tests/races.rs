@@ -101,18 +101,20 @@ struct Dropped {
     connects: Cell<u64>,
     timers: Cell<u64>,
     sends: Cell<u64>,
+    ends: Cell<u64>,
 }
 
 impl Dropped {
-    fn counts(&self) -> [u64; 5] {
-        [&self.receives, &self.accepts, &self.connects, &self.timers, &self.sends].map(Cell::get)
+    fn counts(&self) -> [u64; 6] {
+        [&self.receives, &self.accepts, &self.connects, &self.timers, &self.sends, &self.ends].map(Cell::get)
     }
 }
 
 impl fmt::Display for Dropped {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [receives, accepts, connects, timers, sends] = self.counts();
-        write!(formatter, "{receives} receives, {accepts} accepts, {connects} connects, {timers} timers, {sends} sends")
+        let [receives, accepts, connects, timers, sends, ends] = self.counts();
+        write!(formatter, "{receives} receives, {accepts} accepts, {connects} connects, {timers} timers, ")?;
+        write!(formatter, "{sends} sends, {ends} waits for the end")
     }
 }
 
@@ -391,7 +393,12 @@ impl World {
         loop {
             match self.roll(8) {
                 0 => socket.watch(),
-                1 => _ = socket.is_quiet(),
+                1 => {
+                    let _ = socket.is_quiet();
+                    if poll_once(&mut socket.over()).await.is_none() {
+                        count(&self.dropped.ends);
+                    }
+                }
                 2 => match self.handle.timeout(self.soon(), socket.recv()).await {
                     Ok(received) => return received,
                     Err(_) => count(&self.dropped.receives),

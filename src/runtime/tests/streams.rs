@@ -142,6 +142,63 @@ fn more_parts_than_one_call_takes_are_sent() {
 }
 
 #[test]
+fn a_stream_is_over_when_both_directions_are() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let (near, far) = pair(handle).await;
+            far.shutdown_write().unwrap();
+            assert!(in_time(handle, near.recv()).await.unwrap().is_none());
+            for _ in 0..5 {
+                assert!(poll_once(&mut near.over()).await.is_none(), "the peer still listens");
+                handle.sleep(Duration::from_millis(1)).await;
+            }
+            let mut over = near.over();
+            assert!(poll_once(&mut over).await.is_none());
+            near.shutdown_write().unwrap();
+            in_time(handle, over).await;
+            in_time(handle, near.over()).await;
+
+            let (near, far) = pair(handle).await;
+            far.reset();
+            in_time(handle, near.over()).await;
+            assert_eq!(in_time(handle, near.recv()).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
+            in_time(handle, near.over()).await;
+        });
+        runtime.block_on(settled(handle));
+    });
+}
+
+/// One task sends, one receives, and one waits for the end; each is woken.
+#[test]
+fn who_waits_for_the_end_takes_nobodys_wake() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let (near, far) = pair(handle).await;
+            let (near, group) = (std::rc::Rc::new(near), Group::new(handle));
+            let (sender, receiver, waiter) = (near.clone(), near.clone(), near);
+            group.spawn(async move {
+                send(&sender, &Place::start(1).write(8_000_000)).await;
+                sender.shutdown_write().unwrap();
+            });
+            group.spawn(async move { assert_eq!(receive(&receiver, 4).await, b"fine") });
+            group.spawn(async move { in_time(waiter.handle(), waiter.over()).await });
+            handle.sleep(Duration::from_millis(5)).await;
+            let mut place = Place::start(1);
+            while let Some(chunk) = in_time(handle, far.recv()).await.unwrap() {
+                place.check(&chunk);
+            }
+            assert_eq!(place.position, 8_000_000);
+            send(&far, b"fine").await;
+            far.shutdown_write().unwrap();
+            group.join().await;
+        });
+        runtime.block_on(settled(handle));
+    });
+}
+
+#[test]
 fn urgent_data_does_not_hide_what_comes_after_it() {
     // The memory driver has no urgent data.
     for kind in KERNEL_DRIVERS {

@@ -226,7 +226,6 @@ pub(super) fn is_root() -> bool {
 }
 
 /// A line for who reads the test's output.
-#[expect(clippy::print_stderr, reason = "it is the test's report")]
 pub(super) fn say(line: &str) {
     eprintln!("# {line}");
 }
@@ -245,6 +244,7 @@ pub(super) fn alone(name: &str, test: impl FnOnce()) {
     if std::env::var(MARK).is_ok_and(|running| running == name) {
         let limit = Duration::from_secs(100) + soak().unwrap_or_default();
         std::thread::spawn(move || {
+            #[expect(clippy::disallowed_methods, reason = "a time is what it waits for")]
             std::thread::sleep(limit);
             say("it hangs");
             std::process::abort();

@@ -27,8 +27,7 @@ use super::super::sys;
 use super::buffer_ring::{BufferRing, GROUP};
 use super::epoll::gone;
 use super::ring::{Refusal, Sizes, build, probe};
-use super::ring_socket::{Kind, Socket, Stream};
-use super::{Accepted, Held};
+use super::{Accepted, Held, Interest};
 use crate::base::slab::{GENERATION_BITS, Key, Slab};
 use crate::base::time::Instant;
 
@@ -66,6 +65,43 @@ pub(in super::super) struct IoUring {
     unclaimed: usize,
     completions: Vec<(u64, i32, u32)>,
     bell: RawFd,
+}
+
+#[derive(Debug)]
+struct Socket {
+    fd: OwnedFd,
+    kind: Kind,
+    /// A receive, or the accept of a listener.
+    reading_now: bool,
+    polling_now: bool,
+    /// A poll for the end of the stream in both directions.
+    over_now: bool,
+    closing: bool,
+    reading: Interest,
+    writing: Interest,
+    ending: Interest,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Stream(Stream),
+    /// `pausing`: accepting is being cancelled, for too many wait already.
+    Listener {
+        accepted: VecDeque<OwnedFd>,
+        error: Option<io::Error>,
+        pausing: bool,
+    },
+}
+
+#[derive(Debug)]
+struct Stream {
+    arrived: Option<io::Result<Chunk>>,
+    ended: bool,
+    starved: bool,
+    writable: bool,
+    /// The last receive said that there is more.
+    more: bool,
+    over: bool,
 }
 
 impl IoUring {
@@ -106,7 +142,9 @@ impl IoUring {
     }
 
     fn adopt(&mut self, fd: OwnedFd, kind: Kind) -> Key {
-        self.sockets.insert(Socket::new(fd, kind))
+        let (reading, writing, ending) = Default::default();
+        let (reading_now, polling_now, over_now, closing) = Default::default();
+        self.sockets.insert(Socket { fd, kind, reading_now, polling_now, over_now, closing, reading, writing, ending })
     }
 
     fn adopt_stream(&mut self, fd: OwnedFd, writable: bool, more: bool) -> Key {
@@ -217,7 +255,7 @@ impl IoUring {
         if matches!(&socket.kind, Kind::Stream(stream) if stream.over) {
             return Poll::Ready(());
         }
-        socket.writing.register(context);
+        socket.ending.register(context);
         if !std::mem::replace(&mut socket.over_now, true) {
             // Nothing is asked for: errors and the end are always told (poll(2)).
             let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), 0).build();
@@ -329,6 +367,14 @@ impl IoUring {
         });
         let operations = self.operations + self.cancels;
         Held { sockets: self.sockets.len(), operations, accepted: accepted.sum(), lent: self.buffers.lent() }
+    }
+}
+
+impl Stream {
+    fn take_arrived(&mut self, unclaimed: &mut usize) -> Option<io::Result<Chunk>> {
+        let arrived = self.arrived.take();
+        *unclaimed -= usize::from(matches!(&arrived, Some(Ok(chunk)) if chunk.is_pooled()));
+        arrived
     }
 }
 

@@ -8,8 +8,7 @@ use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{cqueue, squeue};
 
 use super::super::super::buffer::{Chunk, Pool};
-use super::super::ring_socket::Kind;
-use super::{ACCEPT, CANCEL, IoUring, KIND_SHIFT, MOST_ACCEPTED, OVER, RECV, WRITABLE};
+use super::{ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, MOST_ACCEPTED, OVER, RECV, Socket, WRITABLE};
 use crate::base::slab::Key;
 
 /// Run deferred work, also when there is nothing to wait for (linux/io_uring.h).
@@ -167,6 +166,23 @@ impl IoUring {
                     return;
                 }
             }
+        }
+    }
+}
+
+impl Socket {
+    /// A poll has answered: for the end of the stream, or for room to send.
+    fn polled(&mut self, over: bool) {
+        if let Kind::Stream(stream) = &mut self.kind {
+            stream.writable |= !over;
+            stream.over |= over && !self.closing;
+        }
+        if over {
+            self.over_now = false;
+            self.ending.wake();
+        } else {
+            self.polling_now = false;
+            self.writing.wake();
         }
     }
 }
