@@ -169,6 +169,45 @@ fn a_stream_is_over_when_both_directions_are() {
     });
 }
 
+/// io_uring's polls also answer to a half-close that nobody asked for.
+#[test]
+fn a_worker_sleeps_while_a_half_closed_peer_does_not_read() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            for early in [true, false] {
+                let (near, far) = pair(handle).await;
+                if early {
+                    far.shutdown_write().unwrap();
+                    assert!(in_time(handle, near.recv()).await.unwrap().is_none());
+                }
+                let bytes = Place::start(1).write(16_000_000);
+                let group = Group::new(handle);
+                group.spawn(async move {
+                    send(&near, &bytes).await;
+                    assert!(poll_once(&mut near.over()).await.is_none());
+                });
+                handle.sleep(Duration::from_millis(5)).await;
+                if !early {
+                    far.shutdown_write().unwrap();
+                }
+                handle.sleep(Duration::from_millis(5)).await;
+                let before = handle.stats().turns;
+                handle.sleep(Duration::from_millis(100)).await;
+                let turns = handle.stats().turns - before;
+                assert!(turns < 30, "{}: {turns} turns in which nothing could happen", runtime.driver_kind());
+                let mut place = Place::start(1);
+                while let Some(chunk) = in_time(handle, far.recv()).await.unwrap() {
+                    place.check(&chunk);
+                }
+                assert_eq!(place.position, 16_000_000);
+                group.join().await;
+            }
+        });
+        runtime.block_on(settled(handle));
+    });
+}
+
 /// One task sends, one receives, and one waits for the end; each is woken.
 #[test]
 fn who_waits_for_the_end_takes_nobodys_wake() {

@@ -101,6 +101,8 @@ struct Stream {
     writable: bool,
     /// The last receive said that there is more.
     more: bool,
+    /// The peer has closed its side, as far as a poll has told.
+    half_closed: bool,
     over: bool,
 }
 
@@ -148,10 +150,8 @@ impl IoUring {
     }
 
     fn adopt_stream(&mut self, fd: OwnedFd, writable: bool, more: bool) -> Key {
-        self.adopt(
-            fd,
-            Kind::Stream(Stream { arrived: None, ended: false, starved: false, writable, more, over: false }),
-        )
+        let (arrived, ended, starved, half_closed, over) = Default::default();
+        self.adopt(fd, Kind::Stream(Stream { arrived, ended, starved, writable, more, half_closed, over }))
     }
 
     pub(in super::super) fn poll_accept(&mut self, listener: Key, context: &Context<'_>) -> Poll<io::Result<Accepted>> {
@@ -243,11 +243,22 @@ impl IoUring {
             return Poll::Ready(());
         }
         socket.writing.register(context);
-        if !std::mem::replace(&mut socket.polling_now, true) {
-            let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), libc::POLLOUT as u32).build();
-            self.begin(WRITABLE, key, poll);
-        }
+        self.arm_writable(key);
         Poll::Pending
+    }
+
+    /// Begins to wait for room to send, unless that is under way.
+    ///
+    /// Every poll also answers to a half-close of the peer (`IO_POLL_UNMASK` in
+    /// the kernel's io_uring/poll.c), a single one at once and each time. One
+    /// with many answers tells of changes alone, so it is used after a half-close.
+    fn arm_writable(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        let Kind::Stream(stream) = &socket.kind else { return };
+        if !std::mem::replace(&mut socket.polling_now, true) {
+            let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), libc::POLLOUT as u32).multi(stream.half_closed);
+            self.begin(WRITABLE, key, poll.build());
+        }
     }
 
     pub(in super::super) fn poll_over(&mut self, key: Key, context: &Context<'_>) -> Poll<()> {
@@ -257,8 +268,9 @@ impl IoUring {
         }
         socket.ending.register(context);
         if !std::mem::replace(&mut socket.over_now, true) {
-            // Nothing is asked for: errors and the end are always told (poll(2)).
-            let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), 0).build();
+            // Nothing is asked for: errors and the end are always told (poll(2)),
+            // but so is a half-close, hence the many answers; see `arm_writable`.
+            let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), 0).multi(true).build();
             self.begin(OVER, key, poll);
         }
         Poll::Pending

@@ -56,9 +56,9 @@ impl IoUring {
                 self.close_if_over(key);
             }
             kind @ (WRITABLE | OVER) => {
-                self.operations -= 1;
-                if let Some(socket) = self.sockets.get_mut(key) {
-                    socket.polled(kind == OVER);
+                self.operations -= usize::from(last);
+                if self.sockets.get_mut(key).is_some_and(|socket| socket.polled(kind == OVER, result, last)) {
+                    self.arm_writable(key);
                 }
                 self.close_if_over(key);
             }
@@ -172,17 +172,27 @@ impl IoUring {
 
 impl Socket {
     /// A poll has answered: for the end of the stream, or for room to send.
-    fn polled(&mut self, over: bool) {
-        if let Kind::Stream(stream) = &mut self.kind {
-            stream.writable |= !over;
-            stream.over |= over && !self.closing;
-        }
+    ///
+    /// Whether to ask for room again, for the answer was only that the peer has closed its side.
+    fn polled(&mut self, over: bool, result: i32, last: bool) -> bool {
+        const END: i32 = (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) as i32;
+        let Kind::Stream(stream) = &mut self.kind else { return false };
         if over {
-            self.over_now = false;
-            self.ending.wake();
-        } else {
-            self.polling_now = false;
-            self.writing.wake();
+            self.over_now &= !last;
+            stream.over |= !self.closing && (result < 0 || result & END != 0);
+            // Also an end of the poll alone, so that another is begun.
+            if stream.over || last {
+                self.ending.wake();
+            }
+            return false;
         }
+        self.polling_now &= !last;
+        if result < 0 || result & (END | libc::POLLOUT as i32) != 0 {
+            stream.writable = true;
+            self.writing.wake();
+            return false;
+        }
+        stream.half_closed = true;
+        last && !self.closing && self.writing.waits()
     }
 }
