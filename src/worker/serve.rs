@@ -22,9 +22,12 @@ use crate::pipeline::backend::X_REQUEST_ID;
 use crate::pipeline::{self, Client, Ended, Exchange, Reject};
 use crate::shard::Shard;
 
-/// How long a connection that we end may go on sending, so that the client gets to read our last words (RFC 9112
-/// section 9.6).
+/// How long a client may take over our last words, or over a body that is dropped.
 const LINGER: Duration = Duration::from_secs(2);
+
+/// How long a connection that we end may go on sending in all, so that the client gets to read our last words (RFC 9112
+/// section 9.6). Silence ends it sooner.
+const LINGER_MAX: Duration = Duration::from_secs(15);
 
 /// A body of a refused request that is read and dropped, so that the connection can go on.
 const DISCARD_MAX: u64 = 64 * 1024;
@@ -274,14 +277,16 @@ impl Connection {
             Next::Request | Next::Close => {}
             Next::Reset => self.client.stream.reset(),
             Next::Linger => {
-                let deadline: Instant = self.worker.shard.handle.now() + LINGER;
+                let handle = &self.worker.shard.handle;
+                let end: Instant = handle.now() + LINGER_MAX;
                 let Client { stream, reader, .. } = &mut self.client;
                 if stream.shutdown_write().is_err() {
                     return;
                 }
                 loop {
                     reader.consume(reader.bytes().len());
-                    let filled = self.worker.shard.handle.timeout(deadline, pin!(reader.fill(stream))).await;
+                    let deadline = end.min(handle.now() + LINGER);
+                    let filled = handle.timeout(deadline, pin!(reader.fill(stream))).await;
                     if !matches!(filled, Ok(Ok(true))) {
                         return;
                     }
