@@ -93,13 +93,18 @@ impl Gateway {
         let (sender, reports) = channel();
         let mut threads = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
-            let (snapshot, shared, sender) = (snapshot.clone(), shared.clone(), sender.clone());
+            let (snapshot, shared, sender, failure) =
+                (snapshot.clone(), shared.clone(), sender.clone(), sender.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-            let body = move || run_worker(index, snapshot, shared, sockets, &sender);
-            threads.push(thread.spawn(body).map_err(StartError::Worker)?);
+            let body = move || run_worker(index, snapshot, shared, sockets, sender);
+            match thread.spawn(body) {
+                Ok(thread) => threads.push(thread),
+                // Its report is a failure, and the others are stopped.
+                Err(error) => drop(failure.send(Err(error))),
+            }
         }
         drop(sender);
-        let (workers, fallback) = match collect(threads, &reports, &shared) {
+        let (workers, fallback) = match collect(threads, workers, &reports, &shared) {
             Ok(ready) => ready,
             Err(error) => {
                 let _ = control.stop();
@@ -199,9 +204,7 @@ fn fit_descriptors(snapshot: &mut Snapshot) {
 
 /// Binds `address` once for each worker, and says where that is.
 fn bind_for_all(address: SocketAddr, sockets: &mut [Vec<Bound>]) -> io::Result<SocketAddr> {
-    if is_taken(address)? {
-        return Err(io::ErrorKind::AddrInUse.into());
-    }
+    wait_until_free(address)?;
     let mut address = address;
     for sockets in sockets {
         let bound = bind(address)?;
@@ -212,15 +215,32 @@ fn bind_for_all(address: SocketAddr, sockets: &mut [Vec<Bound>]) -> io::Result<S
     Ok(address)
 }
 
+/// Waits a while for an address that is taken: the kernel needs a moment to take the sockets of a process that was killed
+/// out of its io_uring instances.
+fn wait_until_free(address: SocketAddr) -> io::Result<()> {
+    for _ in 0..20 {
+        if !is_taken(address)? {
+            return Ok(());
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "nothing tells when an address is free, and nobody is served yet"
+        )]
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    Err(io::ErrorKind::AddrInUse.into())
+}
+
 /// Waits until every worker is up; if one does not come up, all stop.
 fn collect(
     threads: Vec<JoinHandle<()>>,
+    count: usize,
     reports: &Receiver<Report>,
     shared: &Shared,
 ) -> io::Result<(Vec<Worker>, Option<Fallback>)> {
-    let mut ready: Vec<Option<(Waker, DriverKind)>> = threads.iter().map(|_| None).collect();
+    let mut ready: Vec<Option<(Waker, DriverKind)>> = (0..count).map(|_| None).collect();
     let (mut fallback, mut failed) = (None, None);
-    for _ in 0..threads.len() {
+    for _ in 0..count {
         match reports.recv() {
             Ok(Ok((index, waker, driver, why))) => {
                 ready[index] = Some((waker, driver));
@@ -243,13 +263,7 @@ fn collect(
     Ok((workers.collect(), fallback))
 }
 
-fn run_worker(
-    index: usize,
-    snapshot: Arc<Snapshot>,
-    shared: Arc<Shared>,
-    sockets: Vec<Bound>,
-    report: &Sender<Report>,
-) {
+fn run_worker(index: usize, snapshot: Arc<Snapshot>, shared: Arc<Shared>, sockets: Vec<Bound>, report: Sender<Report>) {
     let driver = match snapshot.gateway.driver {
         Driver::Auto => Choice::Auto,
         Driver::IoUring => Choice::IoUring,
@@ -268,7 +282,7 @@ fn run_worker(
     };
     let kind = runtime.driver_kind();
     // Nobody listens to the report when another worker has failed to come up.
-    let ready = |waker| drop(report.send(Ok((index, waker, kind, fallback))));
+    let ready = move |waker| drop(report.send(Ok((index, waker, kind, fallback))));
     runtime.block_on(worker::run(handle, snapshot, shared, index, listeners, ready));
 }
 

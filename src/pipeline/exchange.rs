@@ -61,6 +61,8 @@ pub struct Body {
     pub decoder: BodyDecoder,
     /// What is sent behind its last byte.
     pub tail: Vec<u8>,
+    /// Where pieces that are too many to be sent one by one are put together.
+    pub gathered: Vec<u8>,
 }
 
 /// A request's id as text.
@@ -103,6 +105,10 @@ impl Exchange {
         self.problem.clear();
         self.upload.reset(Framing::None);
         self.download.reset(Framing::None);
+        for body in [&mut self.upload, &mut self.download] {
+            // What a flood of tiny chunks has made large is not kept.
+            body.gathered.shrink_to(4096);
+        }
         self.route = None;
         self.parsed = false;
     }
@@ -139,6 +145,7 @@ impl Body {
     pub fn reset(&mut self, framing: Framing) {
         self.decoder.reset(framing);
         self.tail.clear();
+        self.gathered.clear();
     }
 }
 

@@ -38,6 +38,10 @@ pub enum Reject {
     BackendClosed,
     /// The backend's response head is malformed.
     BadResponse(HeadError),
+    /// The backend's response has a malformed body, which was seen before anything of it was sent on.
+    BadResponseBody(BodyError),
+    /// The backend sent one interim response after the other.
+    TooManyInterim,
     /// The backend did not begin to answer in time, or stopped taking the request.
     FirstByteTimeout,
     /// The whole exchange took too long.
@@ -58,7 +62,7 @@ pub struct Answer {
 }
 
 /// Where the codes of heads and bodies begin in the numbering of causes.
-const HEADS: usize = 16;
+const HEADS: usize = 20;
 const BODIES: usize = HEADS + HeadError::ALL.len();
 const CAUSES: usize = BODIES + BodyError::ALL.len();
 const _: () = assert!(CAUSES <= crate::observe::counters::REFUSALS, "every cause has a counter");
@@ -77,6 +81,8 @@ impl Reject {
         Reject::ConnectTimeout,
         Reject::BackendClosed,
         Reject::BadResponse(HeadError::BadStatusLine),
+        Reject::BadResponseBody(BodyError::ChunkSize),
+        Reject::TooManyInterim,
         Reject::FirstByteTimeout,
         Reject::TotalTimeout,
     ];
@@ -96,7 +102,9 @@ impl Reject {
             Reject::TooManyConnections => {
                 answer(503, "too_many_connections", "The gateway has as many connections as it may.", true)
             }
-            Reject::Exhausted => answer(503, "exhausted", "The gateway has run out of descriptors or memory.", false),
+            Reject::Exhausted => {
+                answer(503, "exhausted", "The gateway has run out of descriptors, ports or memory.", false)
+            }
             Reject::ConnectFailed => answer(502, "connect_failed", "The backend could not be connected to.", false),
             Reject::ConnectTimeout => {
                 answer(504, "connect_timeout", "The backend did not accept a connection in time.", false)
@@ -105,6 +113,10 @@ impl Reject {
                 answer(502, "backend_closed", "The backend closed the connection instead of answering.", false)
             }
             Reject::BadResponse(error) => answer(502, "bad_response", error.detail(), false),
+            Reject::BadResponseBody(error) => answer(502, "bad_response_body", error.detail(), false),
+            Reject::TooManyInterim => {
+                answer(502, "too_many_interim", "The backend sent too many interim responses.", false)
+            }
             Reject::FirstByteTimeout => {
                 answer(504, "first_byte_timeout", "The backend did not begin to answer in time.", false)
             }

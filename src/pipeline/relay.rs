@@ -14,7 +14,7 @@ use crate::http::error::BodyError;
 use crate::http::message::Framing;
 use crate::net::{Reader, Sending, Stream};
 
-/// Pieces of data that one step hands on at most; tiny chunks come by the hundred.
+/// Pieces of data that are handed on where they lie; further ones are put together first.
 const PIECES: usize = 16;
 
 /// A body on its way from one stream to another.
@@ -63,17 +63,19 @@ impl<'a> Relay<'a> {
     pub(super) fn step(&mut self, head: &[u8]) -> Result<Step<'a>, Fault> {
         let input = self.from.bytes();
         let mut pieces = [const { 0..0 }; PIECES];
-        let taken = take(&mut self.body.decoder, input, &mut pieces)?;
-        if self.body.decoder.received() > self.limit {
+        let Body { decoder, tail, gathered } = &mut *self.body;
+        gathered.clear();
+        let taken = take(decoder, input, &mut pieces, gathered)?;
+        if decoder.received() > self.limit {
             return Err(Fault::TooLarge);
         }
         let wrap = self.encoder.wrap(taken.data).map_err(Fault::Malformed)?;
         if taken.done {
-            self.encoder.finish(self.body.decoder.trailers(), &mut self.body.tail).map_err(Fault::Malformed)?;
+            self.encoder.finish(decoder.trailers(), tail).map_err(Fault::Malformed)?;
         }
-        let mut parts: [IoSlice<'_>; PIECES + 4] = std::array::from_fn(|_| IoSlice::new(&[]));
+        let mut parts: [IoSlice<'_>; PIECES + 5] = std::array::from_fn(|_| IoSlice::new(&[]));
         let data = pieces[..taken.pieces].iter().map(|piece| &input[piece.clone()]);
-        let all = [head, wrap.before.as_bytes()].into_iter().chain(data).chain([wrap.after, &self.body.tail]);
+        let all = [head, wrap.before.as_bytes()].into_iter().chain(data).chain([gathered, wrap.after, tail]);
         let mut count = 0;
         for part in all.filter(|part| !part.is_empty()) {
             parts[count] = IoSlice::new(part);
@@ -101,19 +103,26 @@ struct Taken {
     done: bool,
 }
 
-/// Finds the pieces of data in `input`.
+/// Finds the pieces of data in `input`; those that are too many are put into `gathered`, for tiny chunks must not cost
+/// a system call each.
 fn take(
     decoder: &mut crate::http::body::BodyDecoder,
     input: &[u8],
     pieces: &mut [Range<usize>; PIECES],
+    gathered: &mut Vec<u8>,
 ) -> Result<Taken, Fault> {
     let mut taken = Taken { pieces: 0, data: 0, used: 0, done: false };
-    while taken.pieces < PIECES && !taken.done {
+    while !taken.done {
         let step = decoder.decode(&input[taken.used..]).map_err(Fault::Malformed)?;
-        if !step.data.is_empty() {
-            pieces[taken.pieces] = taken.used + step.data.start..taken.used + step.data.end;
-            taken.pieces += 1;
-            taken.data += step.data.len();
+        let data = taken.used + step.data.start..taken.used + step.data.end;
+        taken.data += data.len();
+        match pieces.get_mut(taken.pieces) {
+            _ if data.is_empty() => {}
+            Some(piece) => {
+                *piece = data;
+                taken.pieces += 1;
+            }
+            None => gathered.extend_from_slice(&input[data]),
         }
         taken.done = step.done;
         if step.consumed == 0 {

@@ -79,6 +79,7 @@ pub(super) fn send(stream: impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize
 pub(super) fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
     let stream = stream_socket(address)?;
     set_nodelay(&stream);
+    keep_alive(&stream)?;
     match rustix::net::connect(&stream, &address) {
         // An interrupted connect goes on by itself.
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(stream),

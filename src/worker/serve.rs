@@ -29,6 +29,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// section 9.6). Silence ends it sooner.
 const LINGER_MAX: Duration = Duration::from_secs(15);
 
+/// How long an idle connection stays when the worker drains, for a request that is on its way.
+const DRAIN_GRACE: Duration = Duration::from_millis(100);
+
 /// A body of a refused request that is read and dropped, so that the connection can go on.
 const DISCARD_MAX: u64 = 64 * 1024;
 
@@ -115,20 +118,20 @@ impl Connection {
     /// Waits for the first byte of a request.
     async fn wait(&mut self) -> Waited {
         if !self.client.reader.is_empty() {
-            return if self.worker.shard.is_draining() && self.requests > 0 { Waited::Over } else { Waited::Bytes };
+            return Waited::Bytes;
         }
         let deadline = self.worker.shard.handle.now() + self.worker.snapshot.limits.idle_timeout;
         let (shard, fresh) = (&self.worker.shard, self.requests == 0);
         let Client { stream, reader, .. } = &mut self.client;
         let mut fill = pin!(reader.fill(stream));
-        // Who has just connected has probably sent a request, and gets it answered.
+        // Who has just connected has probably sent a request, and others may have one on its way: they get it answered.
         let mut grace = None;
         let filled = poll_fn(|context| match fill.as_mut().poll(context) {
-            Poll::Pending if shard.is_draining() && fresh => {
-                let grace = grace.get_or_insert_with(|| shard.handle.sleep(LINGER));
+            Poll::Pending if shard.is_draining() => {
+                let long = if fresh { LINGER } else { DRAIN_GRACE };
+                let grace = grace.get_or_insert_with(|| shard.handle.sleep(long));
                 Pin::new(grace).poll(context).map(|()| Ok(false))
             }
-            Poll::Pending if shard.is_draining() => Poll::Ready(Ok(false)),
             polled => polled,
         });
         match self.worker.shard.handle.timeout(deadline, pin!(filled)).await {
@@ -201,9 +204,12 @@ impl Connection {
                 }
                 Progress::Incomplete => {}
             }
-            match handle.timeout(deadline, pin!(reader.fill(stream))).await {
+            let filled = handle.timeout(deadline, pin!(reader.fill(stream))).await;
+            match filled {
                 Ok(Ok(true)) => {}
                 Ok(_) => return Ok(false),
+                // Some clients send an empty line behind a body (RFC 9112 section 2.2); it asks for no answer.
+                Err(_) if reader.bytes() == b"\r\n" => return Ok(false),
                 Err(_) => return Err(Reject::HeadTimeout),
             }
         }
@@ -244,6 +250,7 @@ impl Connection {
         x.reply.clear();
         encode_local(&response, &mut x.reply);
         let deadline = self.worker.shard.handle.now() + LINGER;
+        self.client.reader.park();
         let sending = self.client.stream.send(&[IoSlice::new(&x.reply)]);
         if !matches!(self.worker.shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
             return Next::Close;

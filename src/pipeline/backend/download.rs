@@ -7,7 +7,6 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use super::{Failure, Progress, Rules, Sent, X_REQUEST_ID};
-use crate::http::error::HeadError;
 use crate::http::fields::{Known, KnownSet};
 use crate::http::h1::encode::{ResponseForward, encode_interim, encode_response};
 use crate::http::h1::parse::{HeadLimits, Progress as Parsed, ResponseHead};
@@ -16,7 +15,7 @@ use crate::net::{Handle, Reader, Sending, Stream};
 use crate::observe::counters::Counter;
 use crate::pipeline::Reject;
 use crate::pipeline::exchange::Body;
-use crate::pipeline::relay::Relay;
+use crate::pipeline::relay::{Fault, Relay};
 use crate::shard::Shard;
 
 /// Interim responses that one request may have; more are a backend gone wrong.
@@ -57,27 +56,30 @@ pub(super) async fn download(
     };
     reply.clear();
     encode_response(head, &forward, reply);
-    progress.status.set(head.status());
-    progress.replying.set(true);
     body.reset(head.framing());
+    let status = head.status();
     let reusable = head.keep_alive() && head.framing() != Framing::UntilClose;
     let mut relay = Relay::new(back.reader, body, back.client, framing, u64::MAX);
     let mut head = &reply[..];
     loop {
-        let step = relay.step(head).map_err(|_| Failure::Cut)?;
+        // Before anything has gone to the client, a body that is wrong from the start can still be a 502.
+        let step = relay.step(head).map_err(|fault| match fault {
+            Fault::Malformed(error) if !progress.replying.get() => Failure::Refused(Reject::BadResponseBody(error)),
+            _ => Failure::Cut,
+        })?;
         head = &[];
+        progress.status.set(status);
+        progress.replying.set(true);
         progress.bytes_sent.set(relay.sent());
         let done = step.done;
         send_to_client(step.sending, rules).await?;
         if done {
             break;
         }
-        if !relay.has_more() {
-            let fill = pin!(relay.from.fill(back.upstream));
-            let filled = unless_client_goes(fill, back.client, rules.handle).await?;
-            if !filled.map_err(|_| Failure::Cut)? {
-                relay.body.decoder.end_of_input().map_err(|_| Failure::Cut)?;
-            }
+        let fill = pin!(relay.from.fill(back.upstream));
+        let filled = unless_client_goes(fill, back.client, rules.handle).await?;
+        if !filled.map_err(|_| Failure::Cut)? {
+            relay.body.decoder.end_of_input().map_err(|_| Failure::Cut)?;
         }
     }
     // Bytes behind the response answer a request that was never sent.
@@ -117,7 +119,7 @@ async fn receive_head(
         }
         progress.continued.set(true);
     }
-    Err(Failure::Refused(Reject::BadResponse(HeadError::HeadTooLarge)))
+    Err(Failure::Refused(Reject::TooManyInterim))
 }
 
 /// Receives more of the response's head. The time for it runs from the last byte of the request.
@@ -170,11 +172,9 @@ async fn unless_client_goes<F: Future>(
 
 /// Waits until the client has taken what is sent to it, but not for ever.
 async fn send_to_client(sending: Sending<'_>, rules: &Rules<'_>) -> Result<(), Failure> {
-    if sending.is_done() {
-        return Ok(());
-    }
     match rules.handle.timeout(rules.handle.now() + rules.limits.idle_timeout, sending).await {
         Ok(Ok(())) => Ok(()),
-        _ => Err(Failure::ClientGone),
+        Ok(Err(_)) => Err(Failure::ClientGone),
+        Err(_) => Err(Failure::Cut),
     }
 }

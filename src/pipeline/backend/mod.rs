@@ -116,7 +116,7 @@ pub async fn proxy(
     let mut repeatable = x.request.method().is_idempotent() && !x.request.framing().may_have_body();
     let mut from_pool = true;
     loop {
-        let mut upstream = connect(shard, snapshot, route, deadline, from_pool).await?;
+        let mut upstream = connect(shard, snapshot, route, &mut client.reader, deadline, from_pool).await?;
         let progress = Progress::default();
         let ended =
             attempt(shard, snapshot, route, x, client, &mut upstream, &progress, deadline, may_keep_alive).await;
@@ -136,6 +136,7 @@ pub async fn proxy(
             }
             Err(Failure::Closed) => Err(Reject::BackendClosed),
             Err(Failure::Refused(reject)) => Err(reject),
+            Err(Failure::Cut) if !progress.replying.get() => Ok(Ended::ClientGone),
             Err(Failure::Cut) => {
                 // Where the end of the connection is the end of the body, only a reset tells them apart.
                 Ok(Ended::Cut { status, reset: x.request.version() == Version::Http10 })
@@ -176,6 +177,7 @@ async fn connect(
     shard: &Shard,
     snapshot: &Snapshot,
     route: &Route,
+    waiting: &mut Reader,
     deadline: Instant,
     from_pool: bool,
 ) -> Result<Upstream, Reject> {
@@ -190,6 +192,8 @@ async fn connect(
         counters.count(Counter::UpstreamReused);
         return Ok(Upstream { stream, reader: Reader::default(), reused: true });
     }
+    // A backend that is slow to accept must not take the buffers from those that answer.
+    waiting.park();
     let address = snapshot.service(route.service).address;
     let patience = (handle.now_exactly() + route.timeouts.connect).min(deadline);
     let connected = handle.timeout(patience, pin!(net::connect(handle, address))).await;
@@ -276,6 +280,10 @@ async fn side_by_side(
             match ended {
                 Err(Failure::Closed) => {
                     // Nothing more can be sent; the time for an answer runs from now on.
+                    progress.sent.set(Sent::Stuck(now()));
+                }
+                // It answers already and needs no more of the request.
+                Err(Failure::Refused(Reject::FirstByteTimeout)) if progress.replying.get() => {
                     progress.sent.set(Sent::Stuck(now()));
                 }
                 Err(_) if progress.replying.get() => return Poll::Ready(Err(Failure::Cut)),

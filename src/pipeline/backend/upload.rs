@@ -23,21 +23,17 @@ pub(super) async fn upload(
         let step = relay.step(head).map_err(|fault| Failure::Refused(refusal(fault)))?;
         head = &[];
         let done = step.done;
-        if step.sending.is_done() {
-            drop(step);
-        } else {
-            // A backend that stops taking the request is as late as one that does not answer.
-            let patience = rules.timeouts.first_byte.map_or(Instant::NEVER, |first| rules.handle.now() + first);
-            let sent = rules.handle.timeout(patience, step.sending).await;
-            sent.map_err(|_| Failure::Refused(Reject::FirstByteTimeout))?.map_err(|_| Failure::Closed)?;
-        }
+        // A backend that stops taking the request is as late as one that does not answer.
+        let patience = rules.timeouts.first_byte.map_or(Instant::NEVER, |first| rules.handle.now() + first);
+        let sent = rules.handle.timeout(patience, step.sending).await;
+        sent.map_err(|_| Failure::Refused(Reject::FirstByteTimeout))?.map_err(|_| Failure::Closed)?;
         if done {
             progress.sent.set(Sent::Whole(rules.handle.now()));
+            // What is behind the request waits for its response, and must not keep a buffer from those who need it.
+            relay.from.park();
             return Ok(());
         }
-        if !relay.has_more() {
-            waited += receive_body(client, &mut relay, rules, progress, waited).await?;
-        }
+        waited += receive_body(client, &mut relay, rules, progress, waited).await?;
     }
 }
 
@@ -54,7 +50,7 @@ async fn receive_body(
     let expected = received > 0 || !rules.expects_continue || progress.continued.get();
     let deadline = match rules.limits.body_rate {
         // The client waits for the backend to ask: the rate does not count yet.
-        _ if !expected => began + rules.limits.idle_timeout,
+        _ if !expected => rules.timeouts.first_byte.map_or(Instant::NEVER, |first| began + first),
         None => began + rules.limits.idle_timeout,
         Some(rate) => {
             let due = Duration::from_nanos(
@@ -65,8 +61,10 @@ async fn receive_body(
         }
     };
     match rules.handle.timeout(deadline, pin!(relay.from.fill(client))).await {
+        Err(_) if !expected && !progress.continued.get() => Err(Failure::Refused(Reject::FirstByteTimeout)),
         Err(_) => Err(Failure::Refused(Reject::BodyTimeout)),
         Ok(Err(_)) => Err(Failure::ClientGone),
+        Ok(Ok(true)) if !expected => Ok(Duration::ZERO),
         Ok(Ok(true)) => Ok(rules.handle.now() - began),
         Ok(Ok(false)) => match relay.body.decoder.end_of_input() {
             Ok(()) => Ok(Duration::ZERO),

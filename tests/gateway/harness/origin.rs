@@ -160,7 +160,11 @@ impl Conversation {
             let path = line.split(' ').nth(1).unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
             let reply = lock(&self.state.replies).get(&path).cloned();
             let missing = || b"HTTP/1.1 404 Nothing\r\nContent-Length: 0\r\n\r\n".to_vec();
-            self.send(reply.unwrap_or_else(missing));
+            let reply = reply.unwrap_or_else(missing);
+            self.send(&reply);
+            if find(&reply, b"\r\nConnection: close\r\n").is_some() {
+                self.finish();
+            }
         }
     }
 

@@ -177,7 +177,7 @@ fn interim() -> Vec<Row> {
             "a flood of interim responses",
             hint.repeat(1000),
             After::Stay,
-            &format!("{}<502 bad_response, kept><canary>", hint.repeat(32)),
+            &format!("{}<502 too_many_interim, kept><canary>", hint.repeat(32)),
             &format!("{REQUEST} | {{canary}}"),
         ),
         Row::response(
