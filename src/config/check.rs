@@ -18,6 +18,7 @@ use crate::router::path::normalize;
 /// Adds what is wrong between the sections of `config`.
 pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
     addresses(config, faults);
+    loops(config, faults);
     services(config, faults);
     paths(&config.routes, faults);
 }
@@ -58,6 +59,27 @@ fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
     let any = |address: &SocketAddr| address.ip().is_unspecified();
     let ips = a.ip() == b.ip() || (a.is_ipv4() == b.is_ipv4() && (any(a) || any(b)));
     ips && a.port() == b.port() && a.port() != 0
+}
+
+/// A request must not come back to the gateway: it would go round until the descriptors have run out.
+fn loops(config: &Config, faults: &mut Vec<Diagnostic>) {
+    let listens = |listener: &SocketAddr, target: &SocketAddr| {
+        let here = listener.ip().is_unspecified() && target.ip().to_canonical().is_loopback();
+        target.port() == listener.port() && (listener.ip() == target.ip() || here)
+    };
+    for service in &config.services {
+        for target in &service.targets {
+            let own = config.listeners.iter().find(|own| listens(own.address.get_ref(), target.get_ref()));
+            let Some(listener) = own else { continue };
+            let (service, name) = (service.name.get_ref(), listener.name.get_ref());
+            let message = format!("service `{service}` is the gateway itself: listener `{name}` has this address");
+            faults.push(
+                Diagnostic::new(target.span(), message, "requests sent here come back to the gateway")
+                    .related(listener.address.span(), format!("listener `{name}`"))
+                    .help("write the address of the service"),
+            );
+        }
+    }
 }
 
 /// The service of each route must be there.

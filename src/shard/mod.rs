@@ -5,10 +5,13 @@
 //! order to drain.
 
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
+use crate::base::time::unix_millis;
 use crate::net::Handle;
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::events::{Event, Events};
@@ -44,6 +47,9 @@ impl Shared {
     }
 }
 
+/// The bytes of a Date field, such as `Sun, 06 Nov 1994 08:49:37 GMT`.
+pub type Date = [u8; 29];
+
 /// The state of one worker.
 #[derive(Debug)]
 pub struct Shard {
@@ -52,6 +58,7 @@ pub struct Shard {
     shared: Arc<Shared>,
     index: usize,
     draining: Cell<bool>,
+    date: Cell<(u64, Date)>,
     services: Vec<Backend>,
 }
 
@@ -68,7 +75,7 @@ impl Shard {
     /// The state of worker `index`, with what it keeps for each service, in their order.
     #[must_use]
     pub fn new(handle: Handle, shared: Arc<Shared>, index: usize, services: Vec<Backend>) -> Rc<Shard> {
-        Rc::new(Shard { handle, shared, index, draining: Cell::new(false), services })
+        Rc::new(Shard { handle, shared, index, draining: Cell::new(false), date: Cell::new((0, [0; 29])), services })
     }
 
     /// What this worker keeps for the service at place `service`.
@@ -99,6 +106,20 @@ impl Shard {
         if !self.shared.events.push(event) {
             self.counters().count(Counter::EventsDropped);
         }
+    }
+
+    /// The time of day as a Date field says it (RFC 9110 section 5.6.7), made anew once a second.
+    #[must_use]
+    pub fn date(&self) -> Date {
+        let now = unix_millis() / 1000;
+        let (second, mut date) = self.date.get();
+        if second != now {
+            let time = httpdate::HttpDate::from(UNIX_EPOCH + Duration::from_secs(now));
+            let written = write!(&mut date[..], "{time}");
+            debug_assert!(written.is_ok(), "it has 29 bytes");
+            self.date.set((now, date));
+        }
+        date
     }
 
     /// Whether this worker has begun to drain.

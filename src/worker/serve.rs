@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use super::{Admission, Refusal, Worker};
 use crate::base::recycler::Recycler;
@@ -230,10 +230,9 @@ impl Connection {
         let id = x.id;
         let value = |text| FieldValue::new(text).unwrap_or(FieldValue::literal("invalid"));
         // RFC 9110 section 6.6.1: of this response we are the origin.
-        let time = UNIX_EPOCH + Duration::from_millis(unix_millis());
-        let date = httpdate::HttpDate::from(time).to_string();
+        let date = self.worker.shard.date();
         let fields = [
-            (FieldName::literal("Date"), value(date.as_bytes())),
+            (FieldName::literal("Date"), value(&date)),
             (FieldName::literal("Content-Type"), FieldValue::literal("application/problem+json")),
             (FieldName::literal("Cache-Control"), FieldValue::literal("no-store")),
             (X_REQUEST_ID, value(&id.0)),

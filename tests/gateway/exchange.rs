@@ -1,6 +1,6 @@
 //! Requests and responses that are as they should be, byte by byte on both sides.
 
-use crate::harness::message::{is_uuid7, normal};
+use crate::harness::message::{is_date_line, is_uuid7, normal};
 use crate::harness::{Driver, Gateway, Origin, on_both_drivers};
 
 /// A gateway with one service at `origin`.
@@ -145,5 +145,20 @@ fn a_head_may_come_byte_by_byte() {
             client.send([*byte]);
         }
         assert_eq!(client.response().text(), "ok");
+    });
+}
+
+/// RFC 9110 section 6.6.1: a response without a date gets one, and a date that there is stays as it is.
+#[test]
+fn a_response_has_a_date() {
+    on_both_drivers(|driver| {
+        let dated = "HTTP/1.1 200 OK\r\ndate: yesterday\r\nContent-Length: 2\r\n\r\nok";
+        let origin = Origin::start().reply("/plain", 200, "ok").reply_bytes("/dated", dated);
+        let gateway = gateway(&origin, driver);
+        let plain = gateway.get("/plain");
+        let line = plain.head.split_inclusive("\r\n").find(|line| line.starts_with("Date: "));
+        assert!(line.is_some_and(|line| is_date_line(line.as_bytes())), "{}", plain.head);
+        let head = gateway.get("/dated").head.to_ascii_lowercase();
+        assert!(head.contains("\r\ndate: yesterday\r\n") && head.matches("date: ").count() == 1, "{head}");
     });
 }

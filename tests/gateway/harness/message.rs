@@ -121,7 +121,15 @@ pub(crate) fn is_uuid7(text: &[u8]) -> bool {
         })
 }
 
-/// `bytes` as text, one character a byte, with what is new in each run replaced: request ids by `{id}`, and the whole
+/// The length of a Date field's line.
+const DATE_LINE: usize = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n".len();
+
+/// Whether `line` is a Date field with a time (RFC 9110 section 5.6.7).
+pub(crate) fn is_date_line(line: &[u8]) -> bool {
+    line.len() == DATE_LINE && line.starts_with(b"Date: ") && line.ends_with(b" GMT\r\n")
+}
+
+/// `bytes` as text, one character a byte, with what is new in each run replaced: Date fields by nothing, request ids by `{id}`, and the whole
 /// set of fields that the gateway adds to a request by `{for HOST}`, or `{for nobody}` where no host was named.
 pub(crate) fn normal(bytes: &[u8]) -> String {
     let mut text = String::new();
@@ -130,6 +138,8 @@ pub(crate) fn normal(bytes: &[u8]) -> String {
         if bytes.get(at..at + 36).is_some_and(is_uuid7) {
             text.push_str("{id}");
             at += 36;
+        } else if bytes.get(at..at + DATE_LINE).is_some_and(is_date_line) {
+            at += DATE_LINE;
         } else {
             text.push(char::from(bytes[at]));
             at += 1;
