@@ -108,6 +108,35 @@ fn a_request_on_its_way_is_answered_on_an_idle_connection() {
     });
 }
 
+/// Idle connections stay for a moment when the gateway drains, for nobody knows what is on its way.
+#[test]
+fn a_request_that_crosses_the_drain_is_answered() {
+    on_both_drivers(|driver| {
+        let origin = Origin::start().reply("/a", 200, "ok");
+        for _ in 0..20 {
+            let gateway =
+                boot(&origin, driver).with(|config| config.gateway.drain_timeout = Duration::from_secs(30)).start();
+            let mut client = gateway.connect();
+            client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert!(!client.response().closes());
+            let (address, begun) = (gateway.address(), Instant::now());
+            gateway.drain();
+            eventually("it drains", || TcpStream::connect(address).is_err());
+            let sent = client.try_send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+            // The moment is short, and a busy machine may have missed it.
+            if begun.elapsed() < Duration::from_millis(50) {
+                sent.expect("the connection stands");
+                let response = client.response();
+                assert_eq!((response.status, response.text(), response.closes()), (200, "ok", true));
+                client.closed();
+                gateway.join();
+                return;
+            }
+        }
+        panic!("the drain was never seen in time");
+    });
+}
+
 /// Who has pipelined requests behind a response that does not say it is the last gets them answered.
 #[test]
 fn requests_behind_a_response_that_has_begun_are_answered() {
