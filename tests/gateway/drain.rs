@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Boot, Driver, Gateway, Origin, eventually, on_both_drivers};
+use crate::harness::{Boot, Driver, Gate, Gateway, Origin, eventually, on_both_drivers};
 
 fn boot(origin: &Origin, driver: Driver) -> Boot {
     Gateway::from(include_str!("../../config/examples/minimal.toml")).service("app", origin.address()).driver(driver)
@@ -81,5 +81,95 @@ fn a_gateway_without_work_ends_at_once() {
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
         // The pool's connections went with it.
         assert_eq!(origin.settled(0, 1).len(), 1);
+    });
+}
+
+#[test]
+fn a_request_on_its_way_is_answered_on_an_idle_connection() {
+    on_both_drivers(|driver| {
+        let origin = Origin::start().reply("/a", 200, "ok");
+        let gateway =
+            boot(&origin, driver).with(|config| config.gateway.drain_timeout = Duration::from_secs(30)).start();
+        let mut clients: Vec<_> = (0..50).map(|_| gateway.connect()).collect();
+        for client in &mut clients {
+            client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert!(!client.response().closes());
+        }
+        for client in &mut clients {
+            client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        }
+        gateway.drain();
+        for client in &mut clients {
+            let response = client.response();
+            assert_eq!((response.status, response.text()), (200, "ok"));
+            client.closed();
+        }
+        gateway.join();
+    });
+}
+
+/// Idle connections stay for a moment when the gateway drains, for nobody knows what is on its way.
+#[test]
+fn a_request_that_crosses_the_drain_is_answered() {
+    on_both_drivers(|driver| {
+        let origin = Origin::start().reply("/a", 200, "ok");
+        for _ in 0..20 {
+            let gateway =
+                boot(&origin, driver).with(|config| config.gateway.drain_timeout = Duration::from_secs(30)).start();
+            let mut client = gateway.connect();
+            client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert!(!client.response().closes());
+            let (address, begun) = (gateway.address(), Instant::now());
+            gateway.drain();
+            eventually("it drains", || TcpStream::connect(address).is_err());
+            let sent = client.try_send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+            // The moment is short, and a busy machine may have missed it.
+            if begun.elapsed() < Duration::from_millis(50) {
+                sent.expect("the connection stands");
+                let response = client.response();
+                assert_eq!((response.status, response.text(), response.closes()), (200, "ok", true));
+                client.closed();
+                gateway.join();
+                return;
+            }
+        }
+        panic!("the drain was never seen in time");
+    });
+}
+
+/// Who has pipelined requests behind a response that does not say it is the last gets them answered.
+#[test]
+fn requests_behind_a_response_that_has_begun_are_answered() {
+    on_both_drivers(|driver| {
+        let gate = Gate::default();
+        let origin = Origin::scripted({
+            let gate = gate.clone();
+            move |conversation| {
+                while let Some(request) = conversation.request() {
+                    if request.starts_with(b"GET /slow") {
+                        conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsl");
+                        gate.pass();
+                        conversation.send("ow");
+                    } else {
+                        conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+                    }
+                }
+            }
+        });
+        let gateway =
+            boot(&origin, driver).with(|config| config.gateway.drain_timeout = Duration::from_secs(30)).start();
+        let mut client = gateway.connect();
+        client.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        let head = client.read_until("\r\n\r\nsl");
+        assert!(!String::from_utf8_lossy(&head).contains("Connection:"), "it is not the last");
+        let address = gateway.address();
+        gateway.drain();
+        eventually("it drains", || TcpStream::connect(address).is_err());
+        gate.open();
+        assert_eq!(client.read_until("ow"), b"ow");
+        let response = client.response();
+        assert_eq!((response.status, response.text(), response.closes()), (200, "ok", true));
+        client.closed();
+        gateway.join();
     });
 }

@@ -2,13 +2,23 @@
 
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use tidegate::base::units::{Rate, Setting};
 
 use crate::exchange::gateway;
 use crate::harness::message::normal;
-use crate::harness::{Driver, Origin, eventually, on_both_drivers};
+use crate::harness::{Boot, Driver, Gate, Gateway, Origin, eventually, on_both_drivers, pass};
+
+/// A time limit that passes soon.
+const SHORT: Duration = Duration::from_millis(80);
 
 const HEAD: &str = "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn boot(origin: &Origin, driver: Driver) -> Boot {
+    Gateway::from(include_str!("../../config/examples/limits.toml")).service("app", origin.address()).driver(driver)
+}
 
 #[test]
 fn a_client_waits_until_the_backend_asks() {
@@ -154,5 +164,89 @@ fn a_client_that_leaves_in_its_body_takes_the_request_with_it() {
         client.reset();
         receiver.recv().expect("the backend's connection ends");
         assert!(origin.all_received().ends_with(b"abc"), "and its request is never whole");
+    });
+}
+
+#[test]
+fn a_backend_may_take_longer_to_ask_than_a_body_may() {
+    const GRACE: Duration = Duration::from_secs(1);
+    on_both_drivers(|driver| {
+        let origin = Origin::scripted(|conversation| {
+            conversation.read_until(b"\r\n\r\n");
+            pass(GRACE + SHORT * 2);
+            conversation.send("HTTP/1.1 100 Continue\r\n\r\n");
+            conversation.read_until(b"abc");
+            conversation.send(OK);
+            conversation.read_to_end();
+        });
+        let gateway = boot(&origin, driver)
+            .with(|config| {
+                config.gateway.limits.body_rate = Setting::On(Rate { bytes_per_second: 1000 });
+                config.gateway.limits.body_rate_grace = GRACE;
+            })
+            .start();
+        let mut client = gateway.connect();
+        client.send(HEAD);
+        assert_eq!(client.response().status, 100);
+        for piece in ["a", "b", "c"] {
+            pass(SHORT);
+            client.send(piece);
+        }
+        let response = client.response();
+        assert_eq!((response.status, response.text(), response.closes()), (200, "ok", false));
+    });
+}
+
+#[test]
+fn a_backend_that_neither_asks_nor_answers_is_given_up() {
+    on_both_drivers(|driver| {
+        let origin = Origin::scripted(|conversation| {
+            conversation.read_to_end();
+        });
+        let gateway = boot(&origin, driver)
+            .with(|config| config.services[0].timeouts.first_byte = Some(Setting::On(SHORT)))
+            .start();
+        let mut client = gateway.connect();
+        client.send(HEAD);
+        let response = client.response();
+        assert_eq!((response.status, response.code()), (504, "first_byte_timeout"));
+        assert!(response.closes(), "nobody knows whether the body comes");
+        client.finish();
+        client.closed();
+        assert_eq!(gateway.refused("body_timeout"), 0, "it is not the client's fault");
+        assert_eq!(origin.settled(0, 1).len(), 1);
+    });
+}
+
+/// The backend begins to answer, takes no more of the request, and goes on with its answer when the time for the
+/// first byte has long passed.
+#[test]
+fn an_early_answer_is_whole_though_the_request_is_stuck() {
+    const LARGE: usize = 96 * 1024 * 1024;
+    on_both_drivers(|driver| {
+        let gate = Gate::default();
+        let origin = Origin::scripted({
+            let gate = gate.clone();
+            move |conversation| {
+                conversation.read_until(b"\r\n\r\n");
+                conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nfirst");
+                gate.pass();
+                conversation.send("last");
+                conversation.read_to_end();
+            }
+        });
+        let gateway = boot(&origin, driver)
+            .with(|config| config.services[0].timeouts.first_byte = Some(Setting::On(SHORT)))
+            .start();
+        let mut client = gateway.connect();
+        client.send(format!("PUT /backups/a HTTP/1.1\r\nHost: h\r\nContent-Length: {LARGE}\r\n\r\n"));
+        let head = normal(&client.read_until("first"));
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("Connection: close\r\n"), "{head}");
+        let sent = client.send_until_stuck(SHORT * 3);
+        assert!(sent < LARGE / 2, "{sent} bytes were taken from the client, and nobody read one");
+        gate.open();
+        client.read_until("last");
+        client.finish();
+        client.closed();
     });
 }

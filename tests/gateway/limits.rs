@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate::base::units::{Rate, Setting};
 
-use crate::harness::{Boot, Client, Driver, Gateway, Origin, on_both_drivers};
+use crate::harness::{Boot, Client, Counter, Driver, Gateway, Origin, on_both_drivers};
 
 const KIB: usize = 1024;
 
@@ -121,6 +121,31 @@ fn who_is_slow_with_a_head_gets_408() {
         client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(client.response().status, 200);
         client.closed();
+    });
+}
+
+#[test]
+fn an_empty_line_behind_a_request_asks_for_nothing() {
+    const REQUESTS: [&str; 2] =
+        ["GET /a HTTP/1.1\r\nHost: h\r\n\r\n\r\n", "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx\r\n"];
+    on_both_drivers(|driver| {
+        let origin = origin();
+        let short = Duration::from_millis(60);
+        let gateway = boot(&origin, driver).with(|config| config.gateway.limits.head_timeout = short).start();
+        for request in REQUESTS {
+            let mut client = gateway.connect();
+            client.send(request);
+            assert_eq!(client.response().status, 200);
+            client.closed();
+        }
+        assert_eq!((gateway.refused("head_timeout"), gateway.count(Counter::Requests)), (0, 2));
+        // Nor does it harm the next request.
+        let gateway = boot(&origin, driver).start();
+        let mut client = gateway.connect();
+        for request in REQUESTS.iter().cycle().take(4) {
+            client.send(request);
+            assert_eq!(client.response().status, 200);
+        }
     });
 }
 

@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use crate::exchange::gateway;
-use crate::harness::message::normal;
-use crate::harness::{Boot, Driver, Gateway, Origin, on_both_drivers};
+use crate::harness::message::{dechunk, find, normal};
+use crate::harness::{Boot, Counter, Driver, Gateway, Origin, eventually, on_both_drivers};
 
 const MIB: usize = 1024 * 1024;
 
@@ -156,5 +156,57 @@ fn a_large_body_goes_through_unchanged_both_ways() {
         client.send(format!("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n", body.len()));
         client.send(&body);
         assert!(client.response().body == body, "the body has changed");
+    });
+}
+
+#[test]
+fn a_body_in_thousands_of_tiny_chunks_goes_through_unchanged_both_ways() {
+    let data: Vec<u8> = (0..9000_u32).map(|at| b"0123456789abcdefghijk"[at as usize % 21]).collect();
+    let mut tiny: Vec<u8> = data.iter().flat_map(|byte| [b'1', b'\r', b'\n', *byte, b'\r', b'\n']).collect();
+    tiny.extend_from_slice(b"0\r\n\r\n");
+    on_both_drivers(|driver| {
+        let mut reply = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        reply.extend_from_slice(&tiny);
+        let origin = Origin::start().reply_bytes("/a", reply);
+        let gateway = gateway(&origin, driver);
+        let mut client = gateway.connect();
+        let mut request = b"POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+        request.extend_from_slice(&tiny);
+        for turn in 1..=2 {
+            client.send(&request);
+            let response = client.response();
+            assert!(response.status == 200 && response.body == data, "the response's body has changed");
+            assert!(client.is_quiet());
+            assert_eq!(origin.connections(), 1, "in turn {turn} the connection is used");
+        }
+        let mut reached = &origin.all_received()[..];
+        for _ in 1..=2 {
+            let head = find(reached, b"\r\n\r\n").expect("a head") + 4;
+            let (body, used) = dechunk(&reached[head..]).expect("a whole body");
+            assert!(body == data, "the request's body has changed");
+            reached = &reached[head + used..];
+        }
+        assert!(reached.is_empty());
+    });
+}
+
+/// Where only the end of the connection ends the body, a client that was given up must not take it for the end.
+#[test]
+fn a_client_that_stalls_in_a_body_until_close_is_reset() {
+    on_both_drivers(|driver| {
+        let origin = Origin::scripted(|conversation| {
+            conversation.request();
+            conversation.send("HTTP/1.1 200 OK\r\n\r\n");
+            conversation.send(vec![b'x'; LARGE]);
+        });
+        let gateway = without_limits(&origin, driver)
+            .with(|config| config.gateway.limits.idle_timeout = Duration::from_secs(1))
+            .start();
+        let mut client = gateway.connect();
+        client.send("GET /a HTTP/1.0\r\nHost: h\r\n\r\n");
+        eventually("it is given up", || gateway.count(Counter::ResponsesCut) == 1);
+        let end = client.end();
+        assert!(end.reset, "{} bytes and a clean end", end.bytes.len());
+        assert!(end.bytes.starts_with(b"HTTP/1.1 200 OK\r\n") && end.bytes.len() < LARGE);
     });
 }

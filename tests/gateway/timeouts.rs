@@ -16,7 +16,7 @@ fn boot(address: SocketAddr, driver: Driver) -> Boot {
 }
 
 /// An address whose queue of connections is full, so that no more are taken, for as long as the rest is kept.
-fn black_hole() -> (SocketAddr, OwnedFd, Vec<TcpStream>) {
+pub(crate) fn black_hole() -> (SocketAddr, OwnedFd, Vec<TcpStream>) {
     let listener = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("loopback can do that");
     rustix::net::bind(&listener, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("loopback can do that");
     rustix::net::listen(&listener, 1).expect("loopback can do that");

@@ -13,11 +13,13 @@
 //! limit, or [`eventually`].
 
 mod client;
+mod gate;
 mod gateway;
 pub(crate) mod message;
 mod origin;
 
 pub(crate) use client::Client;
+pub(crate) use gate::Gate;
 pub(crate) use gateway::{Boot, Gateway};
 pub(crate) use message::Response;
 pub(crate) use origin::{Conversation, Origin};
@@ -40,6 +42,12 @@ pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {
         assert!(Instant::now() < deadline, "waited in vain: {what}");
         std::thread::park_timeout(Duration::from_millis(1));
     }
+}
+
+/// Lets `time` pass, where that is what the test is about.
+pub(crate) fn pass(time: Duration) {
+    let begun = Instant::now();
+    eventually("some time", || begun.elapsed() > time);
 }
 
 /// Runs `test` on epoll, and on io_uring where the kernel lets us.
