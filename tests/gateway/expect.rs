@@ -197,6 +197,24 @@ fn a_backend_may_take_longer_to_ask_than_a_body_may() {
     });
 }
 
+/// The default first-byte timeout is longer than a test waits: it is the body's time that is over.
+#[test]
+fn a_client_that_is_asked_and_sends_nothing_is_late() {
+    on_both_drivers(|driver| {
+        let origin = Origin::scripted(|conversation| {
+            conversation.read_until(b"\r\n\r\n");
+            conversation.send("HTTP/1.1 100 Continue\r\n\r\n");
+            conversation.read_to_end();
+        });
+        let gateway = boot(&origin, driver).with(|config| config.gateway.limits.body_rate_grace = SHORT).start();
+        let mut client = gateway.connect();
+        client.send(HEAD);
+        assert_eq!(client.response().status, 100);
+        let response = client.response();
+        assert_eq!((response.status, response.code()), (408, "body_timeout"));
+    });
+}
+
 #[test]
 fn a_backend_that_neither_asks_nor_answers_is_given_up() {
     on_both_drivers(|driver| {

@@ -1,8 +1,8 @@
 //! The backend stage: a connection from the pool or a new one, the request out, the response back.
 //!
-//! Both bodies flow at once, in one task: [`upload`] and [`download`] are polled
+//! Both bodies flow at once, in one task: `upload` and `download` are polled
 //! side by side, so a response may come while the request is still being sent.
-//! What each has learnt that the other must know is in [`Progress`].
+//! What each has learnt that the other must know is in `Progress`.
 
 mod download;
 mod upload;
@@ -291,7 +291,13 @@ async fn side_by_side(
                 Ok(()) => {}
             }
         }
-        download.as_mut().poll(context)
+        let asked = progress.continued.get();
+        let polled = download.as_mut().poll(context);
+        if polled.is_pending() && asked != progress.continued.get() {
+            // The backend has asked for the body: the upload waits for something else now.
+            context.waker().wake_by_ref();
+        }
+        polled
     })
     .await
 }

@@ -1,6 +1,8 @@
 //! The request on its way to the backend: its head, and its body as it comes, not slower than it may.
 
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::{Failure, Progress, Rules, Sent};
@@ -60,13 +62,20 @@ async fn receive_body(
             began + due.max(rate.grace).saturating_sub(waited)
         }
     };
-    match rules.handle.timeout(deadline, pin!(relay.from.fill(client))).await {
-        Err(_) if !expected && !progress.continued.get() => Err(Failure::Refused(Reject::FirstByteTimeout)),
+    let mut fill = pin!(relay.from.fill(client));
+    let filled = poll_fn(|context| match fill.as_mut().poll(context) {
+        // The backend has asked: from now on the client is waited for, which is another wait.
+        Poll::Pending if !expected && progress.continued.get() => Poll::Ready(None),
+        polled => polled.map(Some),
+    });
+    match rules.handle.timeout(deadline, pin!(filled)).await {
+        Err(_) if !expected => Err(Failure::Refused(Reject::FirstByteTimeout)),
         Err(_) => Err(Failure::Refused(Reject::BodyTimeout)),
-        Ok(Err(_)) => Err(Failure::ClientGone),
-        Ok(Ok(true)) if !expected => Ok(Duration::ZERO),
-        Ok(Ok(true)) => Ok(rules.handle.now() - began),
-        Ok(Ok(false)) => match relay.body.decoder.end_of_input() {
+        Ok(None) => Ok(Duration::ZERO),
+        Ok(Some(Err(_))) => Err(Failure::ClientGone),
+        Ok(Some(Ok(true))) if !expected => Ok(Duration::ZERO),
+        Ok(Some(Ok(true))) => Ok(rules.handle.now() - began),
+        Ok(Some(Ok(false))) => match relay.body.decoder.end_of_input() {
             Ok(()) => Ok(Duration::ZERO),
             Err(error) => Err(Failure::Refused(Reject::Body(error))),
         },
