@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! cargo test --test fuzz                              bounded, a new seed each time
-//! TIDEGATE_FUZZ_SECONDS=600 cargo test --test fuzz    so long for each of the three
+//! TIDEGATE_SOAK_SECONDS=600 cargo test --test fuzz    so long for each of the three
 //! TIDEGATE_FUZZ_SEED=7 cargo test --test fuzz         the seed that a failure has named
 //! ```
 
@@ -139,7 +139,7 @@ fn number(variable: &str) -> Option<u64> {
 /// Feeds `check` with the corpus and with what the mutator makes of it.
 fn fuzz(name: &str, check: fn(&[u8]), accepted: fn(&[u8]) -> bool) {
     let seed = number("TIDEGATE_FUZZ_SEED").unwrap_or_else(|| fastrand::u64(..));
-    let until = number("TIDEGATE_FUZZ_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
+    let until = number("TIDEGATE_SOAK_SECONDS").map(|seconds| Instant::now() + Duration::from_secs(seconds));
     let run = |input: &[u8]| {
         let outcome = catch_unwind(AssertUnwindSafe(|| check(input)));
         assert!(outcome.is_ok(), "{name}, TIDEGATE_FUZZ_SEED={seed}, input b\"{}\"", input.escape_ascii());
