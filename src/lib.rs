@@ -7,17 +7,17 @@
 //! main, cli            parse the command line, start, wait for a signal
 //! demo                 the demo's own services
 //! gateway              Gateway::start(Config) -> handle; the one file that sees both planes
-//! control/             the control thread: admin listener, signals
+//! control/             the control thread: admin listener, log
 //! worker/              thread, accept, serve, drain
 //! pipeline/            the straight line of one request; reject (every refusal); backend
 //! config/ snapshot/    what the user wrote -> what runs
 //! shard/               per-core state
 //! router/  policy/  upstream/
 //! http/                message, body, fields; h1/ (parse, encode, chunked)
-//! net/                 listen, stream, connect, deadline
+//! net/                 stream, connect, reader
 //! runtime/             executor, timer, buffer pool, driver/ (io_uring, epoll, memory)
-//! observe/             counters
-//! base/                time, units, slab
+//! observe/             counters, events
+//! base/                time, units, slab, recycler
 //! ```
 
 pub mod base;
