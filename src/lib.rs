@@ -17,7 +17,7 @@
 //! net/                 stream, connect, reader
 //! runtime/             executor, timer, buffer pool, driver/ (io_uring, epoll, memory)
 //! observe/             counters, events
-//! base/                time, units, slab, recycler
+//! base/                time, units, slab, recycler, decode
 //! ```
 
 pub mod base;

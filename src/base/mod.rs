@@ -1,5 +1,6 @@
-//! The bottom floor: time, units and containers, free of I/O.
+//! The bottom floor: time, units, containers and decoding, free of I/O.
 
+pub mod decode;
 pub mod recycler;
 pub mod slab;
 pub mod time;

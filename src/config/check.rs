@@ -9,9 +9,8 @@ use std::ops::Range;
 
 use serde_spanned::Spanned;
 
-use super::diagnostics::Diagnostic;
-use super::section::closest;
 use super::{Config, RouteConfig};
+use crate::base::decode::{Diagnostic, closest};
 use crate::router::Pattern;
 use crate::router::path::normalize;
 

@@ -15,18 +15,15 @@
 //! `config/gateway.toml` is the reference: every key, what it does, and its default.
 //!
 //! A file is read in three steps, and each finds all faults that it can before it gives up: TOML into a tree with places
-//! ([`toml::de::DeTable`]), the tree into [`Config`] (`read`, on top of the small decoder in `section`), and the checks
+//! ([`toml::de::DeTable`]), the tree into [`Config`] (`read`, on top of the small decoder in [`crate::base::decode`]), and the checks
 //! of one section against another (`check`). What runs is made from it by [`Snapshot::compile`], which repeats the
 //! checks, for a program may have changed the fields in between.
 //!
 //! [`Snapshot::compile`]: crate::snapshot::Snapshot::compile
 
 mod check;
-pub mod diagnostics;
 mod read;
-mod section;
 pub mod sections;
-mod value;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -34,8 +31,8 @@ use std::sync::Arc;
 
 use serde_spanned::Spanned;
 
+pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
 pub(crate) use check::pattern;
-pub use diagnostics::{Diagnostic, Diagnostics, SourceFile};
 pub use sections::{
     AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
     Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,

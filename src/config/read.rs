@@ -8,14 +8,12 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostics::{Diagnostic, SourceFile};
-use super::section::{Section, WHOLE_FILE};
 use super::sections::{
-    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
-    PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
+    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
+    Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
-use super::value::{FromValue, Value, Wrong, text};
 use super::{Config, check};
+use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::limits::LimitsConfig;
 
@@ -307,4 +305,28 @@ fn until_slash(text: &str) -> &str {
 fn is_name(host: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
     host.chars().all(plain) && host.chars().any(|c| c.is_ascii_alphabetic())
+}
+
+impl FromValue for Driver {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let text = text(value, "\"auto\", \"io_uring\" or \"epoll\"")?;
+        let all = [Self::Auto, Self::IoUring, Self::Epoll];
+        all.into_iter().find(|driver| driver.name() == text).ok_or_else(|| {
+            Wrong::content(format!("there is no driver `{text}`"), "write \"auto\", \"io_uring\" or \"epoll\"")
+        })
+    }
+}
+
+impl FromValue for Pin {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let expected = "`true`, `false` or \"auto\"";
+        match value.get_ref() {
+            DeValue::Boolean(true) => Ok(Self::On),
+            DeValue::Boolean(false) => Ok(Self::Off),
+            _ => match text(value, expected)? {
+                "auto" => Ok(Self::Auto),
+                other => Err(Wrong::content(format!("`{other}` is not a way to pin"), format!("write {expected}"))),
+            },
+        }
+    }
 }

@@ -3,9 +3,11 @@
 //! Nothing above this floor names the runtime's sockets. A [`Stream`] is a plain
 //! TCP connection today and may be an encrypted one tomorrow.
 
+mod address;
 mod reader;
 mod stream;
 
 pub use crate::runtime::{Bound, Handle, Listener, TimedOut, bind, is_taken};
+pub use address::Address;
 pub use reader::Reader;
 pub use stream::{Sending, Stream, connect};

@@ -1,8 +1,8 @@
 //! One connection, whatever carries it.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 
+use super::Address;
 pub use crate::runtime::Sending;
 use crate::runtime::{Handle, Over, Recv, Socket};
 
@@ -74,6 +74,9 @@ impl Stream {
 ///
 /// # Errors
 /// The system's, such as `ConnectionRefused`.
-pub async fn connect(handle: &Handle, address: SocketAddr) -> io::Result<Stream> {
-    handle.connect(address).await.map(Stream)
+pub async fn connect(handle: &Handle, address: &Address) -> io::Result<Stream> {
+    match address {
+        Address::Tcp(address) => handle.connect(*address).await.map(Stream),
+        Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+    }
 }

@@ -1,3 +1,5 @@
-//! Backends: their connections.
+//! Backends: which targets there are, which of them is used, and the connections to them.
 
+pub mod endpoint;
+pub mod members;
 pub mod pool;

@@ -6,9 +6,8 @@ use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use super::{Failure, Progress, Rules, Sent, X_REQUEST_ID};
-use crate::http::fields::{FieldName, FieldValue, Known, KnownSet};
-use crate::http::h1::encode::{ResponseForward, encode_interim, encode_response};
+use super::{Failure, Progress, Rules, Sent, reply as reply_head};
+use crate::http::h1::encode::encode_interim;
 use crate::http::h1::parse::{HeadLimits, Progress as Parsed, ResponseHead};
 use crate::http::message::Framing;
 use crate::net::{Handle, Reader, Sending, Stream};
@@ -47,7 +46,7 @@ pub(super) async fn download(
     // A request that is not over would have to be read to its end first.
     let whole = matches!(progress.sent.get(), Sent::Whole(_));
     let keep_alive = rules.may_keep_alive && whole && framing != Framing::UntilClose && !shard.is_draining();
-    encode_reply(head, framing, keep_alive, shard, rules, reply);
+    reply_head::encode(head, framing, keep_alive, shard, rules, reply);
     body.reset(head.framing());
     let status = head.status();
     let reusable = head.keep_alive() && head.framing() != Framing::UntilClose;
@@ -77,31 +76,6 @@ pub(super) async fn download(
     // Bytes behind the response answer a request that was never sent.
     let whole = matches!(progress.sent.get(), Sent::Whole(_));
     Ok((keep_alive, reusable && whole && !relay.has_more()))
-}
-
-/// Writes the response's head as it goes to the client.
-fn encode_reply(
-    head: &ResponseHead,
-    framing: Framing,
-    keep_alive: bool,
-    shard: &Shard,
-    rules: &Rules<'_>,
-    reply: &mut Vec<u8>,
-) {
-    let date = shard.date();
-    let date = FieldValue::new(&date).unwrap_or(FieldValue::literal(""));
-    let append = [(X_REQUEST_ID, rules.request_id), (FieldName::literal("Date"), date)];
-    // RFC 9110 section 6.6.1: who forwards a response without a date adds it.
-    let dated = head.get(Known::Date).is_some();
-    let forward = ResponseForward {
-        framing,
-        client: rules.client_version,
-        keep_alive,
-        drop: KnownSet::of(&[Known::XRequestId]),
-        append: if dated { &append[..1] } else { &append },
-    };
-    reply.clear();
-    encode_response(head, &forward, reply);
 }
 
 /// Receives the final response's head; interim ones are sent on.

@@ -5,6 +5,8 @@
 //! What each has learnt that the other must know is in `Progress`.
 
 mod download;
+mod outgoing;
+mod reply;
 mod upload;
 
 use std::cell::Cell;
@@ -17,9 +19,7 @@ use super::exchange::{Client, Exchange};
 use super::relay::Relay;
 use super::{Ended, Reject};
 use crate::base::time::Instant;
-use crate::http::error::HeadError;
-use crate::http::fields::{FieldName, FieldValue, Known, KnownSet};
-use crate::http::h1::encode::{RequestForward, Target, encode_request};
+use crate::http::fields::FieldValue;
 use crate::http::h1::parse::ResponseContext;
 use crate::http::message::Version;
 use crate::net::{self, Handle, Reader, Stream};
@@ -27,23 +27,7 @@ use crate::observe::counters::Counter;
 use crate::shard::Shard;
 use crate::snapshot::{ConnectionLimits, Route, Snapshot, Timeouts};
 use crate::upstream::pool::Taken;
-
-/// What a client says about itself and its path is replaced by what we know.
-const REPLACED: KnownSet = KnownSet::of(&[
-    Known::XForwardedFor,
-    Known::XForwardedProto,
-    Known::XForwardedHost,
-    Known::XForwardedPort,
-    Known::XRealIp,
-    Known::Forwarded,
-    Known::XRequestId,
-]);
-
-const X_FORWARDED_FOR: FieldName<'static> = FieldName::literal("X-Forwarded-For");
-const X_FORWARDED_PROTO: FieldName<'static> = FieldName::literal("X-Forwarded-Proto");
-const X_FORWARDED_HOST: FieldName<'static> = FieldName::literal("X-Forwarded-Host");
-/// The request's id, on both sides.
-pub const X_REQUEST_ID: FieldName<'static> = FieldName::literal("X-Request-Id");
+pub use outgoing::X_REQUEST_ID;
 
 /// A connection to a backend.
 struct Upstream {
@@ -109,7 +93,7 @@ pub async fn proxy(
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
-    encode_outgoing(shard, route, x, client)?;
+    outgoing::encode(shard, route, x, client)?;
     let deadline = route.timeouts.total.map_or(Instant::NEVER, |total| x.started + total);
     // A request without a body that may be repeated goes out again, once, when
     // the kept connection it went out on turns out to have died.
@@ -146,32 +130,6 @@ pub async fn proxy(
     }
 }
 
-/// Writes the request's head as it goes to the backend.
-fn encode_outgoing(shard: &Shard, route: &Route, x: &mut Exchange, client: &Client) -> Result<(), Reject> {
-    let Exchange { request, outgoing, target, id, .. } = x;
-    let value = |bytes| FieldValue::new(bytes).unwrap_or(FieldValue::literal("invalid"));
-    let host = request.host().unwrap_or_default();
-    let append = [
-        (X_FORWARDED_FOR, value(client.address.as_bytes())),
-        (X_FORWARDED_PROTO, FieldValue::literal("http")),
-        (X_REQUEST_ID, value(&id.0)),
-        (X_FORWARDED_HOST, value(host.as_bytes())),
-    ];
-    let append = if host.is_empty() { &append[..3] } else { &append };
-    let forward = RequestForward {
-        target: Target::new(target).ok_or(Reject::Head(HeadError::BadTarget))?,
-        framing: request.framing(),
-        host: None,
-        default_host: value(shard.backend(route.service.index()).authority.as_bytes()),
-        close: false,
-        drop: REPLACED,
-        append,
-    };
-    outgoing.clear();
-    encode_request(request, &forward, outgoing);
-    Ok(())
-}
-
 /// A connection from the pool, if it may be, or a new one.
 async fn connect(
     shard: &Shard,
@@ -194,9 +152,9 @@ async fn connect(
     }
     // A backend that is slow to accept must not take the buffers from those that answer.
     waiting.park();
-    let address = snapshot.service(route.service).address;
+    let address = snapshot.service(route.service).address.into();
     let patience = (handle.now_exactly() + route.timeouts.connect).min(deadline);
-    let connected = handle.timeout(patience, pin!(net::connect(handle, address))).await;
+    let connected = handle.timeout(patience, pin!(net::connect(handle, &address))).await;
     let failed = match connected {
         Ok(Ok(stream)) => {
             counters.count(Counter::UpstreamConnects);

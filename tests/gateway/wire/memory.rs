@@ -96,7 +96,7 @@ async fn converse(stream: Stream, row: Rc<Row>, log: Log, index: usize) {
 
 /// The client: it sends the pieces that end at `cuts`, a millisecond apart.
 async fn ask(handle: &Handle, row: &Row, cuts: &[usize]) -> (Vec<u8>, bool) {
-    let stream = connect(handle, public()).await.expect("the worker accepts");
+    let stream = connect(handle, &public().into()).await.expect("the worker accepts");
     let bytes = row.sent();
     let (mut start, mut reset) = (0, false);
     for end in cuts.iter().copied().chain([bytes.len()]) {
@@ -130,7 +130,7 @@ fn run(row: &Row, network: Network, cuts: &[usize], snapshot: &Arc<Snapshot>) ->
             }
         });
         let (answer, reset) = ask(handle, &row, cuts).await;
-        let flush = connect(handle, public()).await.expect("the worker accepts");
+        let flush = connect(handle, &public().into()).await.expect("the worker accepts");
         send(&flush, FLUSH.as_bytes()).await;
         let (flushed, _) = receive_all(&flush).await;
         shared.drain();

@@ -22,7 +22,7 @@ use super::value::{FromValue, Value, Wrong, type_of};
 use crate::base::units::Setting;
 
 /// One table of the file, while it is read.
-pub(super) struct Section<'t, 'f> {
+pub struct Section<'t, 'f> {
     /// What people call it, such as `[gateway]`.
     title: String,
     /// The header, or the braces of an inline table.
@@ -34,7 +34,7 @@ pub(super) struct Section<'t, 'f> {
 }
 
 /// The title of the table that holds all others.
-pub(super) const WHOLE_FILE: &str = "the file";
+pub const WHOLE_FILE: &str = "the file";
 
 struct Entry<'t> {
     key: &'t Spanned<DeString<'t>>,
@@ -44,7 +44,7 @@ struct Entry<'t> {
 
 impl<'t, 'f> Section<'t, 'f> {
     /// The table at `span`, to be read key by key.
-    pub(super) fn new(
+    pub fn new(
         title: impl Into<String>,
         span: Range<usize>,
         table: &'t DeTable<'t>,
@@ -57,17 +57,17 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// Adds a fault that has to do with this section.
-    pub(super) fn fault(&mut self, fault: Diagnostic) {
+    pub fn fault(&mut self, fault: Diagnostic) {
         self.faults.push(fault);
     }
 
     /// How many faults there are so far, in the whole file.
-    pub(super) fn fault_count(&self) -> usize {
+    pub fn fault_count(&self) -> usize {
         self.faults.len()
     }
 
     /// Reads a key that may be missing.
-    pub(super) fn read<T: FromValue>(&mut self, key: &'static str, into: &mut T) {
+    pub fn read<T: FromValue>(&mut self, key: &'static str, into: &mut T) {
         if let Some(value) = self.take(key)
             && let Some(read) = self.convert(key, value, T::from_value)
         {
@@ -76,14 +76,14 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// Reads a key that may be missing, and is inherited where it is.
-    pub(super) fn inherit<T: FromValue>(&mut self, key: &'static str, into: &mut Option<T>) {
+    pub fn inherit<T: FromValue>(&mut self, key: &'static str, into: &mut Option<T>) {
         if let Some(value) = self.take(key) {
             *into = self.convert(key, value, T::from_value);
         }
     }
 
     /// Reads a key that may be missing, and whose value has bounds.
-    pub(super) fn read_within<T>(&mut self, key: &'static str, bounds: RangeInclusive<T>, into: &mut T)
+    pub fn read_within<T>(&mut self, key: &'static str, bounds: RangeInclusive<T>, into: &mut T)
     where
         T: FromValue + PartialOrd + Display,
     {
@@ -104,7 +104,7 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// Reads a key that must be there; `example` is a value to show where it is not.
-    pub(super) fn require<T>(
+    pub fn require<T>(
         &mut self,
         key: &'static str,
         example: &str,
@@ -115,7 +115,7 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// The value of a key that must be there.
-    pub(super) fn require_value(&mut self, key: &'static str, example: &str) -> Option<&'t Value<'t>> {
+    pub fn require_value(&mut self, key: &'static str, example: &str) -> Option<&'t Value<'t>> {
         let value = self.take(key);
         if value.is_none() {
             let message = format!("{} has no `{key}`", self.title);
@@ -126,7 +126,7 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// The table under `key`, if it is there.
-    pub(super) fn table(&mut self, key: &'static str, title: &str) -> Option<Section<'t, '_>> {
+    pub fn table(&mut self, key: &'static str, title: &str) -> Option<Section<'t, '_>> {
         let value = self.take(key)?;
         match value.get_ref() {
             DeValue::Table(table) => Some(Section::new(title, value.span(), table, self.faults)),
@@ -138,7 +138,7 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// The table under `key` or `false`, if one of them is there.
-    pub(super) fn table_or_off(&mut self, key: &'static str, title: &str) -> Option<Setting<Section<'t, '_>>> {
+    pub fn table_or_off(&mut self, key: &'static str, title: &str) -> Option<Setting<Section<'t, '_>>> {
         let value = self.take(key)?;
         match value.get_ref() {
             DeValue::Boolean(false) => Some(Setting::Off),
@@ -152,7 +152,7 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// The tables that are keyed by names of the user's choice, such as those of `[services.NAME]`. `each` reads one.
-    pub(super) fn named<T>(
+    pub fn named<T>(
         &mut self,
         key: &'static str,
         each: impl Fn(Spanned<String>, &mut Section<'t, '_>) -> Option<T>,
@@ -189,7 +189,7 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// Reads one value of `key`; what is wrong with it becomes a fault.
-    pub(super) fn convert<'v, T>(
+    pub fn convert<'v, T>(
         &mut self,
         key: &str,
         value: &'v Value<'t>,
@@ -205,12 +205,12 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// The place of the value of `key`, if it is there.
-    pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+    pub fn place(&self, key: &str) -> Option<Range<usize>> {
         self.entries.iter().find(|entry| entry.key.get_ref() == key).map(|entry| entry.value.span())
     }
 
     /// Adds a fault for each key that nobody asked for. `unbuilt` are keys that are promised for a later version.
-    pub(super) fn finish(&mut self, unbuilt: &[&str]) {
+    pub fn finish(&mut self, unbuilt: &[&str]) {
         for entry in self.entries.iter().filter(|entry| !entry.asked_for) {
             let key = entry.key.get_ref().as_ref();
             let fault = if unbuilt.contains(&key) {
@@ -271,7 +271,7 @@ fn bad_name(key: &str, name: &Spanned<DeString<'_>>) -> Option<Diagnostic> {
 }
 
 /// The one of `known` that was probably meant by `written`.
-pub(super) fn closest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
+pub fn closest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', ' '], "_");
     let written = plain(written);
     let distance = |known: &&'k str| strsim::damerau_levenshtein(&written, &plain(known));

@@ -5,25 +5,30 @@ use std::time::Duration;
 use serde_spanned::Spanned;
 use toml::de::DeValue;
 
-use super::sections::{Driver, Pin};
 use crate::base::units::{Rate, Setting, Size, UnitError, parse_duration, parse_rate, parse_size};
 
 /// A value with its place.
-pub(super) type Value<'t> = Spanned<DeValue<'t>>;
+pub type Value<'t> = Spanned<DeValue<'t>>;
 
 /// Why a value is not of a type. The key and the place are added by who knows them.
 #[derive(Debug)]
-pub(super) enum Wrong {
+pub enum Wrong {
     /// It is of another TOML type, where this is expected.
     Type(String),
     /// It is of the right TOML type, but has this problem; and what to do about it.
-    Content { problem: String, help: String },
+    Content {
+        /// What is wrong, as the end of a sentence that names the key.
+        problem: String,
+        /// What to write instead.
+        help: String,
+    },
     /// It is a duration of zero, as it was written.
     NoTime(String),
 }
 
 impl Wrong {
-    pub(super) fn content(problem: impl Into<String>, help: impl Into<String>) -> Self {
+    /// [`Wrong::Content`].
+    pub fn content(problem: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Content { problem: problem.into(), help: help.into() }
     }
 
@@ -46,7 +51,11 @@ impl From<UnitError> for Wrong {
 }
 
 /// A type that can be read from one value.
-pub(super) trait FromValue: Sized {
+pub trait FromValue: Sized {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Why the value is not of this type.
     fn from_value(value: &Value<'_>) -> Result<Self, Wrong>;
 }
 
@@ -108,32 +117,8 @@ impl<T: FromValue> FromValue for Spanned<T> {
     }
 }
 
-impl FromValue for Driver {
-    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
-        let text = text(value, "\"auto\", \"io_uring\" or \"epoll\"")?;
-        let all = [Self::Auto, Self::IoUring, Self::Epoll];
-        all.into_iter().find(|driver| driver.name() == text).ok_or_else(|| {
-            Wrong::content(format!("there is no driver `{text}`"), "write \"auto\", \"io_uring\" or \"epoll\"")
-        })
-    }
-}
-
-impl FromValue for Pin {
-    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
-        let expected = "`true`, `false` or \"auto\"";
-        match value.get_ref() {
-            DeValue::Boolean(true) => Ok(Self::On),
-            DeValue::Boolean(false) => Ok(Self::Off),
-            _ => match text(value, expected)? {
-                "auto" => Ok(Self::Auto),
-                other => Err(Wrong::content(format!("`{other}` is not a way to pin"), format!("write {expected}"))),
-            },
-        }
-    }
-}
-
 /// The text of a string; `expected` is what else to say that it is.
-pub(super) fn text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
+pub fn text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
     let DeValue::String(text) = value.get_ref() else {
         return Err(Wrong::Type(expected.into()));
     };
@@ -154,7 +139,7 @@ fn quantity<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> 
 }
 
 /// The type of a value, as people say it.
-pub(super) fn type_of(value: &DeValue<'_>) -> &'static str {
+pub fn type_of(value: &DeValue<'_>) -> &'static str {
     match value {
         DeValue::String(_) => "a string",
         DeValue::Integer(_) => "a whole number",

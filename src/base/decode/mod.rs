@@ -1,0 +1,13 @@
+//! Decoding of configuration tables, and what is wrong with them.
+//!
+//! It is on the bottom floor so that each feature reads its own table beside what it runs: a [`Section`] is one table
+//! of the file, a [`FromValue`] one value, and a [`Diagnostic`] a fault with its place. `config/` puts the features
+//! together.
+
+mod diagnostics;
+mod section;
+mod value;
+
+pub use diagnostics::{Diagnostic, Diagnostics, SourceFile};
+pub use section::{Section, WHOLE_FILE, closest};
+pub use value::{FromValue, Value, Wrong, text, type_of};

@@ -1,0 +1,127 @@
+//! The targets of one service, as the whole process sees them.
+//!
+//! The control thread writes the list: from the configuration, or from the
+//! answers of name servers. Workers read it when its version has changed, and
+//! never wait for anybody. The state of a target stays for as long as the target
+//! does: an [`Endpoint`] that is in the old list and in the new one is the same.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::endpoint::{Endpoint, EndpointSpec, Health};
+use crate::base::time::Instant;
+
+/// The targets of one service.
+#[derive(Debug)]
+pub struct Members {
+    service: Box<str>,
+    workers: usize,
+    /// Counts every change that matters to who picks a target.
+    version: AtomicU64,
+    endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+}
+
+impl Members {
+    /// The members of `service`, none yet.
+    #[must_use]
+    pub fn new(service: &str, workers: usize) -> Members {
+        Members { service: service.into(), workers, version: AtomicU64::new(0), endpoints: ArcSwap::default() }
+    }
+
+    /// The service's name.
+    #[must_use]
+    pub fn service(&self) -> &str {
+        &self.service
+    }
+
+    /// Changes whenever the list or what may be used of it has changed.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The targets now. Read [`Members::version`] before, not after.
+    #[must_use]
+    #[expect(clippy::rc_buffer, reason = "ArcSwap holds an Arc of a sized type")]
+    pub fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
+        self.endpoints.load_full()
+    }
+
+    /// Replaces the list; targets that were in it before keep their state. Only the control thread may call this.
+    pub fn update(&self, wanted: Vec<EndpointSpec>, now: Instant) {
+        let before = self.endpoints();
+        let mut endpoints: Vec<Arc<Endpoint>> = Vec::with_capacity(wanted.len());
+        for spec in wanted {
+            if endpoints.iter().any(|endpoint| *endpoint.address() == spec.address) {
+                continue;
+            }
+            let same = |endpoint: &&Arc<Endpoint>| {
+                *endpoint.address() == spec.address && *endpoint.authority() == *spec.authority
+            };
+            endpoints.push(match before.iter().find(same) {
+                Some(endpoint) => {
+                    endpoint.set_weight(spec.weight);
+                    endpoint.clone()
+                }
+                None => Arc::new(Endpoint::new(spec, self.workers, now)),
+            });
+        }
+        self.endpoints.store(Arc::new(endpoints));
+        self.changed();
+    }
+
+    /// Takes note of what the active checks say of `endpoint`; true if that is news.
+    pub fn set_health(&self, endpoint: &Endpoint, health: Health, now: Instant) -> bool {
+        let news = endpoint.set_health(health, now);
+        if news {
+            self.changed();
+        }
+        news
+    }
+
+    /// Makes every worker look again.
+    fn changed(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(port: u16, weight: u32) -> EndpointSpec {
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], port));
+        EndpointSpec { address: address.into(), authority: address.to_string().into(), weight }
+    }
+
+    #[test]
+    fn a_target_that_stays_keeps_its_state_and_one_that_comes_back_is_new() {
+        let members = Members::new("users", 2);
+        let now = Instant::from_nanos(5);
+        members.update(vec![spec(1, 1), spec(2, 1), spec(2, 9)], now);
+        let first = members.endpoints();
+        assert_eq!(first.len(), 2, "an address stands in the list once");
+        assert!(members.set_health(&first[0], Health::Down, now));
+        assert!(!members.set_health(&first[0], Health::Down, now));
+        let version = members.version();
+        members.update(vec![spec(1, 7)], now);
+        assert_ne!(members.version(), version);
+        let second = members.endpoints();
+        assert!(Arc::ptr_eq(&first[0], &second[0]) && second.len() == 1);
+        assert_eq!((second[0].health(), second[0].weight()), (Health::Down, 7));
+        members.update(vec![], now);
+        members.update(vec![spec(1, 1)], now);
+        assert_eq!(members.endpoints()[0].health(), Health::Unknown);
+    }
+
+    #[test]
+    fn connections_are_leased_up_to_their_limit() {
+        let endpoint = Endpoint::new(spec(1, 1), 1, Instant::ZERO);
+        assert!(endpoint.lease_connection(2) && endpoint.lease_connection(2) && !endpoint.lease_connection(2));
+        endpoint.release_connection();
+        assert_eq!(endpoint.connections(), 1);
+        assert!(endpoint.lease_connection(2));
+    }
+}
