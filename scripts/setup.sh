@@ -16,7 +16,7 @@ fi
 
 say() { echo "setup: $*" >&2; }
 
-# Debian keeps nginx in a directory that only root's PATH names.
+# Debian keeps nginx and named in a directory that only root's PATH names.
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
 as_root() {
@@ -49,6 +49,7 @@ install_quietly() {
         { $apt update </dev/null && $apt install --no-install-recommends "$@" </dev/null; } || status=$?
     [ -z "$ours" ] || rm -f "$policy"
     case " $* " in *" nginx-light "*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
+    case " $* " in *" bind9 "*) update-rc.d named disable >/dev/null 2>&1 || true ;; esac
     return "$status"
 }
 
@@ -106,6 +107,7 @@ for need in "$@"; do
     cc) need_program cc gcc libc6-dev ;;
     curl) need_program curl curl ca-certificates ;;
     make) need_program make make ;;
+    named) need_program named bind9 ;;
     nginx) need_program nginx nginx-light ;;
     python3) need_program python3 python3 ;;
     valgrind) need_program valgrind valgrind libc6-dbg ;;

@@ -24,6 +24,7 @@ use crate::net::{Bound, bind, is_taken};
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core, raise_descriptors};
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
+use crate::upstream::members::Members;
 use crate::worker;
 
 /// A gateway that serves.
@@ -87,9 +88,10 @@ impl Gateway {
             let address = bind_for_all(listener.address, &mut sockets).map_err(failed)?;
             addresses.push((listener.name.clone(), address));
         }
-        let shared = Shared::new(workers);
+        let members = snapshot.services.iter().map(|service| Arc::new(Members::new(&service.name, workers)));
+        let shared = Shared::new(workers, members.collect());
         let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
-        let control = Control::start(snapshot.admin, shared.clone()).map_err(failed)?;
+        let control = Control::start(&snapshot, shared.clone()).map_err(failed)?;
         let (sender, reports) = channel();
         let mut threads = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {

@@ -22,6 +22,7 @@
 //! [`Snapshot::compile`]: crate::snapshot::Snapshot::compile
 
 mod check;
+pub mod dns;
 mod read;
 pub mod sections;
 
@@ -33,6 +34,7 @@ use serde_spanned::Spanned;
 
 pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
 pub(crate) use check::pattern;
+pub use dns::DnsConfig;
 pub use sections::{
     AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
     Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,

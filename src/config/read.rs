@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::dns::DnsConfig;
 use super::sections::{
     AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
     Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
@@ -16,6 +17,7 @@ use super::{Config, check};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::limits::LimitsConfig;
+use crate::upstream::health::HealthConfig;
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
@@ -92,6 +94,9 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     if let Some(section) = section.table("limits", "[gateway.limits]") {
         config.limits = connection_limits(section);
     }
+    if let Some(section) = section.table("dns", "[gateway.dns]") {
+        config.dns = DnsConfig::read(section);
+    }
     section.finish(&["sync_interval"]);
     config
 }
@@ -166,8 +171,12 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
         section.read("idle_timeout", &mut pool.idle_timeout);
         section.finish(&[]);
     }
-    section.finish(&["balance", "retries", "health", "breaker"]);
-    ServiceConfig { name, targets, timeouts, pool }
+    let health = match section.table_or_off("health", "`health`") {
+        Some(Setting::On(section)) => Some(HealthConfig::read(section)),
+        Some(Setting::Off) | None => None,
+    };
+    section.finish(&["balance", "retries", "breaker"]);
+    ServiceConfig { name, targets, timeouts, pool, health }
 }
 
 /// The one target of a service; empty where it is missing or wrong, which is a fault by then.

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use serde_spanned::Spanned;
 
+use super::dns::DnsConfig;
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::limits::LimitsConfig;
+use crate::upstream::health::HealthConfig;
 
 /// `[gateway]`: the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +28,8 @@ pub struct GatewayConfig {
     pub connections_per_worker: usize,
     /// `[gateway.limits]`: what one client connection may do.
     pub limits: ConnectionLimitsConfig,
+    /// `[gateway.dns]`: how the names of targets are resolved.
+    pub dns: DnsConfig,
 }
 
 impl Default for GatewayConfig {
@@ -37,6 +41,7 @@ impl Default for GatewayConfig {
             drain_timeout: Duration::from_secs(30),
             connections_per_worker: 16_384,
             limits: ConnectionLimitsConfig::default(),
+            dns: DnsConfig::default(),
         }
     }
 }
@@ -157,6 +162,8 @@ pub struct ServiceConfig {
     pub timeouts: TimeoutsConfig,
     /// `pool`.
     pub pool: PoolConfig,
+    /// `health`, where it is not `false`.
+    pub health: Option<HealthConfig>,
 }
 
 /// The timeouts of a service, or of a route that overrides its service's.

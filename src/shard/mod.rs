@@ -1,8 +1,8 @@
 //! The state of one worker thread, and what the process shares.
 //!
 //! A [`Shard`] belongs to its thread alone. [`Shared`] is what the control
-//! thread and the others see of it: counters, the queue of events, and the
-//! order to drain.
+//! thread and the others see of it: counters, the queue of events, the targets of
+//! services, and the order to drain.
 
 use std::cell::{Cell, RefCell};
 use std::io::Write;
@@ -15,6 +15,7 @@ use crate::base::time::unix_millis;
 use crate::net::Handle;
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::events::{Event, Events};
+use crate::upstream::members::Members;
 use crate::upstream::pool::Pool;
 
 /// What all threads of the process see.
@@ -24,15 +25,17 @@ pub struct Shared {
     pub counters: Vec<Counters>,
     /// What the control thread writes to the log.
     pub events: Events,
+    /// The targets of each service, in the order of the snapshot's services. The control thread writes them.
+    pub members: Vec<Arc<Members>>,
     draining: AtomicBool,
 }
 
 impl Shared {
-    /// The shared state of `workers` workers.
+    /// The shared state of `workers` workers, with the members of each service.
     #[must_use]
-    pub fn new(workers: usize) -> Arc<Shared> {
+    pub fn new(workers: usize, members: Vec<Arc<Members>>) -> Arc<Shared> {
         let counters = (0..workers).map(|_| Counters::default()).collect();
-        Arc::new(Shared { counters, events: Events::default(), draining: AtomicBool::new(false) })
+        Arc::new(Shared { counters, events: Events::default(), members, draining: AtomicBool::new(false) })
     }
 
     /// Orders the workers to finish what runs and to stop. They have to be woken, too.

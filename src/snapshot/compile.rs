@@ -13,6 +13,7 @@ use crate::config::{
 };
 use crate::policy::limits::Limits;
 use crate::router::Router;
+use crate::upstream::health::Checks;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
 pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
@@ -45,6 +46,7 @@ fn gateway(config: &GatewayConfig) -> Gateway {
         pin: config.pin,
         drain_timeout: config.drain_timeout,
         connections_per_worker: config.connections_per_worker.max(1),
+        dns: config.dns.clone(),
     }
 }
 
@@ -74,6 +76,7 @@ fn service(config: &ServiceConfig) -> Result<Service, Box<Diagnostic>> {
         name: name(config.name.get_ref()),
         address: *target.get_ref(),
         pool: PoolSettings { idle_connections: config.pool.idle_connections, idle_timeout: config.pool.idle_timeout },
+        health: config.health.as_ref().map(Checks::compile),
     })
 }
 

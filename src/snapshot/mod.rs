@@ -10,10 +10,11 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::policy::limits::Limits;
 pub use crate::router::RouteId;
 use crate::router::Router;
+use crate::upstream::health::Checks;
 
 /// One version of the configuration, shared by all threads.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+    /// How the names of targets are resolved.
+    pub dns: DnsConfig,
 }
 
 /// What one client connection may do before any route is known.
@@ -107,6 +110,8 @@ pub struct Service {
     pub address: SocketAddr,
     /// How its idle connections are kept.
     pub pool: PoolSettings,
+    /// What its targets are asked to find out whether they are well; `None` where they are not.
+    pub health: Option<Checks>,
 }
 
 /// How the idle connections to a target are kept.
