@@ -9,5 +9,6 @@ pub mod endpoint;
 pub mod hash;
 pub mod members;
 pub mod pool;
+pub mod retry;
 pub mod settings;
 pub mod statuses;

@@ -95,6 +95,18 @@ impl<'t, 'f> Section<'t, 'f> {
     where
         T: FromValue + PartialOrd + Display,
     {
+        let mut read = None;
+        self.inherit_within(key, bounds, &mut read);
+        if let Some(read) = read {
+            *into = read;
+        }
+    }
+
+    /// Reads a key that may be missing, is inherited where it is, and whose value has bounds.
+    pub fn inherit_within<T>(&mut self, key: &'static str, bounds: RangeInclusive<T>, into: &mut Option<T>)
+    where
+        T: FromValue + PartialOrd + Display,
+    {
         let within = |value: &Value<'t>| {
             let read = T::from_value(value)?;
             if bounds.contains(&read) {
@@ -104,10 +116,8 @@ impl<'t, 'f> Section<'t, 'f> {
             let help = format!("it can be from {} to {}", bounds.start(), bounds.end());
             Err(Wrong::content(format!("`{read}` is too {side}"), help))
         };
-        if let Some(value) = self.take(key)
-            && let Some(read) = self.convert(key, value, within)
-        {
-            *into = read;
+        if let Some(value) = self.take(key) {
+            *into = self.convert(key, value, within);
         }
     }
 
