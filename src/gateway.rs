@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Waker;
 use std::thread::JoinHandle;
 
+use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::control::Control;
 use crate::net::{Bound, bind, is_taken};
@@ -87,7 +88,7 @@ impl Gateway {
             let address = bind_for_all(listener.address, &mut sockets).map_err(failed)?;
             addresses.push((listener.name.clone(), address));
         }
-        let shared = Shared::new(workers);
+        let shared = Shared::new(workers, snapshot.members(Instant::from_clock()));
         let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
         let control = Control::start(snapshot.admin, shared.clone()).map_err(failed)?;
         let (sender, reports) = channel();

@@ -9,6 +9,7 @@ use crate::http::h1::parse::{RequestHead, ResponseHead};
 use crate::http::message::{Framing, Method};
 use crate::net::{Reader, Stream};
 use crate::snapshot::RouteId;
+use crate::upstream::balance::TargetId;
 
 /// A client's connection, as the pipeline sees it.
 #[derive(Debug)]
@@ -46,6 +47,8 @@ pub struct Exchange {
     pub id: RequestId,
     /// When the head was complete.
     pub started: Instant,
+    /// The targets that it was sent to.
+    pub tried: Vec<TargetId>,
     /// The route it took.
     pub route: Option<RouteId>,
     /// Whether the request's head was parsed: only then do its accessors mean anything.
@@ -61,7 +64,20 @@ pub struct Body {
     pub tail: Vec<u8>,
     /// Where pieces that are too many to be sent one by one are put together.
     pub gathered: Vec<u8>,
+    /// The data so far, for somebody who needs it again.
+    pub recorded: Recording,
 }
+
+/// The data of a body, kept while it passes, as long as it is not too large.
+#[derive(Debug, Default)]
+pub struct Recording {
+    bytes: Vec<u8>,
+    most: usize,
+    whole: bool,
+}
+
+/// Memory of a recording that is kept for the next one.
+const RECORDING_KEPT: usize = 4096;
 
 /// A request's id as text.
 #[derive(Debug, Clone, Copy)]
@@ -142,14 +158,65 @@ impl Body {
     /// Begins a body.
     pub fn reset(&mut self, framing: Framing) {
         self.decoder.reset(framing);
+        self.recorded.begin(0);
+        self.again();
+    }
+
+    /// Gets ready to send the body once more, from its beginning; what was received stays received.
+    pub fn again(&mut self) {
         self.tail.clear();
         self.gathered.clear();
+    }
+}
+
+impl Recording {
+    /// Begins to record a body of at most `most` bytes.
+    pub fn begin(&mut self, most: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(RECORDING_KEPT);
+        (self.most, self.whole) = (most, true);
+    }
+
+    /// Keeps `data`, or gives up when it is too much.
+    pub fn add(&mut self, data: &[u8]) {
+        if !self.whole || data.is_empty() {
+            return;
+        }
+        self.whole = self.bytes.len() + data.len() <= self.most;
+        if self.whole {
+            self.bytes.extend_from_slice(data);
+        } else {
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// All data that has passed, if none of it is lost.
+    #[must_use]
+    pub fn get(&self) -> Option<&[u8]> {
+        self.whole.then_some(&*self.bytes)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_recording_is_whole_or_nothing() {
+        let mut recording = Recording::default();
+        assert_eq!(recording.get(), None);
+        recording.begin(4);
+        recording.add(b"ab");
+        recording.add(b"cd");
+        recording.add(b"");
+        assert_eq!(recording.get(), Some(&b"abcd"[..]));
+        recording.add(b"e");
+        assert_eq!(recording.get(), None);
+        recording.add(b"");
+        assert_eq!(recording.get(), None);
+        recording.begin(0);
+        assert_eq!(recording.get(), Some(&b""[..]), "of a body without data nothing is lost");
+    }
 
     #[test]
     fn ids_are_uuids_of_version_7_and_differ() {

@@ -73,7 +73,23 @@ fn service(config: &ServiceConfig) -> Result<Service, Box<Diagnostic>> {
     Ok(Service {
         name: name(config.name.get_ref()),
         address: *target.get_ref(),
-        pool: PoolSettings { idle_connections: config.pool.idle_connections, idle_timeout: config.pool.idle_timeout },
+        pool: PoolSettings {
+            idle_connections: config.pool.idle_connections,
+            idle_timeout: config.pool.idle_timeout,
+            max_connections: None,
+            queue: 128,
+            queue_timeout: std::time::Duration::from_secs(1),
+        },
+        settings: std::sync::Arc::new(crate::upstream::settings::Settings {
+            method: crate::upstream::balance::Method::RoundRobin,
+            slow_start: None,
+            ejection: None,
+            pool: crate::upstream::settings::PoolSettings {
+                idle_connections: config.pool.idle_connections,
+                idle_timeout: config.pool.idle_timeout,
+            },
+        }),
+        proxy_protocol: None,
     })
 }
 
@@ -97,6 +113,7 @@ fn route(
         path: name(written.path.get_ref()),
         service: ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")),
         timeouts: timeouts(&written.timeouts, &config.services[index].timeouts),
+        retries: crate::upstream::retry::RetriesConfig::compile(None, None),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
     })
 }
@@ -105,6 +122,8 @@ fn route(
 fn timeouts(route: &TimeoutsConfig, service: &TimeoutsConfig) -> Timeouts {
     Timeouts {
         connect: route.connect.or(service.connect).unwrap_or(TimeoutsConfig::CONNECT),
+        send: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
+        between_bytes: Some(std::time::Duration::from_secs(60)),
         first_byte: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
         total: route.total.or(service.total).unwrap_or(TimeoutsConfig::TOTAL).value(),
     }
@@ -165,13 +184,31 @@ mod tests {
         assert_eq!((&*service.name, service.address.port()), ("users", 3001));
         assert_eq!(service.pool.idle_connections, 7);
         let seconds = Duration::from_secs;
-        assert_eq!(users.timeouts, Timeouts { connect: seconds(1), first_byte: None, total: None });
+        assert_eq!(
+            users.timeouts,
+            Timeouts {
+                connect: seconds(1),
+                send: None,
+                between_bytes: Some(seconds(60)),
+                first_byte: None,
+                total: None
+            }
+        );
         assert_eq!(users.limits.body, 1024);
         assert_eq!(snapshot.router.rewrite(id, b"/api/users/7"), b"/users/7");
 
         let orders = snapshot.route(snapshot.route_for(b"/orders").unwrap());
         assert_eq!(&*snapshot.service(orders.service).name, "orders");
-        assert_eq!(orders.timeouts, Timeouts { connect: seconds(5), first_byte: Some(seconds(30)), total: None });
+        assert_eq!(
+            orders.timeouts,
+            Timeouts {
+                connect: seconds(5),
+                send: Some(seconds(30)),
+                between_bytes: Some(seconds(60)),
+                first_byte: Some(seconds(30)),
+                total: None
+            }
+        );
         assert_eq!(orders.limits.body, u64::MAX);
         assert_eq!(snapshot.route_for(b"/orders/7"), None);
     }

@@ -196,11 +196,11 @@ impl Endpoint {
     #[must_use]
     pub fn lease_connection(&self, most: u32) -> bool {
         let more = |open: u32| (open < most).then(|| open + 1);
-        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        self.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
     /// Gives back what [`Endpoint::lease_connection`] has taken.
     pub fn release_connection(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.connections.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -13,6 +13,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use super::balance::Ring;
 use super::ejection::Turn;
 use super::endpoint::{Endpoint, EndpointSpec, Health};
+use super::queue::Waiting;
 use crate::base::time::Instant;
 
 /// One list of targets; ArcSwap holds an Arc of a sized type.
@@ -28,6 +29,7 @@ pub struct Members {
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
     ring: ArcSwapOption<Ring>,
     turn: Turn,
+    waiting: Waiting,
 }
 
 impl Members {
@@ -35,7 +37,13 @@ impl Members {
     #[must_use]
     pub fn new(service: &str, workers: usize) -> Members {
         let (version, endpoints, ring, turn) = Default::default();
-        Members { service: service.into(), workers, version, endpoints, ring, turn }
+        Members { service: service.into(), workers, version, endpoints, ring, turn, waiting: Waiting::new(workers) }
+    }
+
+    /// Who waits for a connection to one of them.
+    #[must_use]
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// The service's name.

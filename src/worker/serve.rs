@@ -170,15 +170,10 @@ impl Connection {
                 count_status(&self.worker.shard, status);
                 Next::Linger
             }
-            Ok(Ended::Cut { status, reset }) => {
+            Ok(Ended::Cut { status, reset, why }) => {
                 count_status(&self.worker.shard, status);
                 counters.count(Counter::ResponsesCut);
-                self.tell(
-                    x,
-                    "response_cut",
-                    "The backend's response failed midway; the client's was cut.",
-                    Some(status),
-                );
+                self.tell(x, why.code(), why.detail(), Some(status));
                 if reset { Next::Reset } else { Next::Linger }
             }
             Ok(Ended::ClientGone) => {
@@ -354,6 +349,6 @@ mod tests {
         );
         assert!(idle <= 768, "a connection's task has grown to {idle} bytes");
         let busy = size_of_request(one_request);
-        assert!(busy <= 2560, "a request's future has grown to {busy} bytes");
+        assert!(busy <= 3072, "a request's future has grown to {busy} bytes");
     }
 }

@@ -143,6 +143,28 @@ impl<'t, 'f> Section<'t, 'f> {
         value
     }
 
+    /// The value of a key that may be missing, to be read with [`Section::convert`].
+    pub fn optional(&mut self, key: &'static str) -> Option<&'t Value<'t>> {
+        self.take(key)
+    }
+
+    /// The table that is one `value` of `key`, such as an element of a list; `expected` says what it must be.
+    pub fn table_of(
+        &mut self,
+        key: &'static str,
+        value: &'t Value<'t>,
+        title: &str,
+        expected: &str,
+    ) -> Option<Section<'t, '_>> {
+        match value.get_ref() {
+            DeValue::Table(table) => Some(Section::new(title, value.span(), table, self.faults)),
+            _ => {
+                self.faults.push(wrong(key, value, Wrong::Type(expected.into())));
+                None
+            }
+        }
+    }
+
     /// The table under `key`, if it is there.
     pub fn table(&mut self, key: &'static str, title: &str) -> Option<Section<'t, '_>> {
         let value = self.take(key)?;

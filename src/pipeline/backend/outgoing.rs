@@ -4,8 +4,6 @@ use crate::http::error::HeadError;
 use crate::http::fields::{FieldName, FieldValue, Known, KnownSet};
 use crate::http::h1::encode::{RequestForward, Target, encode_request};
 use crate::pipeline::{Client, Exchange, Reject};
-use crate::shard::Shard;
-use crate::snapshot::Route;
 
 /// What a client says about itself and its path is replaced by what we know.
 const REPLACED: KnownSet = KnownSet::of(&[
@@ -25,7 +23,7 @@ const X_FORWARDED_HOST: FieldName<'static> = FieldName::literal("X-Forwarded-Hos
 pub const X_REQUEST_ID: FieldName<'static> = FieldName::literal("X-Request-Id");
 
 /// Writes the request's head as it goes to the backend.
-pub(super) fn encode(shard: &Shard, route: &Route, x: &mut Exchange, client: &Client) -> Result<(), Reject> {
+pub(super) fn encode(authority: &str, x: &mut Exchange, client: &Client) -> Result<(), Reject> {
     let Exchange { request, outgoing, target, id, .. } = x;
     let value = |bytes| FieldValue::new(bytes).unwrap_or(FieldValue::literal("invalid"));
     let host = request.host().unwrap_or_default();
@@ -40,7 +38,7 @@ pub(super) fn encode(shard: &Shard, route: &Route, x: &mut Exchange, client: &Cl
         target: Target::new(target).ok_or(Reject::Head(HeadError::BadTarget))?,
         framing: request.framing(),
         host: None,
-        default_host: value(shard.backend(route.service.index()).authority.as_bytes()),
+        default_host: value(authority.as_bytes()),
         close: false,
         drop: REPLACED,
         append,

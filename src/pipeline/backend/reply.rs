@@ -1,6 +1,7 @@
 //! The response's head as it goes to the client.
 
-use super::{Rules, X_REQUEST_ID};
+use super::X_REQUEST_ID;
+use super::attempt::Rules;
 use crate::http::fields::{FieldName, FieldValue, Known, KnownSet};
 use crate::http::h1::encode::{ResponseForward, encode_response};
 use crate::http::h1::parse::ResponseHead;

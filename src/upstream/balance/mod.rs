@@ -191,6 +191,12 @@ impl Balancer {
         index.map(|index| usable[index].clone())
     }
 
+    /// Whether there is a target that may be used and is not in `tried`.
+    pub fn has_other(&mut self, now: Instant, tried: &[TargetId]) -> bool {
+        self.refresh(now);
+        self.usable.iter().any(|target| !tried.contains(&target.id()))
+    }
+
     /// The target of this number, if it may be used.
     pub fn by_id(&mut self, now: Instant, id: TargetId) -> Option<Rc<Target>> {
         self.refresh(now);
