@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::policy::limits::Limits;
+use crate::policy::upgrade::Upgrade;
 pub use crate::router::RouteId;
 use crate::router::Router;
 
@@ -131,6 +132,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What it admits: its own limits, else the defaults'.
     pub limits: Limits,
+    /// Whether its requests may switch protocols.
+    pub upgrade: Upgrade,
 }
 
 /// How long an exchange with a backend may take.

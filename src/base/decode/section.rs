@@ -33,6 +33,14 @@ pub struct Section<'t, 'f> {
     faults: &'f mut Vec<Diagnostic>,
 }
 
+/// What stands under a key that may have a table or something else.
+pub enum TableOr<'t, 'f> {
+    /// A table, to be read key by key.
+    Table(Section<'t, 'f>),
+    /// Something else.
+    Value(&'t Value<'t>),
+}
+
 /// The title of the table that holds all others.
 pub const WHOLE_FILE: &str = "the file";
 
@@ -149,6 +157,15 @@ impl<'t, 'f> Section<'t, 'f> {
                 None
             }
         }
+    }
+
+    /// The table or the other value under `key`, if there is one.
+    pub fn table_or_value(&mut self, key: &'static str, title: &str) -> Option<TableOr<'t, '_>> {
+        let value = self.take(key)?;
+        Some(match value.get_ref() {
+            DeValue::Table(table) => TableOr::Table(Section::new(title, value.span(), table, self.faults)),
+            _ => TableOr::Value(value),
+        })
     }
 
     /// The tables that are keyed by names of the user's choice, such as those of `[services.NAME]`. `each` reads one.
