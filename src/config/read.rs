@@ -16,6 +16,7 @@ use super::{Config, check};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::limits::LimitsConfig;
+use crate::policy::upgrade::UpgradeConfig;
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
@@ -207,6 +208,7 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
     section.inherit("strip_prefix", &mut strip_prefix);
     let timeouts = timeouts(section);
     let limits = limits(section);
+    let upgrade = UpgradeConfig::read(section);
     section.finish(&[
         "hosts",
         "methods",
@@ -221,7 +223,7 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
         "cache",
         "retries",
     ]);
-    Some(RouteConfig { name, path: path?, service: service?, strip_prefix, timeouts, limits })
+    Some(RouteConfig { name, path: path?, service: service?, strip_prefix, timeouts, limits, upgrade })
 }
 
 fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {

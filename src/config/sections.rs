@@ -10,6 +10,7 @@ use serde_spanned::Spanned;
 
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::limits::LimitsConfig;
+use crate::policy::upgrade::UpgradeConfig;
 
 /// `[gateway]`: the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,4 +211,6 @@ pub struct RouteConfig {
     pub timeouts: TimeoutsConfig,
     /// `limits`, where they differ from those of `[defaults]`.
     pub limits: Option<Setting<LimitsConfig>>,
+    /// `upgrade`: whether requests may switch protocols.
+    pub upgrade: Option<Setting<UpgradeConfig>>,
 }

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod exchange;
 pub mod reject;
 mod relay;
+pub mod tunnel;
 
 use crate::http::message::Framing;
 use crate::router::path;

@@ -1,3 +1,4 @@
 //! What a route demands of a request.
 
 pub mod limits;
+pub mod upgrade;

@@ -12,6 +12,7 @@ use crate::config::{
     Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, pattern,
 };
 use crate::policy::limits::Limits;
+use crate::policy::upgrade::Upgrade;
 use crate::router::Router;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
@@ -115,6 +116,7 @@ fn route(
         timeouts: timeouts(&written.timeouts, &config.services[index].timeouts),
         retries: crate::upstream::retry::RetriesConfig::compile(None, None),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
+        upgrade: Upgrade::compile(written.upgrade.as_ref()),
     })
 }
 

@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::policy::limits::Limits;
+use crate::policy::upgrade::Upgrade;
 pub use crate::router::RouteId;
 use crate::router::Router;
 use crate::upstream::endpoint::EndpointSpec;
@@ -146,6 +147,8 @@ pub struct Route {
     pub limits: Limits,
     /// What is sent again; `None` for nothing.
     pub retries: Option<crate::upstream::retry::Retries>,
+    /// Whether its requests may switch protocols.
+    pub upgrade: Upgrade,
 }
 
 /// How long an exchange with a backend may take.

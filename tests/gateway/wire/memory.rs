@@ -191,6 +191,7 @@ fn every_row_on_a_bad_network() {
             // Large rows in tiny pieces would take longer than a refused client may go on sending.
             piece: (1 + (seed as usize * 13) % 40).max(row.send.len() / 200),
             window: 1 << (10 + seed % 6),
+            ..Network::default()
         };
         (0..8).map(|seed| (format!("seed {seed}"), network(seed), Vec::new())).collect()
     });
