@@ -7,6 +7,7 @@ pub mod balance;
 pub mod ejection;
 pub mod endpoint;
 pub mod hash;
+pub mod health;
 pub mod members;
 pub mod mirror;
 pub mod pool;
