@@ -339,7 +339,8 @@ pub(crate) fn is_forwarding(name: &[u8]) -> bool {
 pub struct FieldName<'a>(&'a [u8]);
 
 impl<'a> FieldName<'a> {
-    const RESERVED: KnownSet = KnownSet::HOP_BY_HOP.with(KnownSet::of(&[Known::Host, Known::ContentLength]));
+    const RESERVED: KnownSet =
+        KnownSet::HOP_BY_HOP.with(KnownSet::of(&[Known::Host, Known::ContentLength, Known::Trailer, Known::Expect]));
 
     /// The name, or `None` if it may not be written.
     pub fn new(name: &'a [u8]) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use crate::http::error::HeadError;
 use crate::http::fields::{FieldName, FieldValue, Known, KnownSet};
-use crate::http::h1::encode::{RequestForward, Target, encode_request};
+use crate::http::h1::encode::{Dropped, RequestForward, Target, encode_request};
 use crate::pipeline::{Client, Exchange, Reject};
 use crate::shard::Shard;
 use crate::snapshot::Route;
@@ -42,10 +42,10 @@ pub(super) fn encode(shard: &Shard, route: &Route, x: &mut Exchange, client: &Cl
         host: None,
         default_host: value(shard.backend(route.service.index()).authority.as_bytes()),
         close: false,
-        drop: REPLACED,
+        drop: Dropped { known: REPLACED, forwarding: true, name: None },
         append,
     };
     outgoing.clear();
-    encode_request(request, &forward, outgoing);
+    encode_request(request, &forward, None, outgoing);
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use super::{Rules, X_REQUEST_ID};
 use crate::http::fields::{FieldName, FieldValue, Known, KnownSet};
-use crate::http::h1::encode::{ResponseForward, encode_response};
+use crate::http::h1::encode::{Dropped, ResponseForward, encode_response};
 use crate::http::h1::parse::ResponseHead;
 use crate::http::message::Framing;
 use crate::shard::Shard;
@@ -25,9 +25,9 @@ pub(super) fn encode(
         framing,
         client: rules.client_version,
         keep_alive,
-        drop: KnownSet::of(&[Known::XRequestId]),
+        drop: Dropped { known: KnownSet::of(&[Known::XRequestId]), ..Dropped::default() },
         append: if dated { &append[..1] } else { &append },
     };
     reply.clear();
-    encode_response(head, &forward, reply);
+    encode_response(head, &forward, None, reply);
 }
