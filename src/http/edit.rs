@@ -111,7 +111,7 @@ impl Edits {
     /// The changes of `steps`, in their order; `None` if there are none. `own` are the names of the fields that the
     /// gateway adds to the heads that these changes are for.
     #[must_use]
-    pub fn new(steps: Vec<Step>, own: &[&str]) -> Option<Self> {
+    pub fn new(steps: Vec<Step>, own: &[&[u8]]) -> Option<Self> {
         if steps.is_empty() {
             return None;
         }
@@ -139,7 +139,7 @@ impl Edits {
             }
         }
         let mut edits = Self { steps: steps.into(), known, others, prefixes: prefixes.into(), own: false };
-        edits.own = own.iter().any(|name| edits.may_concern(Known::classify(name.as_bytes()), name.as_bytes()));
+        edits.own = own.iter().any(|name| edits.may_concern(Known::classify(name), name));
         Some(edits)
     }
 

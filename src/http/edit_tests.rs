@@ -31,7 +31,7 @@ const OWN: &[NewField<'static>] = &[
 /// What is sent on of a head with these lines, without the first two.
 fn sent(steps: &[Step], lines: &str) -> String {
     let head = parse_head(lines);
-    let own: Vec<&str> = OWN.iter().map(|(name, _)| std::str::from_utf8(name.as_bytes()).unwrap()).collect();
+    let own: Vec<&[u8]> = OWN.iter().map(|(name, _)| name.as_bytes()).collect();
     let edits = Edits::new(steps.to_vec(), &own);
     let (mut scratch, mut out) = (Scratch::default(), Vec::new());
     let sources = Sources {

@@ -36,7 +36,7 @@ pub struct Sources<'a> {
     /// Its path in normal form.
     pub path: &'a [u8],
     /// What the route's path has captured, as places in `path`, in the order of the captures.
-    pub captures: &'a [(u16, u16)],
+    pub captures: &'a [(u32, u32)],
     /// The client's address.
     pub client_ip: &'a str,
     /// The client's port, if it is known.
@@ -357,7 +357,7 @@ impl Template {
 
 /// What was captured at this place; empty where nothing was.
 fn capture<'a>(sources: &Sources<'a>, index: usize) -> &'a [u8] {
-    let place = sources.captures.get(index).map(|&(start, end)| usize::from(start)..usize::from(end));
+    let place = sources.captures.get(index).map(|&(start, end)| start as usize..end as usize);
     place.and_then(|place| sources.path.get(place)).unwrap_or_default()
 }
 
@@ -387,6 +387,7 @@ fn decodes_to(encoded: &[u8], plain: &[u8]) -> bool {
                 (Some(high), Some(low)) => (high << 4 | low, rest),
                 _ => return false,
             },
+            [b'%', ..] => return false,
             [b'+', ref rest @ ..] => (b' ', rest),
             [byte, ref rest @ ..] => (byte, rest),
         };

@@ -1,3 +1,7 @@
-//! What a route demands of a request.
+//! What a route demands of a request, and what the gateway says of it.
 
+pub mod forwarded;
+pub mod headers;
 pub mod limits;
+pub mod request_id;
+pub mod via;

@@ -11,7 +11,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::policy::forwarded::Forwarding;
+use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
+use crate::policy::request_id::RequestIds;
+use crate::policy::via::Via;
 pub use crate::router::RouteId;
 use crate::router::Router;
 
@@ -22,6 +26,8 @@ pub struct Snapshot {
     pub gateway: Gateway,
     /// What one client connection may do.
     pub limits: ConnectionLimits,
+    /// What the gateway says of itself and of clients, in the heads that it sends on.
+    pub fields: Fields,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Where operators connect.
@@ -47,6 +53,17 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+}
+
+/// What the gateway says of itself and of clients, in the heads that it sends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// Whom requests come from, and what services are told of it.
+    pub forwarding: Forwarding,
+    /// Its line in Via.
+    pub via: Option<Via>,
+    /// The ids of requests.
+    pub request_ids: RequestIds,
 }
 
 /// What one client connection may do before any route is known.
@@ -131,6 +148,10 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What it admits: its own limits, else the defaults'.
     pub limits: Limits,
+    /// The rules over the fields of its requests and responses.
+    pub rules: Rules,
+    /// Whether the client's Host is sent on, and not the target's own.
+    pub preserve_host: bool,
 }
 
 /// How long an exchange with a backend may take.

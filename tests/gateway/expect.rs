@@ -38,7 +38,8 @@ fn a_client_waits_until_the_backend_asks() {
         client.send("abc");
         let response = client.response();
         assert_eq!((response.status, response.text(), response.closes()), (200, "ok", false));
-        let reached = "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n{for h}\r\n\r\nabc";
+        let reached =
+            "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n{for h}\r\n\r\nabc";
         assert_eq!(normal(&origin.all_received()), reached);
         assert!(client.is_quiet());
     });
@@ -88,7 +89,7 @@ fn an_expectation_of_http10_is_not_heard() {
     let response =
         gateway.request("POST /a HTTP/1.0\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc");
     assert_eq!(response.status, 200);
-    let reached = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n{for h}\r\n\r\nabc";
+    let reached = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n{for h, 1.0}\r\n\r\nabc";
     assert_eq!(normal(&origin.all_received()), reached);
 }
 

@@ -33,6 +33,14 @@ pub struct Section<'t, 'f> {
     faults: &'f mut Vec<Diagnostic>,
 }
 
+/// What stands under a key that may have a table or something else.
+pub enum TableOr<'t, 'f> {
+    /// A table, to be read key by key.
+    Table(Section<'t, 'f>),
+    /// Something else.
+    Value(&'t Value<'t>),
+}
+
 /// The title of the table that holds all others.
 pub const WHOLE_FILE: &str = "the file";
 
@@ -151,6 +159,20 @@ impl<'t, 'f> Section<'t, 'f> {
         }
     }
 
+    /// The table or the other value under `key`, if there is one.
+    pub fn table_or_value(&mut self, key: &'static str, title: &str) -> Option<TableOr<'t, '_>> {
+        let value = self.take(key)?;
+        Some(match value.get_ref() {
+            DeValue::Table(table) => TableOr::Table(Section::new(title, value.span(), table, self.faults)),
+            _ => TableOr::Value(value),
+        })
+    }
+
+    /// A table that stands in a list of this section.
+    pub fn element(&mut self, title: &str, span: Range<usize>, table: &'t DeTable<'t>) -> Section<'t, '_> {
+        Section::new(title, span, table, self.faults)
+    }
+
     /// The tables that are keyed by names of the user's choice, such as those of `[services.NAME]`. `each` reads one.
     pub fn named<T>(
         &mut self,
@@ -202,6 +224,25 @@ impl<'t, 'f> Section<'t, 'f> {
                 None
             }
         }
+    }
+
+    /// Reads a list that may be missing; `expected` is what to say that it is. What is wrong with an element becomes a
+    /// fault, and the others stay.
+    pub fn list<T: FromValue>(&mut self, key: &'static str, expected: &str, into: &mut Vec<Spanned<T>>) {
+        let Some(value) = self.take(key) else { return };
+        match value.get_ref() {
+            DeValue::Array(list) => {
+                *into = list.iter().filter_map(|value| self.convert(key, value, Spanned::from_value)).collect();
+            }
+            _ => self.faults.push(wrong(key, value, Wrong::Type(expected.into()))),
+        }
+    }
+
+    /// All that is in the table, under keys of the user's choice, in the order of the file.
+    pub fn pairs(&mut self) -> Vec<(Spanned<String>, &'t Value<'t>)> {
+        self.entries.iter_mut().for_each(|entry| entry.asked_for = true);
+        let pair = |entry: &Entry<'t>| (Spanned::new(entry.key.span(), entry.key.get_ref().to_string()), entry.value);
+        self.entries.iter().map(pair).collect()
     }
 
     /// The place of the value of `key`, if it is there.

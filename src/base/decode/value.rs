@@ -79,6 +79,35 @@ impl FromValue for usize {
     }
 }
 
+impl FromValue for u32 {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let number = usize::from_value(value)?;
+        Self::try_from(number).map_err(|_| Wrong::content(format!("`{number}` is too large"), "write a smaller number"))
+    }
+}
+
+impl FromValue for f64 {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let expected = "a number such as 0.5";
+        let text = match value.get_ref() {
+            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
+            DeValue::Float(float) => float.as_str(),
+            _ => return Err(Wrong::Type(expected.into())),
+        };
+        let number: Option<Self> = text.parse().ok().filter(|number: &Self| number.is_finite());
+        number.ok_or_else(|| Wrong::content(format!("`{text}` is not {expected}"), format!("write {expected}")))
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        match value.get_ref() {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(Wrong::Type("`true` or `false`".into())),
+        }
+    }
+}
+
 impl FromValue for Duration {
     fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
         let text = quantity(value, "a duration such as \"250ms\", \"5s\" or \"1m\"")?;

@@ -113,6 +113,48 @@ fn changed_host<'a>(head: &'a RequestHead, forward: &RequestForward<'a>) -> Opti
     if received == Some(wanted) { None } else { Some(wanted) }
 }
 
+/// The most fields that the gateway adds to one head.
+const OWN_MAX: usize = 12;
+
+/// The fields that the gateway adds to one head, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnFields<'a> {
+    list: [NewField<'a>; OWN_MAX],
+    count: usize,
+}
+
+impl<'a> OwnFields<'a> {
+    /// Adds a field. A value with control characters is not added: nobody meant it.
+    pub fn push(&mut self, name: FieldName<'a>, value: &'a [u8]) {
+        let value = FieldValue::new(value);
+        debug_assert!(value.is_some(), "a value of ours cannot end its line");
+        if let Some(value) = value {
+            self.push_value(name, value);
+        }
+    }
+
+    /// Adds a field.
+    pub fn push_value(&mut self, name: FieldName<'a>, value: FieldValue<'a>) {
+        debug_assert!(self.count < OWN_MAX, "there are fewer fields than that");
+        if let Some(place) = self.list.get_mut(self.count) {
+            *place = (name, value);
+            self.count += 1;
+        }
+    }
+
+    /// The fields in their order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[NewField<'a>] {
+        &self.list[..self.count]
+    }
+}
+
+impl Default for OwnFields<'_> {
+    fn default() -> Self {
+        Self { list: [(FieldName::literal("X"), FieldValue::literal("")); OWN_MAX], count: 0 }
+    }
+}
+
 /// How a response is sent on.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseForward<'a> {

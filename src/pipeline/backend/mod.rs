@@ -9,17 +9,18 @@ mod outgoing;
 mod reply;
 mod upload;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
 use super::exchange::{Client, Exchange};
+use super::facts::Facts;
 use super::relay::Relay;
 use super::{Ended, Reject};
 use crate::base::time::Instant;
-use crate::http::fields::FieldValue;
+use crate::http::edit::Scratch;
 use crate::http::h1::parse::ResponseContext;
 use crate::http::message::Version;
 use crate::net::{self, Handle, Reader, Stream};
@@ -27,7 +28,6 @@ use crate::observe::counters::Counter;
 use crate::shard::Shard;
 use crate::snapshot::{ConnectionLimits, Route, Snapshot, Timeouts};
 use crate::upstream::pool::Taken;
-pub use outgoing::X_REQUEST_ID;
 
 /// A connection to a backend.
 struct Upstream {
@@ -78,7 +78,8 @@ struct Rules<'a> {
     method: ResponseContext,
     client_version: Version,
     may_keep_alive: bool,
-    request_id: FieldValue<'a>,
+    facts: Facts<'a>,
+    scratch: &'a RefCell<Scratch>,
 }
 
 /// Sends the request in `x` to the backend of `route` and its response to the client.
@@ -93,7 +94,8 @@ pub async fn proxy(
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
-    outgoing::encode(shard, route, x, client)?;
+    let authority = &shard.backend(route.service.index()).authority;
+    outgoing::encode(snapshot, route, authority, x, client)?;
     let deadline = route.timeouts.total.map_or(Instant::NEVER, |total| x.started + total);
     // A request without a body that may be repeated goes out again, once, when
     // the kept connection it went out on turns out to have died.
@@ -194,7 +196,9 @@ async fn attempt(
     deadline: Instant,
     may_keep_alive: bool,
 ) -> Result<(bool, bool), Failure> {
-    let Exchange { request, response, upload: up, download: down, outgoing, reply, id, .. } = x;
+    let Exchange { request, response, upload: up, download: down, outgoing, reply, id, path, origin, scratch, .. } = x;
+    let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
+    let facts = Facts { snapshot, route, request, path, origin, id };
     let rules = Rules {
         handle: &shard.handle,
         timeouts: route.timeouts,
@@ -203,7 +207,8 @@ async fn attempt(
         method: ResponseContext { method: request.method(), upgrade_requested: false },
         client_version: request.version(),
         may_keep_alive: may_keep_alive && request.keep_alive(),
-        request_id: FieldValue::new(&id.0).unwrap_or(FieldValue::literal("invalid")),
+        facts,
+        scratch,
     };
     up.reset(request.framing());
     let relay = Relay::new(&mut client.reader, up, &upstream.stream, request.framing(), route.limits.body);
