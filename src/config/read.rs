@@ -16,8 +16,12 @@ use super::sections::{
 use super::{Config, check};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
+use crate::policy::forwarded::ForwardedConfig;
+use crate::policy::headers::{RulesConfig, Scope};
 use crate::policy::limits::LimitsConfig;
 use crate::upstream::health::HealthConfig;
+use crate::policy::request_id::RequestIdConfig;
+use crate::policy::upgrade::UpgradeConfig;
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
@@ -97,6 +101,11 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     if let Some(section) = section.table("dns", "[gateway.dns]") {
         config.dns = DnsConfig::read(section);
     }
+    config.forwarded = ForwardedConfig::read(&mut section);
+    section.read("via", &mut config.via);
+    if let Some(section) = section.table("request_id", "`request_id`") {
+        config.request_id = RequestIdConfig::read(section);
+    }
     section.finish(&["sync_interval"]);
     config
 }
@@ -158,8 +167,9 @@ fn admin(mut section: Section<'_, '_>) -> Option<AdminConfig> {
 
 fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
     let limits = limits(&mut section);
+    let headers = RulesConfig::read(&mut section, Scope::Shared);
     section.finish(&["auth", "rate_limit", "cache", "retries"]);
-    DefaultsConfig { limits }
+    DefaultsConfig { limits, headers }
 }
 
 fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfig {
@@ -171,12 +181,13 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
         section.read("idle_timeout", &mut pool.idle_timeout);
         section.finish(&[]);
     }
+    let headers = RulesConfig::read(section, Scope::Shared);
     let health = match section.table_or_off("health", "`health`") {
         Some(Setting::On(section)) => Some(HealthConfig::read(section)),
         Some(Setting::Off) | None => None,
     };
     section.finish(&["balance", "retries", "breaker"]);
-    ServiceConfig { name, targets, timeouts, pool, health }
+    ServiceConfig { name, targets, timeouts, pool, headers, health }
 }
 
 /// The one target of a service; empty where it is missing or wrong, which is a fault by then.
@@ -216,6 +227,10 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
     section.inherit("strip_prefix", &mut strip_prefix);
     let timeouts = timeouts(section);
     let limits = limits(section);
+    let upgrade = UpgradeConfig::read(section);
+    let headers = RulesConfig::read(section, Scope::Route);
+    let mut preserve_host = true;
+    section.read("preserve_host", &mut preserve_host);
     section.finish(&[
         "hosts",
         "methods",
@@ -230,7 +245,17 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
         "cache",
         "retries",
     ]);
-    Some(RouteConfig { name, path: path?, service: service?, strip_prefix, timeouts, limits })
+    Some(RouteConfig {
+        name,
+        path: path?,
+        service: service?,
+        strip_prefix,
+        timeouts,
+        limits,
+        upgrade,
+        headers,
+        preserve_host,
+    })
 }
 
 fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {

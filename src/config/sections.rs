@@ -10,8 +10,13 @@ use serde_spanned::Spanned;
 
 use super::dns::DnsConfig;
 use crate::base::units::{Rate, Setting, Size};
+use crate::policy::forwarded::ForwardedConfig;
+use crate::policy::headers::RulesConfig;
 use crate::policy::limits::LimitsConfig;
 use crate::upstream::health::HealthConfig;
+use crate::policy::request_id::RequestIdConfig;
+use crate::policy::upgrade::UpgradeConfig;
+use crate::policy::via::ViaConfig;
 
 /// `[gateway]`: the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +35,12 @@ pub struct GatewayConfig {
     pub limits: ConnectionLimitsConfig,
     /// `[gateway.dns]`: how the names of targets are resolved.
     pub dns: DnsConfig,
+    /// `trusted_proxies` and `forwarded`: whom requests come from, and what services are told of it.
+    pub forwarded: ForwardedConfig,
+    /// `via`: the gateway's name in Via.
+    pub via: Setting<ViaConfig>,
+    /// `request_id`: the id of each request.
+    pub request_id: RequestIdConfig,
 }
 
 impl Default for GatewayConfig {
@@ -42,6 +53,9 @@ impl Default for GatewayConfig {
             connections_per_worker: 16_384,
             limits: ConnectionLimitsConfig::default(),
             dns: DnsConfig::default(),
+            forwarded: ForwardedConfig::default(),
+            via: Setting::On(ViaConfig::default()),
+            request_id: RequestIdConfig::default(),
         }
     }
 }
@@ -149,6 +163,8 @@ impl Default for AdminConfig {
 pub struct DefaultsConfig {
     /// `limits`.
     pub limits: Option<Setting<LimitsConfig>>,
+    /// `request_headers` and `response_headers`.
+    pub headers: RulesConfig,
 }
 
 /// `[services.NAME]`: a backend.
@@ -164,6 +180,8 @@ pub struct ServiceConfig {
     pub pool: PoolConfig,
     /// `health`, where it is not `false`.
     pub health: Option<HealthConfig>,
+    /// `request_headers` and `response_headers`.
+    pub headers: RulesConfig,
 }
 
 /// The timeouts of a service, or of a route that overrides its service's.
@@ -217,4 +235,10 @@ pub struct RouteConfig {
     pub timeouts: TimeoutsConfig,
     /// `limits`, where they differ from those of `[defaults]`.
     pub limits: Option<Setting<LimitsConfig>>,
+    /// `upgrade`: whether requests may switch protocols.
+    pub upgrade: Option<Setting<UpgradeConfig>>,
+    /// `request_headers` and `response_headers`.
+    pub headers: RulesConfig,
+    /// `preserve_host`: whether the client's Host is sent on, and not the target's own.
+    pub preserve_host: bool,
 }
