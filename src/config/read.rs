@@ -19,9 +19,9 @@ use crate::base::units::{Rate, Setting, Size};
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::{RulesConfig, Scope};
 use crate::policy::limits::LimitsConfig;
-use crate::upstream::health::HealthConfig;
 use crate::policy::request_id::RequestIdConfig;
 use crate::policy::upgrade::UpgradeConfig;
+use crate::upstream::health::HealthConfig;
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {

@@ -13,10 +13,10 @@ use crate::base::units::{Rate, Setting, Size};
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::RulesConfig;
 use crate::policy::limits::LimitsConfig;
-use crate::upstream::health::HealthConfig;
 use crate::policy::request_id::RequestIdConfig;
 use crate::policy::upgrade::UpgradeConfig;
 use crate::policy::via::ViaConfig;
+use crate::upstream::health::HealthConfig;
 
 /// `[gateway]`: the process.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::base::time::Instant;
+use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
@@ -20,8 +20,8 @@ use crate::policy::upgrade::Upgrade;
 use crate::policy::via::Via;
 pub use crate::router::RouteId;
 use crate::router::Router;
-use crate::upstream::health::Checks;
 use crate::upstream::endpoint::EndpointSpec;
+use crate::upstream::health::Checks;
 use crate::upstream::members::Members;
 
 /// One version of the configuration, shared by all threads.

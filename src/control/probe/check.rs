@@ -123,7 +123,7 @@ where
     let response = sender.send_request(request).await.map_err(|error| no_answer(&error))?;
     let code = response.status().as_u16();
     *status = Some(code);
-    if !question.statuses.have(code) {
+    if !question.statuses.contains(code) {
         return Err(format!("its answer has status {code}, and {} is expected", question.statuses));
     }
     *stage = Stage::Reading;

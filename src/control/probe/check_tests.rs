@@ -137,7 +137,7 @@ async fn statuses_and_bodies_that_are_not_wanted_fail() {
     ] {
         let (address, _heads) = server(Act::Send(bytes.clone())).await;
         let checks = checks(|config| {
-            config.statuses.0.push((301, 301));
+            assert!(config.statuses.parse_and_add("301"));
             config.body = Some(body.to_owned()).filter(|body| !body.is_empty());
         });
         let is = ask(&checks, address).await.error;

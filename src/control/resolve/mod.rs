@@ -29,6 +29,9 @@ use crate::upstream::endpoint::EndpointSpec;
 /// A name that goes on failing is told of once in this time.
 const REMINDER: Duration = Duration::from_secs(60);
 
+/// How long the answers for some names wait for those for the others, once, at the beginning.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Changed targets that are named in the log.
 const NAMED_MOST: usize = 20;
 
@@ -42,6 +45,8 @@ pub(super) struct Keeper {
     places: HashMap<Id, usize>,
     /// What was last published.
     published: Vec<EndpointSpec>,
+    /// Until then, nothing is published before every name was asked for: the first list should be a whole one.
+    patience: Instant,
     /// What was last said of each source, and when.
     said: HashMap<usize, (String, Instant)>,
 }
@@ -63,21 +68,28 @@ impl Keeper {
     pub(super) fn new(service: Arc<Service>, client: Arc<Client>, config: &DnsConfig) -> Keeper {
         let bounds = Bounds { min: config.min_ttl, max: config.max_ttl };
         let published = endpoints(&service.sources(), &is_routed);
+        let patience = Instant::from_clock() + PATIENCE;
         let (asking, places, said) = Default::default();
-        Keeper { service, client, bounds, asking, places, published, said }
+        Keeper { service, client, bounds, asking, places, published, patience, said }
     }
 
     /// Runs until it is dropped. `first` is dropped once every name was asked for.
     pub(super) async fn run(mut self, mut first: Option<Sender<()>>) {
         loop {
             self.ask_due();
-            if self.is_asked_once() {
+            let now = Instant::from_clock();
+            let is_asked_once = self.is_asked_once();
+            if is_asked_once || now >= self.patience {
+                self.publish(now);
+            }
+            if is_asked_once {
                 drop(first.take());
             }
-            let pause = self.pause();
+            let until_patience = if is_asked_once { REMINDER } else { PATIENCE };
+            let pause = self.pause().unwrap_or(REMINDER).min(until_patience);
             tokio::select! {
                 Some(joined) = self.asking.join_next_with_id() => self.take(joined),
-                () = tokio::time::sleep(pause.unwrap_or(REMINDER)) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -111,7 +123,7 @@ impl Keeper {
         Some(due.since(Instant::from_clock()))
     }
 
-    /// Takes an answer, and publishes what follows from it.
+    /// Takes an answer.
     fn take(&mut self, joined: Result<(Id, SourceReply), JoinError>) {
         let now = Instant::from_clock();
         let id = match &joined {
@@ -128,9 +140,12 @@ impl Keeper {
                 source.fail(format!("asking has crashed: {error}"), self.bounds, now, fastrand::f64());
             }
         }
-        let specs = endpoints(&sources, &is_routed);
-        tell(&mut self.said, self.service.name(), place, source_of(&sources, place), specs.is_empty(), now);
-        drop(sources);
+        tell(&mut self.said, self.service.name(), place, source, now);
+    }
+
+    /// Makes what is known the members of the service, if it is other than before.
+    fn publish(&mut self, now: Instant) {
+        let specs = endpoints(&self.service.sources(), &is_routed);
         if specs != self.published {
             tell_changes(self.service.name(), &self.published, &specs);
             self.service.members.update(specs.clone(), now);
@@ -140,20 +155,9 @@ impl Keeper {
     }
 }
 
-fn source_of(sources: &[Source], place: usize) -> Option<&Source> {
-    sources.get(place)
-}
-
 /// Writes to the log that a name has failed, or is answered again.
-fn tell(
-    said: &mut HashMap<usize, (String, Instant)>,
-    service: &str,
-    place: usize,
-    source: Option<&Source>,
-    none_left: bool,
-    now: Instant,
-) {
-    let Some((name, state)) = source.and_then(|source| Some((source.name()?, source.state()))) else { return };
+fn tell(said: &mut HashMap<usize, (String, Instant)>, service: &str, place: usize, source: &Source, now: Instant) {
+    let (Some(name), state) = (source.name(), source.state()) else { return };
     let Some(error) = &state.error else {
         if said.remove(&place).is_some() {
             tracing::info!(service, name, "the name of a target is resolved again");
@@ -165,13 +169,11 @@ fn tell(
         return;
     }
     let failures = state.failures;
-    if none_left {
-        let effect = "the service has no targets until it is";
-        tracing::warn!(service, name, failures, "the name of a target cannot be resolved: {error}; {effect}");
-    } else {
-        let effect = "the last known addresses stay in use";
-        tracing::warn!(service, name, failures, "the name of a target cannot be resolved: {error}; {effect}");
-    }
+    let effect = match state.answered {
+        None => "it is not used until it is",
+        Some(_) => "the last known addresses stay in use",
+    };
+    tracing::warn!(service, name, failures, "the name of a target cannot be resolved: {error}; {effect}");
     said.insert(place, (error.clone(), now));
 }
 
