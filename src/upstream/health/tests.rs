@@ -78,7 +78,7 @@ fn errors_say_what_to_write() {
         ("path = \"/\"\nheaders = { a = 1 }", "the value of `a` is a whole number", "is a string"),
         ("path = \"/\"\nstatuses = []", "no status counts as well", "[\"2xx\", 301]"),
         ("path = \"/\"\nstatuses = [\"6xx\"]", "`6xx` is no status", "write a list such as"),
-        ("path = \"/\"\nstatuses = 200", "cannot be a whole number", "a list such as"),
+        ("path = \"/\"\nstatuses = 200", "cannot be a whole number", "a list, such as"),
         (
             "path = \"/\"\nbody = \"~ (\"",
             "`~ (` is not a regular expression: error: unclosed group",
