@@ -8,7 +8,8 @@ use crate::http::body::BodyDecoder;
 use crate::http::h1::parse::{RequestHead, ResponseHead};
 use crate::http::message::{Framing, Method};
 use crate::net::{Reader, Stream};
-use crate::snapshot::RouteId;
+use crate::router::Captures;
+use crate::snapshot::{ListenerId, RouteId};
 
 /// A client's connection, as the pipeline sees it.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Client {
     pub reader: Reader,
     /// Its address as text, for X-Forwarded-For.
     pub address: String,
+    /// The listener by which it came.
+    pub listener: ListenerId,
 }
 
 /// One request and its response.
@@ -40,6 +43,10 @@ pub struct Exchange {
     pub target: Vec<u8>,
     /// Where the path is brought to normal form.
     pub path: Vec<u8>,
+    /// What the route has captured of the path.
+    pub captures: Captures,
+    /// The methods that could be used instead, as an Allow field lists them (405).
+    pub allow: Vec<u8>,
     /// The body of a refusal.
     pub problem: String,
     /// The request's id: a UUID of version 7 (RFC 9562) as text.
@@ -97,9 +104,10 @@ impl Exchange {
     pub fn clear(&mut self) {
         self.request.clear();
         self.response.clear();
-        for buffer in [&mut self.outgoing, &mut self.reply, &mut self.target, &mut self.path] {
+        for buffer in [&mut self.outgoing, &mut self.reply, &mut self.target, &mut self.path, &mut self.allow] {
             buffer.clear();
         }
+        self.captures.clear();
         self.problem.clear();
         self.upload.reset(Framing::None);
         self.download.reset(Framing::None);
@@ -127,6 +135,12 @@ impl Exchange {
     #[must_use]
     pub fn normal_path(&self) -> &[u8] {
         if self.path.is_empty() { self.request.path().as_bytes() } else { &self.path }
+    }
+
+    /// What the route has captured at place `index` (see [`Router::capture_index`](crate::router::Router)).
+    #[must_use]
+    pub fn capture(&self, index: usize) -> Option<&[u8]> {
+        self.captures.get(index, self.normal_path())
     }
 
     /// Writes the body of a refusal.

@@ -9,21 +9,24 @@ use super::{
 };
 use crate::base::units::{Rate, Size};
 use crate::config::{
-    Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, pattern,
+    Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, router,
 };
 use crate::policy::limits::Limits;
-use crate::router::Router;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
 pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
-    let mut router = Router::default();
+    let gateway = gateway(&config.gateway);
+    let router = router(config, gateway.workers).map_err(|faults| {
+        let first = faults.into_iter().next();
+        Box::new(first.unwrap_or_else(|| Diagnostic::of_file("the routes cannot be compiled")))
+    })?;
     let names = config.services.iter().enumerate();
     let services = names.map(|(index, service)| (service.name.get_ref().as_str(), index)).collect();
-    let routes = config.routes.iter().map(|written| route(config, written, &services, &mut router));
+    let routes = config.routes.iter().map(|written| route(config, written, &services));
     let routes = routes.collect::<Result<_, _>>()?;
     let listeners = config.listeners.iter();
     Ok(Snapshot {
-        gateway: gateway(&config.gateway),
+        gateway,
         limits: connection_limits(&config.gateway.limits),
         listeners: listeners
             .map(|listener| Listener { name: name(listener.name.get_ref()), address: *listener.address.get_ref() })
@@ -32,6 +35,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         services: config.services.iter().map(service).collect::<Result<_, _>>()?,
         routes,
         router,
+        slashes: config.gateway.slashes(),
     })
 }
 
@@ -77,24 +81,14 @@ fn service(config: &ServiceConfig) -> Result<Service, Box<Diagnostic>> {
     })
 }
 
-fn route(
-    config: &Config,
-    written: &RouteConfig,
-    services: &HashMap<&str, usize>,
-    router: &mut Router,
-) -> Result<Route, Box<Diagnostic>> {
-    let pattern = pattern(&written.path)?;
-    let strip = written.strip_prefix.as_ref().map_or("", |prefix| prefix.get_ref());
-    router.add(&pattern, strip).map_err(|_| {
-        Diagnostic::new(written.path.span(), format!("two routes have the path `{pattern}`"), "this path is taken")
-    })?;
+fn route(config: &Config, written: &RouteConfig, services: &HashMap<&str, usize>) -> Result<Route, Box<Diagnostic>> {
     let Some(&index) = services.get(written.service.get_ref().as_str()) else {
         let message = format!("there is no service `{}`", written.service.get_ref());
         return Err(Diagnostic::new(written.service.span(), message, "this service").into());
     };
     Ok(Route {
         name: name(written.name.get_ref()),
-        path: name(written.path.get_ref()),
+        path: name(written.matches.path.as_ref().map_or("/*", |path| path.get_ref())),
         service: ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")),
         timeouts: timeouts(&written.timeouts, &config.services[index].timeouts),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
@@ -117,7 +111,8 @@ fn name(text: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::RouteId;
+    use crate::http::h1::parse::{HeadLimits, RequestHead};
+    use crate::router::{Captures, ListenerId, Lookup, RouteId};
     use std::time::Duration;
 
     const TEXT: &str = r#"
@@ -155,10 +150,21 @@ mod tests {
         Snapshot::compile(&config).unwrap()
     }
 
+    /// The route of a GET for `path`, and the path that it sends on.
+    fn route_for(snapshot: &Snapshot, path: &str) -> Option<(RouteId, String)> {
+        let mut head = RequestHead::default();
+        head.parse(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes(), &HeadLimits::default()).unwrap();
+        let lookup = Lookup { head: &head, path: path.as_bytes(), listener: ListenerId(0), worker: 0 };
+        let (mut captures, mut target) = (Captures::default(), Vec::new());
+        let id = snapshot.router.find(&lookup, &mut captures).ok()?;
+        snapshot.router.forward(id, path.as_bytes(), path.as_bytes(), &mut captures, &mut target).unwrap();
+        Some((id, String::from_utf8(target).unwrap()))
+    }
+
     #[test]
     fn names_become_indexes_and_inheritance_is_resolved() {
         let snapshot = compiled();
-        let id = snapshot.route_for(b"/api/users/7").unwrap();
+        let (id, sent) = route_for(&snapshot, "/api/users/7").unwrap();
         let users = snapshot.route(id);
         assert_eq!((id, &*users.name, &*users.path), (RouteId(0), "users", "/api/users/*"));
         let service = snapshot.service(users.service);
@@ -167,13 +173,13 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(users.timeouts, Timeouts { connect: seconds(1), first_byte: None, total: None });
         assert_eq!(users.limits.body, 1024);
-        assert_eq!(snapshot.router.rewrite(id, b"/api/users/7"), b"/users/7");
+        assert_eq!(sent, "/users/7");
 
-        let orders = snapshot.route(snapshot.route_for(b"/orders").unwrap());
+        let orders = snapshot.route(route_for(&snapshot, "/orders").unwrap().0);
         assert_eq!(&*snapshot.service(orders.service).name, "orders");
         assert_eq!(orders.timeouts, Timeouts { connect: seconds(5), first_byte: Some(seconds(30)), total: None });
         assert_eq!(orders.limits.body, u64::MAX);
-        assert_eq!(snapshot.route_for(b"/orders/7"), None);
+        assert_eq!(route_for(&snapshot, "/orders/7"), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::observe::counters::Counter;
 use crate::observe::events::Event;
 use crate::pipeline::backend::is_shortage;
 use crate::runtime::Socket;
+use crate::snapshot::ListenerId;
 
 /// How long to wait after an accept that failed for want of something.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -28,7 +29,7 @@ const REFUSING: usize = 256;
 const REFUSING_PART: usize = 16;
 
 /// Accepts until the worker drains, and then what has queued up by then.
-pub(super) async fn accept(accepting: Accepting, listener: Listener) {
+pub(super) async fn accept(accepting: Accepting, listener: Listener, id: ListenerId) {
     let worker = &accepting.worker;
     let shard = &worker.shard;
     let requests = Recycler::new(SPARE_REQUESTS);
@@ -47,7 +48,7 @@ pub(super) async fn accept(accepting: Accepting, listener: Listener) {
         });
         match accepted.await {
             None => return,
-            Some(Ok((socket, peer))) => match admit(worker, socket, peer) {
+            Some(Ok((socket, peer))) => match admit(worker, socket, peer, id) {
                 Some((connection, admission)) => {
                     shard.handle.spawn(serve::serve(connection, admission, requests.clone(), serve::one_request));
                 }
@@ -74,14 +75,19 @@ pub(super) async fn accept(accepting: Accepting, listener: Listener) {
 }
 
 /// Admits a connection, or refuses it.
-fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<SocketAddr>) -> Option<(Connection, Admission)> {
+fn admit(
+    worker: &Rc<Worker>,
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    listener: ListenerId,
+) -> Option<(Connection, Admission)> {
     let stream = Stream::new(socket);
     let most = worker.snapshot.gateway.connections_per_worker;
     if worker.connections.get() < most {
-        return Some((Connection::new(worker.clone(), stream, peer), Admission::new(worker)));
+        return Some((Connection::new(worker.clone(), stream, peer, listener), Admission::new(worker)));
     }
     if worker.refusing.get() < REFUSING.min(most / REFUSING_PART + 1) {
-        worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer));
+        worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer, listener));
     }
     None
 }

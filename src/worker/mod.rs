@@ -19,7 +19,7 @@ use crate::net::{Handle, Listener};
 use crate::observe::counters::Counter;
 use crate::pipeline::Exchange;
 use crate::shard::{Backend, Shard, Shared};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ListenerId, Snapshot};
 use crate::upstream::pool::Pool;
 
 /// Exchanges kept for the next requests; each has a few KiB of storage.
@@ -44,7 +44,7 @@ pub struct Worker {
     idle: RefCell<Option<Waker>>,
 }
 
-/// Serves the connections of `listeners` until told to drain, and then until
+/// Serves the connections of `listeners`, which are those of the snapshot in its order, until told to drain, and then until
 /// the last request has ended or the drain's time is over.
 pub async fn run(
     handle: &Handle,
@@ -64,8 +64,8 @@ pub async fn run(
     let shard = Shard::new(handle.clone(), shared, index, backends.collect());
     let (spare, connections, refusing, accepting, idle) = Default::default();
     let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle });
-    for listener in listeners {
-        handle.spawn(accept::accept(Accepting::new(&worker), listener));
+    for (listener, id) in listeners.into_iter().zip(0..) {
+        handle.spawn(accept::accept(Accepting::new(&worker), listener, ListenerId(id)));
     }
     handle.spawn(sweep(worker.clone()));
     let mut ready = Some(ready);

@@ -21,6 +21,7 @@ use crate::observe::events::Event;
 use crate::pipeline::backend::X_REQUEST_ID;
 use crate::pipeline::{self, Client, Ended, Exchange, Reject};
 use crate::shard::Shard;
+use crate::snapshot::ListenerId;
 
 /// How long a client may take over our last words, or over a body that is dropped.
 const LINGER: Duration = Duration::from_secs(2);
@@ -89,9 +90,14 @@ pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next
 }
 
 /// Refuses a connection that is one too many.
-pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>) {
+pub(super) async fn refuse_connection(
+    refusal: Refusal,
+    stream: Stream,
+    peer: Option<SocketAddr>,
+    listener: ListenerId,
+) {
     let worker = &refusal.worker;
-    let mut connection = Connection::new(worker.clone(), stream, peer);
+    let mut connection = Connection::new(worker.clone(), stream, peer, listener);
     let mut x = worker.exchange();
     x.begin(worker.shard.handle.now(), unix_millis());
     let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
@@ -109,9 +115,14 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>) -> Connection {
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        stream: Stream,
+        peer: Option<SocketAddr>,
+        listener: ListenerId,
+    ) -> Connection {
         let address = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_canonical().to_string());
-        let client = Client { stream, reader: Reader::default(), address };
+        let client = Client { stream, reader: Reader::default(), address, listener };
         Connection { worker, client, peer, requests: 0, counted: 0 }
     }
 
@@ -236,11 +247,15 @@ impl Connection {
             (FieldName::literal("Content-Type"), FieldValue::literal("application/problem+json")),
             (FieldName::literal("Cache-Control"), FieldValue::literal("no-store")),
             (X_REQUEST_ID, value(&id.0)),
-            (FieldName::literal("Retry-After"), FieldValue::literal("1")),
+            match reject {
+                // RFC 9110 section 15.5.6: a 405 has one, be it empty.
+                Reject::MethodNotAllowed => (FieldName::literal("Allow"), value(&x.allow)),
+                _ => (FieldName::literal("Retry-After"), FieldValue::literal("1")),
+            },
         ];
         let response = LocalResponse {
             status: answer.status,
-            fields: if answer.status == 503 { &fields } else { &fields[..4] },
+            fields: if matches!(answer.status, 503 | 405) { &fields } else { &fields[..4] },
             body: x.problem.as_bytes(),
             to_head: x.method() == Some(Method::Head),
             client: if x.parsed { x.request.version() } else { Version::Http11 },

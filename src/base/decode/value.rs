@@ -65,6 +65,15 @@ impl FromValue for String {
     }
 }
 
+impl FromValue for bool {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        match value.get_ref() {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(Wrong::Type("`true` or `false`".into())),
+        }
+    }
+}
+
 impl FromValue for usize {
     fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
         let DeValue::Integer(integer) = value.get_ref() else {
