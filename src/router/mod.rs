@@ -299,4 +299,6 @@ impl MatchConfig {
 }
 
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
