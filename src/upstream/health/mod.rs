@@ -168,7 +168,11 @@ impl Checks {
                 method: config.method,
                 path: path.as_str().into(),
                 host: config.host.as_deref().map(Into::into),
-                headers: config.headers.iter().map(|(name, value)| (name.as_str().into(), value.as_str().into())).collect(),
+                headers: config
+                    .headers
+                    .iter()
+                    .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
+                    .collect(),
                 statuses: config.statuses.clone(),
                 body: config.body.as_deref().and_then(|body| BodyRule::new(body).ok()),
             })),

@@ -138,7 +138,10 @@ impl FromValue for Host {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
         if host.is_empty() || !host.bytes().all(is_plain) {
             let problem = format!("`{}` cannot be the value of a Host field", host.escape_default());
-            return Err(Wrong::content(problem, "write a name, and a port if one belongs there: \"users.internal:8080\""));
+            return Err(Wrong::content(
+                problem,
+                "write a name, and a port if one belongs there: \"users.internal:8080\"",
+            ));
         }
         Ok(Host(host.into()))
     }
@@ -195,7 +198,9 @@ fn status(value: &Value<'_>) -> Result<(u16, u16), Wrong> {
     match value.get_ref() {
         DeValue::Integer(_) => match usize::from_value(value)? {
             status @ 200..=599 => Ok((status as u16, status as u16)),
-            status => Err(Wrong::content(format!("`{status}` is not the status of an answer"), "it is from 200 to 599")),
+            status => {
+                Err(Wrong::content(format!("`{status}` is not the status of an answer"), "it is from 200 to 599"))
+            }
         },
         DeValue::String(text) => match text.as_bytes() {
             [digit @ b'2'..=b'5', b'x' | b'X', b'x' | b'X'] => {
@@ -257,7 +262,10 @@ impl FromValue for Jitter {
             _ => return Err(Wrong::Type("a share of the interval, such as 0.1".into())),
         };
         if !(0.0..=0.5).contains(&share) {
-            return Err(Wrong::content("this is not a share that an interval may differ by", "it can be from 0 to 0.5"));
+            return Err(Wrong::content(
+                "this is not a share that an interval may differ by",
+                "it can be from 0 to 0.5",
+            ));
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to 500")]
         Ok(Jitter((share * 1000.0).round() as u16))

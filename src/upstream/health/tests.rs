@@ -18,7 +18,10 @@ fn read(keys: &str) -> Result<HealthConfig, Vec<Diagnostic>> {
 fn a_path_is_enough() {
     let checks = Checks::compile(&read("path = \"/health?deep=1\"").unwrap());
     let Probe::Http(question) = &checks.probe else { panic!("{checks:?}") };
-    assert_eq!((question.method, &*question.path, &question.host, &question.body), ("GET", "/health?deep=1", &None, &None));
+    assert_eq!(
+        (question.method, &*question.path, &question.host, &question.body),
+        ("GET", "/health?deep=1", &None, &None)
+    );
     assert!(question.statuses.have(200) && question.statuses.have(299) && !question.statuses.have(300));
     assert_eq!((checks.interval, checks.timeout), (Duration::from_secs(5), Duration::from_secs(1)));
     assert_eq!(checks.thresholds, Thresholds { healthy: 2, unhealthy: 3 });
@@ -58,7 +61,11 @@ fn text_is_looked_for_anywhere_and_may_be_any_bytes() {
 #[test]
 fn errors_say_what_to_write() {
     for (keys, message, help) in [
-        ("", "`health` has no `path`", "add a line such as: path = \"/health\", or tcp = true for a check that only connects"),
+        (
+            "",
+            "`health` has no `path`",
+            "add a line such as: path = \"/health\", or tcp = true for a check that only connects",
+        ),
         ("path = \"health\"", "`health` does not begin with a slash", "write \"/health\""),
         ("path = \"/a b\"", "`/a b` has ` `, which no request can have", "%20"),
         ("path = \"/a#b\"", "has `#`", "percent escapes"),
@@ -74,7 +81,11 @@ fn errors_say_what_to_write() {
         ("path = \"/\"\nstatuses = [\"6xx\"]", "`6xx` is not a class", "\"2xx\" or a status such as 301"),
         ("path = \"/\"\nstatuses = [101]", "`101` is not the status of an answer", "from 200 to 599"),
         ("path = \"/\"\nstatuses = 200", "cannot be a whole number", "a list such as"),
-        ("path = \"/\"\nbody = \"~ (\"", "`~ (` is not a regular expression: error: unclosed group", "leave out the `~`"),
+        (
+            "path = \"/\"\nbody = \"~ (\"",
+            "`~ (` is not a regular expression: error: unclosed group",
+            "leave out the `~`",
+        ),
         ("path = \"/\"\nbody = \"\"", "every body has this", "leave it out"),
         ("path = \"/\"\nmethod = \"HEAD\"\nbody = \"ok\"", "cannot be checked with HEAD", "method = \"GET\""),
         ("path = \"/\"\nport = 65536", "this is not a port", "from 1 to 65535"),
