@@ -276,15 +276,18 @@ fn run_worker(index: usize, snapshot: Arc<Snapshot>, shared: Arc<Shared>, socket
         Err(error) => return drop(report.send(Err(error))),
     };
     let handle = runtime.handle();
-    let listeners: io::Result<Vec<_>> = sockets.into_iter().map(|bound| handle.listen(bound)).collect();
-    let listeners = match listeners {
-        Ok(listeners) => listeners,
+    let entries = sockets.into_iter().map(|bound| {
+        let port = Some(bound.address()?.port());
+        handle.listen(bound).map(|listener| worker::Entry { listener, port })
+    });
+    let entries = match entries.collect::<io::Result<Vec<_>>>() {
+        Ok(entries) => entries,
         Err(error) => return drop(report.send(Err(error))),
     };
     let kind = runtime.driver_kind();
     // Nobody listens to the report when another worker has failed to come up.
     let ready = move |waker| drop(report.send(Ok((index, waker, kind, fallback))));
-    runtime.block_on(worker::run(handle, snapshot, shared, index, listeners, ready));
+    runtime.block_on(worker::run(handle, snapshot, shared, index, entries, ready));
 }
 
 /// Keeps this worker on a core of its own, where that is asked for or, by default, where each has one.

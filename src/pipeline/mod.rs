@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod exchange;
+mod facts;
 pub mod reject;
 mod relay;
 pub mod tunnel;

@@ -5,14 +5,18 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::thread::available_parallelism;
 
 use super::{
-    BodyRate, ConnectionLimits, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot, Timeouts,
+    BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot, Timeouts,
 };
 use crate::base::units::{Rate, Size};
 use crate::config::{
     Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, pattern,
 };
+use crate::policy::forwarded::{self, Forwarding};
+use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
+use crate::policy::request_id::RequestIds;
 use crate::policy::upgrade::Upgrade;
+use crate::policy::via::{self, Via};
 use crate::router::Router;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
@@ -20,12 +24,14 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
     let mut router = Router::default();
     let names = config.services.iter().enumerate();
     let services = names.map(|(index, service)| (service.name.get_ref().as_str(), index)).collect();
-    let routes = config.routes.iter().map(|written| route(config, written, &services, &mut router));
+    let fields = fields(&config.gateway);
+    let routes = config.routes.iter().map(|written| route(config, written, &services, &fields, &mut router));
     let routes = routes.collect::<Result<_, _>>()?;
     let listeners = config.listeners.iter();
     Ok(Snapshot {
         gateway: gateway(&config.gateway),
         limits: connection_limits(&config.gateway.limits),
+        fields,
         listeners: listeners
             .map(|listener| Listener { name: name(listener.name.get_ref()), address: *listener.address.get_ref() })
             .collect(),
@@ -46,6 +52,14 @@ fn gateway(config: &GatewayConfig) -> Gateway {
         pin: config.pin,
         drain_timeout: config.drain_timeout,
         connections_per_worker: config.connections_per_worker.max(1),
+    }
+}
+
+fn fields(config: &GatewayConfig) -> Fields {
+    Fields {
+        forwarding: Forwarding::compile(&config.forwarded),
+        via: Via::compile(&config.via),
+        request_ids: RequestIds::compile(&config.request_id),
     }
 }
 
@@ -98,6 +112,7 @@ fn route(
     config: &Config,
     written: &RouteConfig,
     services: &HashMap<&str, usize>,
+    fields: &Fields,
     router: &mut Router,
 ) -> Result<Route, Box<Diagnostic>> {
     let pattern = pattern(&written.path)?;
@@ -117,7 +132,22 @@ fn route(
         retries: crate::upstream::retry::RetriesConfig::compile(None, None),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
         upgrade: Upgrade::compile(written.upgrade.as_ref()),
+        rules: rules(config, written, Some(index), fields)?,
+        preserve_host: written.preserve_host,
     })
+}
+
+/// The rules over the fields of a route's requests and responses.
+fn rules(
+    config: &Config,
+    written: &RouteConfig,
+    service: Option<usize>,
+    fields: &Fields,
+) -> Result<Rules, Box<Diagnostic>> {
+    let mut own: Vec<&[u8]> = forwarded::NAMES.to_vec();
+    own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date"]);
+    let service = service.map(|index| &config.services[index].headers);
+    Rules::compile(&config.defaults.headers, service, &written.headers, &[], &own)
 }
 
 /// The timeouts of a route: each its own, else its service's, else the default.

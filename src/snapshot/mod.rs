@@ -12,8 +12,12 @@ use std::time::Duration;
 
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::policy::forwarded::Forwarding;
+use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
+use crate::policy::request_id::RequestIds;
 use crate::policy::upgrade::Upgrade;
+use crate::policy::via::Via;
 pub use crate::router::RouteId;
 use crate::router::Router;
 use crate::upstream::endpoint::EndpointSpec;
@@ -26,6 +30,8 @@ pub struct Snapshot {
     pub gateway: Gateway,
     /// What one client connection may do.
     pub limits: ConnectionLimits,
+    /// What the gateway says of itself and of clients, in the heads that it sends on.
+    pub fields: Fields,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Where operators connect.
@@ -51,6 +57,17 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+}
+
+/// What the gateway says of itself and of clients, in the heads that it sends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// Whom requests come from, and what services are told of it.
+    pub forwarding: Forwarding,
+    /// Its line in Via.
+    pub via: Option<Via>,
+    /// The ids of requests.
+    pub request_ids: RequestIds,
 }
 
 /// What one client connection may do before any route is known.
@@ -149,6 +166,10 @@ pub struct Route {
     pub retries: Option<crate::upstream::retry::Retries>,
     /// Whether its requests may switch protocols.
     pub upgrade: Upgrade,
+    /// The rules over the fields of its requests and responses.
+    pub rules: Rules,
+    /// Whether the client's Host is sent on, and not the target's own.
+    pub preserve_host: bool,
 }
 
 /// How long an exchange with a backend may take.

@@ -43,14 +43,23 @@ pub struct Worker {
     idle: RefCell<Option<Waker>>,
 }
 
-/// Serves the connections of `listeners` until told to drain, and then until
+/// Where clients connect, as one worker sees it.
+#[derive(Debug)]
+pub struct Entry {
+    /// What accepts them.
+    pub listener: Listener,
+    /// The port that they connect to, if there is one.
+    pub port: Option<u16>,
+}
+
+/// Serves the connections of `entries` until told to drain, and then until
 /// the last request has ended or the drain's time is over.
 pub async fn run(
     handle: &Handle,
     snapshot: Arc<Snapshot>,
     shared: Arc<Shared>,
     index: usize,
-    listeners: Vec<Listener>,
+    entries: Vec<Entry>,
     ready: impl FnOnce(Waker),
 ) {
     let patience = snapshot.gateway.drain_timeout;
@@ -64,8 +73,8 @@ pub async fn run(
     let shard = Shard::new(handle.clone(), shared, index, backends);
     let (spare, connections, refusing, accepting, idle) = Default::default();
     let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle });
-    for listener in listeners {
-        handle.spawn(accept::accept(Accepting::new(&worker), listener));
+    for entry in entries {
+        handle.spawn(accept::accept(Accepting::new(&worker), entry));
     }
     handle.spawn(sweep(worker.clone()));
     handle.spawn(attend(worker.shard.clone()));

@@ -258,6 +258,25 @@ impl<'t, 'f> Section<'t, 'f> {
         }
     }
 
+    /// Reads a list that may be missing; `expected` is what to say that it is. What is wrong with an element becomes a
+    /// fault, and the others stay.
+    pub fn list<T: FromValue>(&mut self, key: &'static str, expected: &str, into: &mut Vec<Spanned<T>>) {
+        let Some(value) = self.take(key) else { return };
+        match value.get_ref() {
+            DeValue::Array(list) => {
+                *into = list.iter().filter_map(|value| self.convert(key, value, Spanned::from_value)).collect();
+            }
+            _ => self.faults.push(wrong(key, value, Wrong::Type(expected.into()))),
+        }
+    }
+
+    /// All that is in the table, under keys of the user's choice, in the order of the file.
+    pub fn pairs(&mut self) -> Vec<(Spanned<String>, &'t Value<'t>)> {
+        self.entries.iter_mut().for_each(|entry| entry.asked_for = true);
+        let pair = |entry: &Entry<'t>| (Spanned::new(entry.key.span(), entry.key.get_ref().to_string()), entry.value);
+        self.entries.iter().map(pair).collect()
+    }
+
     /// The place of the value of `key`, if it is there.
     pub fn place(&self, key: &str) -> Option<Range<usize>> {
         self.entries.iter().find(|entry| entry.key.get_ref() == key).map(|entry| entry.value.span())

@@ -146,11 +146,17 @@ impl<T: FromValue> FromValue for Spanned<T> {
     }
 }
 
+/// The text of a string as it is written, which may name things with `${...}`; `expected` is what else to say that it is.
+pub fn raw_text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
+    match value.get_ref() {
+        DeValue::String(text) => Ok(text),
+        _ => Err(Wrong::Type(expected.into())),
+    }
+}
+
 /// The text of a string; `expected` is what else to say that it is.
 pub fn text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
-    let DeValue::String(text) = value.get_ref() else {
-        return Err(Wrong::Type(expected.into()));
-    };
+    let text = raw_text(value, expected)?;
     if text.contains("${") {
         return Err(Wrong::content("environment variables (`${...}`) are not built yet", "write the value itself"));
     }

@@ -22,7 +22,7 @@ pub fn put_upgrade(protocols: FieldValue<'_>, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use crate::http::fields::{FieldName, Known, KnownSet};
-    use crate::http::h1::encode::{RequestForward, ResponseForward, Target, encode_request, encode_response};
+    use crate::http::h1::encode::{Dropped, RequestForward, ResponseForward, Target, encode_request, encode_response};
     use crate::http::h1::parse::{HeadLimits, Progress, RequestHead, ResponseContext, ResponseHead};
     use crate::http::message::{Framing, Version};
 
@@ -40,11 +40,11 @@ mod tests {
             host: None,
             default_host: value("backend"),
             close: false,
-            drop: KnownSet::of(&[Known::XRequestId]),
+            drop: Dropped { known: KnownSet::of(&[Known::XRequestId]), ..Dropped::default() },
             append: &[(FieldName::literal("X-Request-Id"), value("7"))],
         };
         let mut out = Vec::new();
-        encode_request(&head, &forward, &mut out);
+        encode_request(&head, &forward, None, &mut out);
         put_upgrade(value(offer), &mut out);
         // What we write, we would read.
         let mut again = RequestHead::default();
@@ -88,11 +88,11 @@ mod tests {
             framing: head.framing().for_client(Version::Http11),
             client: Version::Http11,
             keep_alive: true,
-            drop: KnownSet::EMPTY,
+            drop: Dropped::default(),
             append: &[(FieldName::literal("X-Request-Id"), value("7"))],
         };
         let mut out = Vec::new();
-        encode_response(&head, &forward, &mut out);
+        encode_response(&head, &forward, None, &mut out);
         put_upgrade(FieldValue::new(head.get(Known::Upgrade).unwrap()).unwrap(), &mut out);
         let mut again = ResponseHead::default();
         let read = again.parse(&out, &HeadLimits::default(), &context);

@@ -4,7 +4,7 @@
 //! side by side, so a response may come while the request is still being sent.
 //! What each has learnt that the other must know is in [`Progress`].
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -13,11 +13,12 @@ use super::again::Again;
 use super::connect::Upstream;
 use super::{Stage, download, upload};
 use crate::base::time::Instant;
-use crate::http::fields::FieldValue;
+use crate::http::edit::Scratch;
 use crate::http::h1::parse::ResponseContext;
 use crate::http::message::Version;
 use crate::net::Handle;
 use crate::pipeline::exchange::{Client, Exchange};
+use crate::pipeline::facts::Facts;
 use crate::pipeline::relay::Relay;
 use crate::pipeline::{Cut, Reject};
 use crate::snapshot::{ConnectionLimits, Timeouts};
@@ -84,7 +85,8 @@ pub(super) struct Rules<'a> {
     pub(super) method: ResponseContext,
     pub(super) client_version: Version,
     pub(super) may_keep_alive: bool,
-    pub(super) request_id: FieldValue<'a>,
+    pub(super) facts: Facts<'a>,
+    pub(super) scratch: &'a RefCell<Scratch>,
     pub(super) again: &'a Again<'a>,
 }
 
@@ -98,7 +100,9 @@ pub(super) async fn attempt(
     progress: &Progress,
 ) -> Result<Answer, Failure> {
     let Stage { shard, snapshot, route, .. } = stage;
-    let Exchange { request, response, upload: up, download: down, outgoing, reply, id, .. } = x;
+    let Exchange { request, response, upload: up, download: down, outgoing, reply, id, path, origin, scratch, .. } = x;
+    let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
+    let facts = Facts { snapshot, route, request, path, origin, id };
     let rules = Rules {
         handle: &shard.handle,
         timeouts: route.timeouts,
@@ -107,7 +111,8 @@ pub(super) async fn attempt(
         method: ResponseContext { method: request.method(), upgrade_requested: false },
         client_version: request.version(),
         may_keep_alive: stage.may_keep_alive && request.keep_alive(),
-        request_id: FieldValue::new(&id.0).unwrap_or(FieldValue::literal("invalid")),
+        facts,
+        scratch,
         again,
     };
     let stream = &upstream.connection.stream;

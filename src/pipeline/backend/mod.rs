@@ -34,7 +34,6 @@ use again::Again;
 use attempt::{Answer, Failure, Progress, Sent, attempt};
 pub use connect::is_shortage;
 use connect::{Upstream, Wanted, connect};
-pub use outgoing::X_REQUEST_ID;
 
 /// What stays the same through all attempts of a request at one service.
 struct Stage<'a> {
@@ -103,7 +102,8 @@ async fn attempts(
         };
         again.goes_to(in_flight.target().id());
         let began = stage.shard.handle.now();
-        outgoing::encode(in_flight.target().endpoint.authority(), x, client)?;
+        let authority = in_flight.target().endpoint.authority();
+        outgoing::encode(stage.snapshot, stage.route, authority, x, client)?;
         let progress = Progress::default();
         let ended = attempt(stage, x, client, &mut upstream, again, &progress).await;
         stage.shard.counters().add(Counter::BytesSent, progress.bytes_sent.get());

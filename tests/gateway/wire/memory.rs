@@ -120,12 +120,13 @@ fn run(row: &Row, network: Network, cuts: &[usize], snapshot: &Arc<Snapshot>) ->
         let origin = handle.listen_in_memory(backend()).expect("a free address");
         handle.spawn(accept(origin, handle.clone(), row.clone(), log.clone()));
         let listener = handle.listen_in_memory(public()).expect("a free address");
+        let entry = worker::Entry { listener, port: Some(public().port()) };
         let shared = Shared::new(1, snapshot.members(handle.now()));
         let ended = Rc::new(RefCell::new(false));
         handle.spawn({
             let (handle, snapshot, shared, ended) = (handle.clone(), snapshot.clone(), shared.clone(), ended.clone());
             async move {
-                worker::run(&handle, snapshot, shared, 0, vec![listener], |_| {}).await;
+                worker::run(&handle, snapshot, shared, 0, vec![entry], |_| {}).await;
                 *ended.borrow_mut() = true;
             }
         });
