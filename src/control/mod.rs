@@ -63,7 +63,9 @@ impl Control {
         let body = move || {
             runtime.block_on(async {
                 let mut tasks = JoinSet::new();
-                tasks.spawn(log::write_events(shared.clone()));
+                let (name, events) = ("the task that writes events to the log".to_owned(), shared.clone());
+                let make = move || log::write_events(events.clone());
+                tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
                 start_resolving(&board, &dns, &mut tasks, ready);
                 start_checking(&board, &mut tasks);
                 admin::serve(listener, shared.clone(), board, stopped).await;
@@ -92,6 +94,14 @@ impl Control {
         let _ = self.stop.send(());
         self.thread.join()
     }
+}
+
+/// How many descriptors the thread takes at most for what the snapshot wants of it.
+#[must_use]
+pub fn descriptors(snapshot: &Snapshot) -> u64 {
+    let wants = |wanted: bool, most: usize| if wanted { most as u64 } else { 0 };
+    let checks = snapshot.services.iter().any(|service| service.health.is_some());
+    wants(checks, probe::OPEN_MOST)
 }
 
 /// The services of a snapshot, each with its members.
@@ -144,7 +154,7 @@ fn start_resolving(board: &Arc<Board>, dns: &DnsConfig, tasks: &mut JoinSet<()>,
 
 /// Begins to ask after the targets of each service that wants it.
 fn start_checking(board: &Arc<Board>, tasks: &mut JoinSet<()>) {
-    let crowd = Arc::new(probe::Crowd::new());
+    let crowd = Arc::new(probe::Crowd::new(board.panics.clone()));
     for service in &board.services {
         let Some(checks) = service.checks.clone().map(Arc::new) else { continue };
         let (service, crowd) = (service.clone(), crowd.clone());

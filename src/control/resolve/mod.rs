@@ -24,7 +24,7 @@ pub(super) use counts::{Counts, Failure};
 use super::board::Service;
 use crate::base::time::Instant;
 use crate::config::DnsConfig;
-use crate::upstream::endpoint::EndpointSpec;
+use crate::upstream::endpoint::{Endpoint, EndpointSpec};
 
 /// A name that goes on failing is told of once in this time.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -67,7 +67,8 @@ pub(super) fn has_names(service: &Service) -> bool {
 impl Keeper {
     pub(super) fn new(service: Arc<Service>, client: Arc<Client>, config: &DnsConfig) -> Keeper {
         let bounds = Bounds { min: config.min_ttl, max: config.max_ttl };
-        let published = endpoints(&service.sources(), &is_routed);
+        // Not what should have been: a task that has crashed may have left something undone.
+        let published = service.members.endpoints().iter().map(|endpoint| spec_of(endpoint)).collect();
         let patience = Instant::from_clock() + PATIENCE;
         let (asking, places, said) = Default::default();
         Keeper { service, client, bounds, asking, places, published, patience, said }
@@ -153,6 +154,11 @@ impl Keeper {
             self.published = specs;
         }
     }
+}
+
+fn spec_of(endpoint: &Endpoint) -> EndpointSpec {
+    let (address, authority) = (endpoint.address().clone(), endpoint.authority().into());
+    EndpointSpec { address, authority, weight: endpoint.weight() }
 }
 
 /// Writes to the log that a name has failed, or is answered again.
