@@ -5,7 +5,7 @@
 
 mod compile;
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +14,10 @@ use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::policy::limits::Limits;
 pub use crate::router::RouteId;
 use crate::router::Router;
+use crate::upstream::fallback::FixedResponse;
+use crate::upstream::retry::Retries;
+use crate::upstream::settings::Settings;
+use crate::upstream::targets::{TargetAddress, TargetSpec};
 
 /// One version of the configuration, shared by all threads.
 #[derive(Debug)]
@@ -99,27 +103,41 @@ impl ServiceId {
 }
 
 /// A backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Its name in the file: what its state is keyed by from one snapshot to the next.
     pub name: Box<str>,
-    /// Its one target.
-    pub address: SocketAddr,
-    /// How its idle connections are kept.
-    pub pool: PoolSettings,
+    /// Its targets as they are written; names among them are still to be resolved.
+    pub targets: Vec<TargetSpec>,
+    /// How its requests are spread and sent.
+    pub settings: Arc<Settings>,
+    /// What answers when all targets are down.
+    pub fallback: Option<Fallback>,
 }
 
-/// How the idle connections to a target are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// How many each worker keeps; 0 closes each connection after its request.
-    pub idle_connections: usize,
-    /// How long one is kept.
-    pub idle_timeout: Duration,
+/// What answers when all targets of a service are down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Another service.
+    Service(ServiceId),
+    /// Always the same.
+    Response(FixedResponse),
+}
+
+impl Service {
+    /// The first target that has an IP address, for as long as a service has no more than one.
+    #[must_use]
+    pub fn first_address(&self) -> SocketAddr {
+        let ip = |target: &TargetSpec| match target.address {
+            TargetAddress::Ip(address) => Some(address),
+            _ => None,
+        };
+        self.targets.iter().find_map(ip).unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+    }
 }
 
 /// Which requests go to which service, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Its name in the file.
     pub name: Box<str>,
@@ -129,6 +147,8 @@ pub struct Route {
     pub service: ServiceId,
     /// How long its requests may take: its own timeouts, else its service's.
     pub timeouts: Timeouts,
+    /// Which of its requests are sent again: its own retries, else its service's, key by key; `None` for none.
+    pub retries: Option<Retries>,
     /// What it admits: its own limits, else the defaults'.
     pub limits: Limits,
 }
@@ -138,8 +158,12 @@ pub struct Route {
 pub struct Timeouts {
     /// Until the backend has accepted a connection (504).
     pub connect: Duration,
+    /// For each piece of the request that the backend is slow to take (504).
+    pub send: Option<Duration>,
     /// From the last byte of the request to the first of the response (504).
     pub first_byte: Option<Duration>,
+    /// From one piece of the response's body to the next (a cut response).
+    pub between_bytes: Option<Duration>,
     /// The whole exchange, bodies included (504, or a cut response).
     pub total: Option<Duration>,
 }

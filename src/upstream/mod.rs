@@ -3,12 +3,15 @@
 //! What the whole process knows of a service's targets is in [`members`] and [`endpoint`], written by the control thread
 //! and, for failures, by workers ([`ejection`]). What one worker makes of it is in [`balance`].
 
+pub mod affinity;
 pub mod balance;
 pub mod ejection;
 pub mod endpoint;
+pub mod fallback;
 pub mod hash;
 pub mod members;
 pub mod pool;
 pub mod retry;
 pub mod settings;
 pub mod statuses;
+pub mod targets;

@@ -58,8 +58,8 @@ pub async fn run(
     let limits = &snapshot.limits;
     let head_limits = HeadLimits::new(limits.head, limits.fields, limits.target).unwrap_or_default();
     let backends = snapshot.services.iter().map(|service| Backend {
-        pool: RefCell::new(Pool::new(service.pool.idle_connections, service.pool.idle_timeout)),
-        authority: service.address.to_string(),
+        pool: RefCell::new(Pool::new(service.settings.pool.idle_connections, service.settings.pool.idle_timeout)),
+        authority: service.first_address().to_string(),
     });
     let shard = Shard::new(handle.clone(), shared, index, backends.collect());
     let (spare, connections, refusing, accepting, idle) = Default::default();

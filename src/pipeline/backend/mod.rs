@@ -152,7 +152,7 @@ async fn connect(
     }
     // A backend that is slow to accept must not take the buffers from those that answer.
     waiting.park();
-    let address = snapshot.service(route.service).address.into();
+    let address = snapshot.service(route.service).first_address().into();
     let patience = (handle.now_exactly() + route.timeouts.connect).min(deadline);
     let connected = handle.timeout(patience, pin!(net::connect(handle, &address))).await;
     let failed = match connected {

@@ -10,10 +10,10 @@
 //!
 //! | method | takes |
 //! |---|---|
-//! | `round_robin` | each in its turn, by weight and evenly spread ([`round_robin`]) |
-//! | `least_connections` | the one with the fewest requests for its weight ([`least`]) |
-//! | `p2c_ewma` | of two that are drawn, the one whose answers are quicker and wait for less ([`two_choices`]) |
-//! | `consistent_hash` | the one that the key leads to, unless it has more than its part ([`ring`]) |
+//! | `round_robin` | each in its turn, by weight and evenly spread (`round_robin.rs`) |
+//! | `least_connections` | the one with the fewest requests for its weight (`least.rs`) |
+//! | `p2c_ewma` | of two that are drawn, the one whose answers are quicker and wait for less (`two_choices.rs`) |
+//! | `consistent_hash` | the one that the key leads to, unless it has more than its part (`ring.rs`) |
 //!
 //! # What is used
 //! Targets that are neither down (active checks know) nor ejected (failures let guess). If there are none of these, then
@@ -56,6 +56,7 @@ use self::ring::Hashed;
 use self::round_robin::RoundRobin;
 use self::target::SHARE;
 use self::two_choices::TwoChoices;
+use super::affinity::Token;
 use super::endpoint::{Endpoint, Health};
 use super::members::{Endpoints, Members};
 use super::settings::Settings;
@@ -102,6 +103,12 @@ impl Context {
             Method::TwoChoices { decay } => decay,
             _ => config::DECAY,
         }
+    }
+
+    /// What stands for a target in cookies.
+    fn token(&self, endpoint: &Endpoint) -> Option<Token> {
+        let settings = self.settings.borrow();
+        settings.affinity.as_ref().map(|affinity| affinity.token(endpoint.address()))
     }
 }
 
@@ -169,6 +176,9 @@ impl Balancer {
             self.chooser = Chooser::new(&settings.method);
         }
         *self.context.settings.borrow_mut() = settings;
+        for target in &self.targets {
+            target.token.set(self.context.token(&target.endpoint));
+        }
         self.version = None;
     }
 
@@ -195,6 +205,12 @@ impl Balancer {
     pub fn by_id(&mut self, now: Instant, id: TargetId) -> Option<Rc<Target>> {
         self.refresh(now);
         self.usable.iter().find(|target| target.id() == id).cloned()
+    }
+
+    /// The target that a cookie names, if it may be used.
+    pub fn by_token(&mut self, now: Instant, token: Token) -> Option<Rc<Target>> {
+        self.refresh(now);
+        self.usable.iter().find(|target| target.token() == Some(token)).cloned()
     }
 
     /// All targets of the list, also those that may not be used; as of the last pick or tick.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Context;
 use super::ewma::PeakEwma;
 use crate::base::time::Instant;
+use crate::upstream::affinity::Token;
 use crate::upstream::endpoint::{Endpoint, Tally};
 use crate::upstream::pool::Pool;
 
@@ -25,6 +26,8 @@ pub struct Target {
     pub pool: RefCell<Pool>,
     id: TargetId,
     context: Rc<Context>,
+    /// What stands for it in cookies.
+    pub(super) token: Cell<Option<Token>>,
     /// Requests of other workers that ran there when last looked.
     pub(super) others: Cell<u32>,
     /// How long its answers take.
@@ -50,11 +53,13 @@ pub enum Outcome {
 impl Target {
     pub(super) fn new(endpoint: Arc<Endpoint>, id: TargetId, context: Rc<Context>, latency: Duration) -> Target {
         let pool = context.settings.borrow().pool;
+        let token = Cell::new(context.token(&endpoint));
         Target {
             endpoint,
             pool: RefCell::new(Pool::new(pool.idle_connections, pool.idle_timeout)),
             id,
             context,
+            token,
             others: Cell::new(0),
             latency: PeakEwma::new(latency),
             turn: Cell::new(0),
@@ -66,6 +71,12 @@ impl Target {
     #[must_use]
     pub fn id(&self) -> TargetId {
         self.id
+    }
+
+    /// What stands for it in the cookie of its service; `None` where there is no such cookie.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        self.token.get()
     }
 
     /// Requests of this worker that run there.
