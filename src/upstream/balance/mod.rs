@@ -250,7 +250,7 @@ impl Balancer {
         let endpoints = self.context.members.endpoints();
         if !Arc::ptr_eq(&endpoints, &self.endpoints) {
             self.endpoints = endpoints;
-            self.adopt(now);
+            self.adopt();
         }
         self.valid_until = Instant::NEVER;
         self.choose_usable(now);
@@ -270,10 +270,9 @@ impl Balancer {
     }
 
     /// Makes a target of each endpoint, the one that there was if there was one.
-    fn adopt(&mut self, now: Instant) {
+    fn adopt(&mut self) {
         let place = |endpoint: &Arc<Endpoint>| Arc::as_ptr(endpoint).addr();
         let mut before = std::mem::take(&mut self.targets);
-        let average = self.average_latency(&before, now);
         before.sort_unstable_by_key(|target| place(&target.endpoint));
         for endpoint in self.endpoints.iter() {
             let known = before.binary_search_by_key(&place(endpoint), |target| place(&target.endpoint));
@@ -282,19 +281,10 @@ impl Balancer {
                 Err(_) => {
                     self.next_id += 1;
                     let id = TargetId(self.next_id);
-                    let target = Target::new(endpoint.clone(), id, self.context.clone(), average);
-                    target.latency.begin(now);
-                    Rc::new(target)
+                    Rc::new(Target::new(endpoint.clone(), id, self.context.clone()))
                 }
             });
         }
-    }
-
-    /// What a new target is taken to need for an answer until it has given one.
-    fn average_latency(&self, targets: &[Rc<Target>], now: Instant) -> Duration {
-        let decay = self.context.decay();
-        let sum: f64 = targets.iter().map(|target| target.latency.at(now, decay)).sum();
-        Duration::from_nanos((sum / targets.len().max(1) as f64) as u64)
     }
 
     fn choose_usable(&mut self, now: Instant) {
@@ -311,13 +301,31 @@ impl Balancer {
         if self.usable.is_empty() {
             self.usable.extend(up().cloned());
         }
+        self.greet(now);
     }
+
+    /// Takes those that are new or have come back for average ones until they have answered.
+    fn greet(&self, now: Instant) {
+        let decay = self.context.decay();
+        let is_known = |target: &&Rc<Target>| target.since.get() == Some(used_since(&target.endpoint));
+        let known = self.usable.iter().filter(is_known).map(|target| target.latency.at(now, decay));
+        let (count, sum) = known.fold((0_u32, 0.0), |(count, sum), average| (count + 1, sum + average));
+        for target in self.usable.iter().filter(|target| !is_known(target)) {
+            target.since.set(Some(used_since(&target.endpoint)));
+            target.latency.begin(sum / f64::from(count.max(1)), now);
+        }
+    }
+}
+
+/// Since when a target is used: when it joined, was up again or came back from an ejection; zero for the first ones.
+fn used_since(endpoint: &Endpoint) -> Instant {
+    endpoint.since().max(endpoint.ejected_until())
 }
 
 /// The weight of a target at `now`, and until when it is that.
 fn share(endpoint: &Endpoint, slow_start: Option<Duration>, now: Instant) -> (u64, Instant) {
     let full = u64::from(endpoint.weight().max(1)) * SHARE;
-    let since = endpoint.since().max(endpoint.ejected_until());
+    let since = used_since(endpoint);
     let (Some(whole), false) = (slow_start, since == Instant::ZERO) else { return (full, Instant::NEVER) };
     let step = whole / STEPS;
     let elapsed = now.since(since);

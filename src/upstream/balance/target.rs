@@ -30,6 +30,8 @@ pub struct Target {
     pub(super) token: Cell<Option<Token>>,
     /// Requests of other workers that ran there when last looked.
     pub(super) others: Cell<u32>,
+    /// Since when it is used.
+    pub(super) since: Cell<Option<Instant>>,
     /// How long its answers take.
     pub(super) latency: PeakEwma,
     /// Its place in the smooth round.
@@ -51,7 +53,7 @@ pub enum Outcome {
 }
 
 impl Target {
-    pub(super) fn new(endpoint: Arc<Endpoint>, id: TargetId, context: Rc<Context>, latency: Duration) -> Target {
+    pub(super) fn new(endpoint: Arc<Endpoint>, id: TargetId, context: Rc<Context>) -> Target {
         let pool = context.settings.borrow().pool;
         let token = Cell::new(context.token(&endpoint));
         Target {
@@ -61,7 +63,8 @@ impl Target {
             context,
             token,
             others: Cell::new(0),
-            latency: PeakEwma::new(latency),
+            since: Cell::new(None),
+            latency: PeakEwma::default(),
             turn: Cell::new(0),
             share: Cell::new(SHARE),
         }

@@ -1,5 +1,8 @@
 //! How requests are spread, in numbers.
 
+mod chance;
+mod changes;
+mod keys;
 mod rounds;
 
 use std::collections::HashMap;
