@@ -97,11 +97,11 @@ struct Context {
 }
 
 impl Context {
-    /// How long latencies are remembered.
-    fn decay(&self) -> Duration {
+    /// How long latencies are remembered; `None` where nobody asks for them.
+    fn decay(&self) -> Option<Duration> {
         match self.settings.borrow().method {
-            Method::TwoChoices { decay } => decay,
-            _ => config::DECAY,
+            Method::TwoChoices { decay } => Some(decay),
+            _ => None,
         }
     }
 
@@ -306,7 +306,7 @@ impl Balancer {
 
     /// Takes those that are new or have come back for average ones until they have answered.
     fn greet(&self, now: Instant) {
-        let decay = self.context.decay();
+        let Some(decay) = self.context.decay() else { return };
         let is_known = |target: &&Rc<Target>| target.since.get() == Some(used_since(&target.endpoint));
         let known = self.usable.iter().filter(is_known).map(|target| target.latency.at(now, decay));
         let (count, sum) = known.fold((0_u32, 0.0), |(count, sum), average| (count + 1, sum + average));

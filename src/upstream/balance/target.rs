@@ -133,17 +133,20 @@ impl InFlight {
     /// or the failure, took. True if this was the failure that ejects the target.
     pub fn end(self, outcome: Outcome, latency: Duration, now: Instant) -> bool {
         let Target { endpoint, context, .. } = &*self.target;
-        let decay = context.decay();
+        if let Some(decay) = context.decay() {
+            match outcome {
+                Outcome::Succeeded => self.target.latency.observe(latency, now, decay),
+                Outcome::Failed => self.target.latency.observe_failure(latency, now, decay),
+            }
+        }
         match outcome {
             Outcome::Succeeded => {
                 self.target.tally().succeeded();
                 endpoint.record().succeeded();
-                self.target.latency.observe(latency, now, decay);
                 false
             }
             Outcome::Failed => {
                 self.target.tally().failed();
-                self.target.latency.observe_failure(latency, now, decay);
                 let settings = context.settings.borrow();
                 let Some(policy) = &settings.ejection else { return false };
                 endpoint.record().failed(now, policy) && context.members.eject(endpoint, now, policy)
