@@ -21,6 +21,7 @@ pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
     services(config, faults);
     paths(&config.routes, faults);
     for route in &config.routes {
+        faults.extend(route.action.check(&[]));
         faults.extend(route.headers.check(&[]));
     }
 }
@@ -88,15 +89,16 @@ fn loops(config: &Config, faults: &mut Vec<Diagnostic>) {
 fn services(config: &Config, faults: &mut Vec<Diagnostic>) {
     let names: Vec<&str> = config.services.iter().map(|service| service.name.get_ref().as_str()).collect();
     let known: HashSet<&str> = names.iter().copied().collect();
-    for route in config.routes.iter().filter(|route| !known.contains(route.service.get_ref().as_str())) {
-        let name = route.service.get_ref();
+    let named = config.routes.iter().filter_map(|route| Some((route, route.action.service()?)));
+    for (route, service) in named.filter(|(_, service)| !known.contains(service.get_ref().as_str())) {
+        let name = service.get_ref();
         let help = match (closest(name, &names), names.as_slice()) {
             (Some(meant), _) => format!("did you mean `{meant}`?"),
             (None, []) => format!("add a section [services.{name}]"),
             (None, names) => format!("add a section [services.{name}], or use one of: {}", some(names)),
         };
         let message = format!("route `{}` goes to a service that is not there, `{name}`", route.name.get_ref());
-        faults.push(Diagnostic::new(route.service.span(), message, "there is no service of this name").help(help));
+        faults.push(Diagnostic::new(service.span(), message, "there is no service of this name").help(help));
     }
 }
 

@@ -34,8 +34,8 @@ use serde_spanned::Spanned;
 pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
 pub(crate) use check::pattern;
 pub use sections::{
-    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
-    Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
+    ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
+    ListenerConfig, Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 
 /// One configuration, as it was written. The tables that are keyed by name stand in the order of the file.

@@ -8,13 +8,14 @@
 pub mod backend;
 pub mod exchange;
 mod facts;
+pub mod local;
 pub mod reject;
 mod relay;
 
 use crate::http::message::Framing;
 use crate::router::path;
 use crate::shard::Shard;
-use crate::snapshot::{Route, Snapshot};
+use crate::snapshot::{Action, Route, Snapshot};
 pub use exchange::{Client, Exchange};
 pub use reject::Reject;
 
@@ -35,6 +36,11 @@ pub enum Ended {
         /// Only a reset tells the client that the body is not whole.
         reset: bool,
     },
+    /// The response is made here: [`local::encode`] writes it.
+    Local {
+        /// The response's status.
+        status: u16,
+    },
     /// The client left.
     ClientGone,
 }
@@ -52,7 +58,11 @@ pub async fn run(
 ) -> Result<Ended, Reject> {
     let route = find_route(snapshot, x)?;
     check_announced_length(route, x)?;
-    backend::proxy(shard, snapshot, route, x, client, may_keep_alive).await
+    match &route.action {
+        Action::Service(service) => backend::proxy(shard, snapshot, route, *service, x, client, may_keep_alive).await,
+        Action::Redirect(redirect) => local::redirect(snapshot, route, redirect, x),
+        Action::Respond(respond) => Ok(local::respond(snapshot, route, respond, x)),
+    }
 }
 
 /// Brings the path to normal form and finds the route that takes it.

@@ -3,5 +3,7 @@
 pub mod forwarded;
 pub mod headers;
 pub mod limits;
+pub mod redirect;
 pub mod request_id;
+pub mod respond;
 pub mod via;

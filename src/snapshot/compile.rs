@@ -5,11 +5,13 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::thread::available_parallelism;
 
 use super::{
-    BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot, Timeouts,
+    Action, BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot,
+    Timeouts,
 };
 use crate::base::units::{Rate, Size};
 use crate::config::{
-    Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, pattern,
+    ActionConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig,
+    TimeoutsConfig, pattern,
 };
 use crate::policy::forwarded::{self, Forwarding};
 use crate::policy::headers::Rules;
@@ -103,18 +105,36 @@ fn route(
     router.add(&pattern, strip).map_err(|_| {
         Diagnostic::new(written.path.span(), format!("two routes have the path `{pattern}`"), "this path is taken")
     })?;
-    let Some(&index) = services.get(written.service.get_ref().as_str()) else {
-        let message = format!("there is no service `{}`", written.service.get_ref());
-        return Err(Diagnostic::new(written.service.span(), message, "this service").into());
+    let service = match written.action.service() {
+        None => None,
+        Some(service) => match services.get(service.get_ref().as_str()) {
+            Some(&index) => Some(index),
+            None => {
+                let message = format!("there is no service `{}`", service.get_ref());
+                return Err(Diagnostic::new(service.span(), message, "this service").into());
+            }
+        },
     };
+    let captures: &[&str] = &[];
     Ok(Route {
         name: name(written.name.get_ref()),
         path: name(written.path.get_ref()),
-        service: ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")),
-        timeouts: timeouts(&written.timeouts, &config.services[index].timeouts),
+        action: action(&written.action, service, captures)?,
+        timeouts: timeouts(&written.timeouts, service.map(|index| &config.services[index].timeouts)),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
-        rules: rules(config, written, Some(index), fields)?,
+        rules: rules(config, written, service, fields, captures)?,
         preserve_host: written.preserve_host,
+    })
+}
+
+fn action(written: &ActionConfig, service: Option<usize>, captures: &[&str]) -> Result<Action, Box<Diagnostic>> {
+    Ok(match written {
+        ActionConfig::Service(_) => {
+            let index = service.expect("it was found by its name");
+            Action::Service(ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")))
+        }
+        ActionConfig::Redirect(redirect) => Action::Redirect(redirect.compile(captures)?),
+        ActionConfig::Respond(respond) => Action::Respond(respond.compile(captures)?),
     })
 }
 
@@ -124,15 +144,22 @@ fn rules(
     written: &RouteConfig,
     service: Option<usize>,
     fields: &Fields,
+    captures: &[&str],
 ) -> Result<Rules, Box<Diagnostic>> {
     let mut own: Vec<&[u8]> = forwarded::NAMES.to_vec();
-    own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date"]);
+    own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date", b"Location", b"Content-Type"]);
     let service = service.map(|index| &config.services[index].headers);
-    Rules::compile(&config.defaults.headers, service, &written.headers, &[], &own)
+    let first = match &written.action {
+        ActionConfig::Respond(respond) => respond.steps(captures)?,
+        ActionConfig::Service(_) | ActionConfig::Redirect(_) => Vec::new(),
+    };
+    Rules::compile(&config.defaults.headers, service, &written.headers, captures, &own, first)
 }
 
 /// The timeouts of a route: each its own, else its service's, else the default.
-fn timeouts(route: &TimeoutsConfig, service: &TimeoutsConfig) -> Timeouts {
+fn timeouts(route: &TimeoutsConfig, service: Option<&TimeoutsConfig>) -> Timeouts {
+    let none = TimeoutsConfig::default();
+    let service = service.unwrap_or(&none);
     Timeouts {
         connect: route.connect.or(service.connect).unwrap_or(TimeoutsConfig::CONNECT),
         first_byte: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
@@ -191,7 +218,7 @@ mod tests {
         let id = snapshot.route_for(b"/api/users/7").unwrap();
         let users = snapshot.route(id);
         assert_eq!((id, &*users.name, &*users.path), (RouteId(0), "users", "/api/users/*"));
-        let service = snapshot.service(users.service);
+        let service = snapshot.service(users.action.service().unwrap());
         assert_eq!((&*service.name, service.address.port()), ("users", 3001));
         assert_eq!(service.pool.idle_connections, 7);
         let seconds = Duration::from_secs;
@@ -200,7 +227,7 @@ mod tests {
         assert_eq!(snapshot.router.rewrite(id, b"/api/users/7"), b"/users/7");
 
         let orders = snapshot.route(snapshot.route_for(b"/orders").unwrap());
-        assert_eq!(&*snapshot.service(orders.service).name, "orders");
+        assert_eq!(&*snapshot.service(orders.action.service().unwrap()).name, "orders");
         assert_eq!(orders.timeouts, Timeouts { connect: seconds(5), first_byte: Some(seconds(30)), total: None });
         assert_eq!(orders.limits.body, u64::MAX);
         assert_eq!(snapshot.route_for(b"/orders/7"), None);

@@ -38,8 +38,7 @@ fn a_client_waits_until_the_backend_asks() {
         client.send("abc");
         let response = client.response();
         assert_eq!((response.status, response.text(), response.closes()), (200, "ok", false));
-        let reached =
-            "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n{for h}\r\n\r\nabc";
+        let reached = "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n{for h}\r\n\r\nabc";
         assert_eq!(normal(&origin.all_received()), reached);
         assert!(client.is_quiet());
     });

@@ -26,7 +26,7 @@ use crate::http::message::Version;
 use crate::net::{self, Handle, Reader, Stream};
 use crate::observe::counters::Counter;
 use crate::shard::Shard;
-use crate::snapshot::{ConnectionLimits, Route, Snapshot, Timeouts};
+use crate::snapshot::{ConnectionLimits, Route, ServiceId, Snapshot, Timeouts};
 use crate::upstream::pool::Taken;
 
 /// A connection to a backend.
@@ -82,7 +82,7 @@ struct Rules<'a> {
     scratch: &'a RefCell<Scratch>,
 }
 
-/// Sends the request in `x` to the backend of `route` and its response to the client.
+/// Sends the request in `x`, which has taken `route`, to the backend of `service` and its response to the client.
 ///
 /// # Errors
 /// The refusal to answer with. Nothing of a response has been sent then.
@@ -90,11 +90,12 @@ pub async fn proxy(
     shard: &Shard,
     snapshot: &Snapshot,
     route: &Route,
+    service: ServiceId,
     x: &mut Exchange,
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
-    let authority = &shard.backend(route.service.index()).authority;
+    let authority = &shard.backend(service.index()).authority;
     outgoing::encode(snapshot, route, authority, x, client)?;
     let deadline = route.timeouts.total.map_or(Instant::NEVER, |total| x.started + total);
     // A request without a body that may be repeated goes out again, once, when
@@ -102,7 +103,7 @@ pub async fn proxy(
     let mut repeatable = x.request.method().is_idempotent() && !x.request.framing().may_have_body();
     let mut from_pool = true;
     loop {
-        let mut upstream = connect(shard, snapshot, route, &mut client.reader, deadline, from_pool).await?;
+        let mut upstream = connect(shard, snapshot, route, service, &mut client.reader, deadline, from_pool).await?;
         let progress = Progress::default();
         let ended =
             attempt(shard, snapshot, route, x, client, &mut upstream, &progress, deadline, may_keep_alive).await;
@@ -110,7 +111,7 @@ pub async fn proxy(
         let status = progress.status.get();
         return match ended {
             Ok((keep_alive, true)) => {
-                shard.backend(route.service.index()).pool.borrow_mut().put(upstream.stream, shard.handle.now());
+                shard.backend(service.index()).pool.borrow_mut().put(upstream.stream, shard.handle.now());
                 Ok(Ended::Replied { status, keep_alive })
             }
             Ok((keep_alive, false)) => Ok(Ended::Replied { status, keep_alive }),
@@ -137,13 +138,14 @@ async fn connect(
     shard: &Shard,
     snapshot: &Snapshot,
     route: &Route,
+    service: ServiceId,
     waiting: &mut Reader,
     deadline: Instant,
     from_pool: bool,
 ) -> Result<Upstream, Reject> {
     let (handle, counters) = (&shard.handle, shard.counters());
     let taken = if from_pool {
-        shard.backend(route.service.index()).pool.borrow_mut().take(handle.now())
+        shard.backend(service.index()).pool.borrow_mut().take(handle.now())
     } else {
         Taken { stream: None, stale: 0 }
     };
@@ -154,7 +156,7 @@ async fn connect(
     }
     // A backend that is slow to accept must not take the buffers from those that answer.
     waiting.park();
-    let address = snapshot.service(route.service).address.into();
+    let address = snapshot.service(service).address.into();
     let patience = (handle.now_exactly() + route.timeouts.connect).min(deadline);
     let connected = handle.timeout(patience, pin!(net::connect(handle, &address))).await;
     let failed = match connected {
