@@ -18,12 +18,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Waker;
 use std::thread::JoinHandle;
 
+use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::control::Control;
 use crate::net::{Bound, bind, is_taken};
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core, raise_descriptors};
 use crate::shard::Shared;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ListenerId, Snapshot};
 use crate::worker;
 
 /// A gateway that serves.
@@ -87,7 +88,7 @@ impl Gateway {
             let address = bind_for_all(listener.address, &mut sockets).map_err(failed)?;
             addresses.push((listener.name.clone(), address));
         }
-        let shared = Shared::new(workers);
+        let shared = Shared::new(workers, snapshot.members(Instant::from_clock()));
         let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
         let control = Control::start(snapshot.admin, shared.clone()).map_err(failed)?;
         let (sender, reports) = channel();
@@ -275,9 +276,9 @@ fn run_worker(index: usize, snapshot: Arc<Snapshot>, shared: Arc<Shared>, socket
         Err(error) => return drop(report.send(Err(error))),
     };
     let handle = runtime.handle();
-    let entries = sockets.into_iter().map(|bound| {
-        let port = Some(bound.address()?.port());
-        handle.listen(bound).map(|listener| worker::Entry { listener, port })
+    let entries = sockets.into_iter().zip(0..).map(|(bound, index)| {
+        let door = worker::Door { listener: ListenerId(index), port: Some(bound.address()?.port()) };
+        handle.listen(bound).map(|listener| worker::Entry { listener, door })
     });
     let entries = match entries.collect::<io::Result<Vec<_>>>() {
         Ok(entries) => entries,

@@ -21,6 +21,8 @@ use crate::policy::limits::LimitsConfig;
 use crate::policy::redirect::RedirectConfig;
 use crate::policy::request_id::RequestIdConfig;
 use crate::policy::respond::RespondConfig;
+use crate::policy::upgrade::UpgradeConfig;
+use crate::router::{ForwardConfig, MatchConfig};
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
@@ -94,6 +96,7 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     section.read("pin", &mut config.pin);
     section.read("drain_timeout", &mut config.drain_timeout);
     section.read_within("connections_per_worker", 1..=1_048_576, &mut config.connections_per_worker);
+    section.read("merge_slashes", &mut config.merge_slashes);
     if let Some(section) = section.table("limits", "[gateway.limits]") {
         config.limits = connection_limits(section);
     }
@@ -213,30 +216,17 @@ fn timeouts(section: &mut Section<'_, '_>) -> TimeoutsConfig {
 }
 
 fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteConfig> {
-    let path = section.require("path", "\"/users/*\"", Spanned::from_value);
+    let matches = MatchConfig::read(section);
     let action = action(section);
-    let mut strip_prefix = None;
-    section.inherit("strip_prefix", &mut strip_prefix);
+    let forward = ForwardConfig::read(section);
     let timeouts = timeouts(section);
     let limits = limits(section);
+    let upgrade = UpgradeConfig::read(section);
     let headers = RulesConfig::read(section, Scope::Route);
     let mut preserve_host = true;
     section.read("preserve_host", &mut preserve_host);
-    section.finish(&[
-        "hosts",
-        "methods",
-        "headers",
-        "query",
-        "priority",
-        "listeners",
-        "rewrite",
-        "forward_path",
-        "auth",
-        "rate_limit",
-        "cache",
-        "retries",
-    ]);
-    Some(RouteConfig { name, path: path?, action: action?, strip_prefix, timeouts, limits, headers, preserve_host })
+    section.finish(&["auth", "rate_limit", "cache", "retries"]);
+    Some(RouteConfig { name, matches, action: action?, forward, timeouts, limits, upgrade, headers, preserve_host })
 }
 
 /// Keys of a route that are about what is sent to a service.
@@ -246,6 +236,7 @@ const OF_SERVICES: &[&str] = &[
     "forward_path",
     "preserve_host",
     "request_headers",
+    "upgrade",
     "connect_timeout",
     "first_byte_timeout",
     "timeout",

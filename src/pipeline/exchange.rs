@@ -13,7 +13,9 @@ use crate::http::h1::parse::{RequestHead, ResponseHead};
 use crate::http::message::{Framing, Method};
 use crate::net::{Reader, Stream};
 use crate::policy::forwarded::{ClientAddress, Origin};
-use crate::snapshot::{Fields, RouteId};
+use crate::router::Captures;
+use crate::snapshot::{Fields, ListenerId, RouteId};
+use crate::upstream::balance::TargetId;
 
 /// A client's connection, as the pipeline sees it.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub struct Client {
     pub address: ClientAddress,
     /// The port that it has connected to, if there is one.
     pub port: Option<u16>,
+    /// The listener by which it came.
+    pub listener: ListenerId,
 }
 
 /// One request and its response.
@@ -51,6 +55,10 @@ pub struct Exchange {
     pub values: Vec<u8>,
     /// Where the rules over fields note what they are about.
     pub scratch: RefCell<Scratch>,
+    /// What the route has captured of the path.
+    pub captures: Captures,
+    /// The methods that could be used instead, as an Allow field lists them (405).
+    pub allow: Vec<u8>,
     /// The body of a refusal.
     pub problem: String,
     /// The request's id.
@@ -59,6 +67,8 @@ pub struct Exchange {
     pub origin: Origin,
     /// When the head was complete.
     pub started: Instant,
+    /// The targets that it was sent to.
+    pub tried: Vec<TargetId>,
     /// The route it took.
     pub route: Option<RouteId>,
     /// Whether the request's head was parsed: only then do its accessors mean anything.
@@ -74,16 +84,31 @@ pub struct Body {
     pub tail: Vec<u8>,
     /// Where pieces that are too many to be sent one by one are put together.
     pub gathered: Vec<u8>,
+    /// The data so far, for somebody who needs it again.
+    pub recorded: Recording,
 }
+
+/// The data of a body, kept while it passes, as long as it is not too large.
+#[derive(Debug, Default)]
+pub struct Recording {
+    bytes: Vec<u8>,
+    most: usize,
+    whole: bool,
+}
+
+/// Memory of a recording that is kept for the next one.
+const RECORDING_KEPT: usize = 4096;
 
 impl Exchange {
     /// Forgets everything and keeps the storage.
     pub fn clear(&mut self) {
         self.request.clear();
         self.response.clear();
-        for buffer in [&mut self.outgoing, &mut self.reply, &mut self.target, &mut self.path, &mut self.values] {
+        let [outgoing, reply] = [&mut self.outgoing, &mut self.reply];
+        for buffer in [outgoing, reply, &mut self.target, &mut self.path, &mut self.values, &mut self.allow] {
             buffer.clear();
         }
+        self.captures.clear();
         self.problem.clear();
         self.upload.reset(Framing::None);
         self.download.reset(Framing::None);
@@ -119,6 +144,12 @@ impl Exchange {
         if self.path.is_empty() { self.request.path().as_bytes() } else { &self.path }
     }
 
+    /// What the route has captured at place `index` (see [`Router::capture_index`](crate::router::Router)).
+    #[must_use]
+    pub fn capture(&self, index: usize) -> Option<&[u8]> {
+        self.captures.get(index, self.normal_path())
+    }
+
     /// Writes the body of a refusal.
     pub fn describe(&mut self, answer: &super::reject::Answer) {
         self.problem.clear();
@@ -132,7 +163,63 @@ impl Body {
     /// Begins a body.
     pub fn reset(&mut self, framing: Framing) {
         self.decoder.reset(framing);
+        self.recorded.begin(0);
+        self.again();
+    }
+
+    /// Gets ready to send the body once more, from its beginning; what was received stays received.
+    pub fn again(&mut self) {
         self.tail.clear();
         self.gathered.clear();
+    }
+}
+
+impl Recording {
+    /// Begins to record a body of at most `most` bytes.
+    pub fn begin(&mut self, most: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(RECORDING_KEPT);
+        (self.most, self.whole) = (most, true);
+    }
+
+    /// Keeps `data`, or gives up when it is too much.
+    pub fn add(&mut self, data: &[u8]) {
+        if !self.whole || data.is_empty() {
+            return;
+        }
+        self.whole = self.bytes.len() + data.len() <= self.most;
+        if self.whole {
+            self.bytes.extend_from_slice(data);
+        } else {
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// All data that has passed, if none of it is lost.
+    #[must_use]
+    pub fn get(&self) -> Option<&[u8]> {
+        self.whole.then_some(&*self.bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_is_whole_or_nothing() {
+        let mut recording = Recording::default();
+        assert_eq!(recording.get(), None);
+        recording.begin(4);
+        recording.add(b"ab");
+        recording.add(b"cd");
+        recording.add(b"");
+        assert_eq!(recording.get(), Some(&b"abcd"[..]));
+        recording.add(b"e");
+        assert_eq!(recording.get(), None);
+        recording.add(b"");
+        assert_eq!(recording.get(), None);
+        recording.begin(0);
+        assert_eq!(recording.get(), Some(&b""[..]), "of a body without data nothing is lost");
     }
 }

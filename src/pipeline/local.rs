@@ -23,9 +23,9 @@ pub(super) fn redirect(
     redirect: &Redirect,
     x: &mut Exchange,
 ) -> Result<Ended, Reject> {
-    let Exchange { request, path, origin, id, values, .. } = x;
+    let Exchange { request, path, captures, origin, id, values, .. } = x;
     let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
-    let facts = Facts { snapshot, route, request, path, origin, id };
+    let facts = Facts { snapshot, route, request, path, captures, origin, id };
     values.clear();
     redirect.put_location(&facts.sources(), values).map_err(|NoHost| Reject::Head(HeadError::MissingHost))?;
     Ok(Ended::Local { status: redirect.status })
@@ -33,9 +33,9 @@ pub(super) fn redirect(
 
 /// Puts the body together with which the request in `x` is answered.
 pub(super) fn respond(snapshot: &Snapshot, route: &Route, respond: &Respond, x: &mut Exchange) -> Ended {
-    let Exchange { request, path, origin, id, values, .. } = x;
+    let Exchange { request, path, captures, origin, id, values, .. } = x;
     let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
-    let facts = Facts { snapshot, route, request, path, origin, id };
+    let facts = Facts { snapshot, route, request, path, captures, origin, id };
     values.clear();
     respond.put_body(&facts.sources(), values);
     Ended::Local { status: respond.status }
@@ -75,7 +75,7 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
     const CONTENT_TYPE: FieldName<'static> = FieldName::literal("Content-Type");
     let to_head = x.method() == Some(Method::Head);
     let client = if x.parsed { x.request.version() } else { Version::Http11 };
-    let Exchange { request, path, origin, id, values, problem, reply, scratch, route, .. } = x;
+    let Exchange { request, path, origin, id, values, problem, reply, scratch, route, captures, allow, .. } = x;
     let path = if path.is_empty() && x.parsed { request.path().as_bytes() } else { &**path };
     let mut own = OwnFields::default();
     // RFC 9110 section 6.6.1: of this response we are the origin.
@@ -88,8 +88,11 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
             own.push_value(CONTENT_TYPE, FieldValue::literal("application/problem+json"));
             own.push_value(FieldName::literal("Cache-Control"), FieldValue::literal("no-store"));
             own.push(ids.name(), id.as_bytes());
-            if answer.status == 503 {
-                own.push_value(FieldName::literal("Retry-After"), FieldValue::literal("1"));
+            match answer.status {
+                503 => own.push_value(FieldName::literal("Retry-After"), FieldValue::literal("1")),
+                // RFC 9110 section 15.5.6: a 405 has one, be it empty.
+                405 => own.push(FieldName::literal("Allow"), allow),
+                _ => {}
             }
             (response.body, response.fields) = (problem.as_bytes(), own.as_slice());
             encode_local(&response, None, reply);
@@ -107,7 +110,7 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
                 }
             }
             own.push(ids.name(), id.as_bytes());
-            let facts = Facts { snapshot, route, request, path, origin, id };
+            let facts = Facts { snapshot, route, request, path, captures, origin, id };
             let sources = facts.sources();
             response.fields = own.as_slice();
             encode_local(&response, editing(route.rules.response.as_ref(), scratch.get_mut(), &sources), reply);

@@ -11,9 +11,10 @@ mod facts;
 pub mod local;
 pub mod reject;
 mod relay;
+pub mod tunnel;
 
 use crate::http::message::Framing;
-use crate::router::path;
+use crate::router::{Lookup, Missed, path};
 use crate::shard::Shard;
 use crate::snapshot::{Action, Route, Snapshot};
 pub use exchange::{Client, Exchange};
@@ -35,6 +36,8 @@ pub enum Ended {
         status: u16,
         /// Only a reset tells the client that the body is not whole.
         reset: bool,
+        /// Why.
+        why: Cut,
     },
     /// The response is made here: [`local::encode`] writes it.
     Local {
@@ -43,6 +46,43 @@ pub enum Ended {
     },
     /// The client left.
     ClientGone,
+}
+
+/// Why a response could not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The backend has broken it off, or its framing is wrong.
+    Broken,
+    /// The backend sent nothing for too long.
+    Stalled,
+    /// The whole exchange took too long.
+    Late,
+    /// The client took nothing for too long, or its request went wrong.
+    Client,
+}
+
+impl Cut {
+    /// A stable name in snake case.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Cut::Broken => "response_cut",
+            Cut::Stalled => "between_bytes_timeout",
+            Cut::Late => "total_timeout",
+            Cut::Client => "client_stalled",
+        }
+    }
+
+    /// What has happened, in a sentence for people.
+    #[must_use]
+    pub fn detail(self) -> &'static str {
+        match self {
+            Cut::Broken => "The backend's response failed midway; the client's was cut.",
+            Cut::Stalled => "The backend paused for too long in its response; the client's was cut.",
+            Cut::Late => "The backend did not finish its response in time; the client's was cut.",
+            Cut::Client => "The client did not take its response, or failed to send its request; it was cut.",
+        }
+    }
 }
 
 /// Takes a request, whose head is in `x`, to its route and its backend, and the response back to the client.
@@ -56,7 +96,7 @@ pub async fn run(
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
-    let route = find_route(snapshot, x)?;
+    let route = find_route(shard, snapshot, x, client)?;
     check_announced_length(route, x)?;
     match &route.action {
         Action::Service(service) => backend::proxy(shard, snapshot, route, *service, x, client, may_keep_alive).await,
@@ -65,21 +105,33 @@ pub async fn run(
     }
 }
 
-/// Brings the path to normal form and finds the route that takes it.
-fn find_route<'s>(snapshot: &'s Snapshot, x: &mut Exchange) -> Result<&'s Route, Reject> {
-    let received = x.request.path().as_bytes();
+/// Brings the path to normal form, finds the route that takes the request, and writes what to ask its backend for.
+fn find_route<'s>(
+    shard: &Shard,
+    snapshot: &'s Snapshot,
+    x: &mut Exchange,
+    client: &Client,
+) -> Result<&'s Route, Reject> {
+    let Exchange { request, path, captures, allow, target, .. } = x;
+    let received = request.path().as_bytes();
     if received == b"*" {
         return Err(Reject::NoRoute);
     }
-    x.path.clear();
-    if !path::is_plain(received) {
-        path::normalize(received, &mut x.path).map_err(Reject::Path)?;
+    path.clear();
+    if !path::is_plain(received, snapshot.slashes) {
+        path::normalize(received, snapshot.slashes, path).map_err(Reject::Path)?;
     }
-    let id = snapshot.route_for(x.normal_path()).ok_or(Reject::NoRoute)?;
+    let normal = if path.is_empty() { received } else { &**path };
+    let lookup = Lookup { head: request, path: normal, listener: client.listener, worker: shard.index() };
+    let id = snapshot.router.find(&lookup, captures).map_err(|missed| match missed {
+        Missed::NoRoute => Reject::NoRoute,
+        Missed::MethodNotAllowed => {
+            snapshot.router.allowed(&lookup, captures, allow);
+            Reject::MethodNotAllowed
+        }
+    })?;
     x.route = Some(id);
-    let Exchange { target, request, path, .. } = x;
-    let normal = if path.is_empty() { request.path().as_bytes() } else { &**path };
-    target.extend_from_slice(snapshot.router.rewrite(id, normal));
+    snapshot.router.forward(id, normal, received, captures, target).map_err(Reject::Path)?;
     if let Some(query) = request.query() {
         target.push(b'?');
         target.extend_from_slice(query.as_bytes());

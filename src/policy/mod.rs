@@ -6,4 +6,5 @@ pub mod limits;
 pub mod redirect;
 pub mod request_id;
 pub mod respond;
+pub mod upgrade;
 pub mod via;

@@ -5,32 +5,39 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::thread::available_parallelism;
 
 use super::{
-    Action, BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot,
-    Timeouts,
+    Action, BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, RouteId, Service, ServiceId,
+    Snapshot, Timeouts,
 };
 use crate::base::units::{Rate, Size};
 use crate::config::{
     ActionConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig,
-    TimeoutsConfig, pattern,
+    TimeoutsConfig, router,
 };
 use crate::policy::forwarded::{self, Forwarding};
 use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
 use crate::policy::request_id::RequestIds;
+use crate::policy::upgrade::Upgrade;
 use crate::policy::via::{self, Via};
-use crate::router::Router;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
 pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
-    let mut router = Router::default();
+    let gateway = gateway(&config.gateway);
+    let router = router(config, gateway.workers).map_err(|faults| {
+        let first = faults.into_iter().next();
+        Box::new(first.unwrap_or_else(|| Diagnostic::of_file("the routes cannot be compiled")))
+    })?;
     let names = config.services.iter().enumerate();
     let services = names.map(|(index, service)| (service.name.get_ref().as_str(), index)).collect();
     let fields = fields(&config.gateway);
-    let routes = config.routes.iter().map(|written| route(config, written, &services, &fields, &mut router));
+    let routes = config.routes.iter().zip(0..).map(|(written, index)| {
+        let captures: Vec<&str> = router.capture_names(RouteId(index)).iter().map(|name| &**name).collect();
+        route(config, written, &services, &captures, &fields)
+    });
     let routes = routes.collect::<Result<_, _>>()?;
     let listeners = config.listeners.iter();
     Ok(Snapshot {
-        gateway: gateway(&config.gateway),
+        gateway,
         limits: connection_limits(&config.gateway.limits),
         fields,
         listeners: listeners
@@ -40,6 +47,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         services: config.services.iter().map(service).collect::<Result<_, _>>()?,
         routes,
         router,
+        slashes: config.gateway.slashes(),
     })
 }
 
@@ -89,7 +97,23 @@ fn service(config: &ServiceConfig) -> Result<Service, Box<Diagnostic>> {
     Ok(Service {
         name: name(config.name.get_ref()),
         address: *target.get_ref(),
-        pool: PoolSettings { idle_connections: config.pool.idle_connections, idle_timeout: config.pool.idle_timeout },
+        pool: PoolSettings {
+            idle_connections: config.pool.idle_connections,
+            idle_timeout: config.pool.idle_timeout,
+            max_connections: None,
+            queue: 128,
+            queue_timeout: std::time::Duration::from_secs(1),
+        },
+        settings: std::sync::Arc::new(crate::upstream::settings::Settings {
+            method: crate::upstream::balance::Method::RoundRobin,
+            slow_start: None,
+            ejection: None,
+            pool: crate::upstream::settings::PoolSettings {
+                idle_connections: config.pool.idle_connections,
+                idle_timeout: config.pool.idle_timeout,
+            },
+        }),
+        proxy_protocol: None,
     })
 }
 
@@ -97,14 +121,9 @@ fn route(
     config: &Config,
     written: &RouteConfig,
     services: &HashMap<&str, usize>,
+    captures: &[&str],
     fields: &Fields,
-    router: &mut Router,
 ) -> Result<Route, Box<Diagnostic>> {
-    let pattern = pattern(&written.path)?;
-    let strip = written.strip_prefix.as_ref().map_or("", |prefix| prefix.get_ref());
-    router.add(&pattern, strip).map_err(|_| {
-        Diagnostic::new(written.path.span(), format!("two routes have the path `{pattern}`"), "this path is taken")
-    })?;
     let service = match written.action.service() {
         None => None,
         Some(service) => match services.get(service.get_ref().as_str()) {
@@ -115,14 +134,15 @@ fn route(
             }
         },
     };
-    let captures: &[&str] = &[];
     Ok(Route {
         name: name(written.name.get_ref()),
-        path: name(written.path.get_ref()),
+        path: name(written.matches.path.as_ref().map_or("/*", |path| path.get_ref())),
         action: action(&written.action, service, captures)?,
         timeouts: timeouts(&written.timeouts, service.map(|index| &config.services[index].timeouts)),
+        retries: crate::upstream::retry::RetriesConfig::compile(None, None),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
-        rules: rules(config, written, service, fields, captures)?,
+        upgrade: Upgrade::compile(written.upgrade.as_ref()),
+        rules: rules(config, written, service, captures, fields)?,
         preserve_host: written.preserve_host,
     })
 }
@@ -143,8 +163,8 @@ fn rules(
     config: &Config,
     written: &RouteConfig,
     service: Option<usize>,
-    fields: &Fields,
     captures: &[&str],
+    fields: &Fields,
 ) -> Result<Rules, Box<Diagnostic>> {
     let mut own: Vec<&[u8]> = forwarded::NAMES.to_vec();
     own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date", b"Location", b"Content-Type"]);
@@ -162,6 +182,8 @@ fn timeouts(route: &TimeoutsConfig, service: Option<&TimeoutsConfig>) -> Timeout
     let service = service.unwrap_or(&none);
     Timeouts {
         connect: route.connect.or(service.connect).unwrap_or(TimeoutsConfig::CONNECT),
+        send: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
+        between_bytes: Some(std::time::Duration::from_secs(60)),
         first_byte: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
         total: route.total.or(service.total).unwrap_or(TimeoutsConfig::TOTAL).value(),
     }
@@ -174,7 +196,8 @@ fn name(text: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::RouteId;
+    use crate::http::h1::parse::{HeadLimits, RequestHead};
+    use crate::router::{Captures, ListenerId, Lookup, RouteId};
     use std::time::Duration;
 
     const TEXT: &str = r#"
@@ -212,25 +235,54 @@ mod tests {
         Snapshot::compile(&config).unwrap()
     }
 
+    /// The route of a GET for `path`, and the path that it sends on.
+    fn route_for(snapshot: &Snapshot, path: &str) -> Option<(RouteId, String)> {
+        let mut head = RequestHead::default();
+        head.parse(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes(), &HeadLimits::default()).unwrap();
+        let lookup = Lookup { head: &head, path: path.as_bytes(), listener: ListenerId(0), worker: 0 };
+        let (mut captures, mut target) = (Captures::default(), Vec::new());
+        let id = snapshot.router.find(&lookup, &mut captures).ok()?;
+        snapshot.router.forward(id, path.as_bytes(), path.as_bytes(), &mut captures, &mut target).unwrap();
+        Some((id, String::from_utf8(target).unwrap()))
+    }
+
     #[test]
     fn names_become_indexes_and_inheritance_is_resolved() {
         let snapshot = compiled();
-        let id = snapshot.route_for(b"/api/users/7").unwrap();
+        let (id, sent) = route_for(&snapshot, "/api/users/7").unwrap();
         let users = snapshot.route(id);
         assert_eq!((id, &*users.name, &*users.path), (RouteId(0), "users", "/api/users/*"));
         let service = snapshot.service(users.action.service().unwrap());
         assert_eq!((&*service.name, service.address.port()), ("users", 3001));
         assert_eq!(service.pool.idle_connections, 7);
         let seconds = Duration::from_secs;
-        assert_eq!(users.timeouts, Timeouts { connect: seconds(1), first_byte: None, total: None });
+        assert_eq!(
+            users.timeouts,
+            Timeouts {
+                connect: seconds(1),
+                send: None,
+                between_bytes: Some(seconds(60)),
+                first_byte: None,
+                total: None
+            }
+        );
         assert_eq!(users.limits.body, 1024);
-        assert_eq!(snapshot.router.rewrite(id, b"/api/users/7"), b"/users/7");
+        assert_eq!(sent, "/users/7");
 
-        let orders = snapshot.route(snapshot.route_for(b"/orders").unwrap());
+        let orders = snapshot.route(route_for(&snapshot, "/orders").unwrap().0);
         assert_eq!(&*snapshot.service(orders.action.service().unwrap()).name, "orders");
-        assert_eq!(orders.timeouts, Timeouts { connect: seconds(5), first_byte: Some(seconds(30)), total: None });
+        assert_eq!(
+            orders.timeouts,
+            Timeouts {
+                connect: seconds(5),
+                send: Some(seconds(30)),
+                between_bytes: Some(seconds(60)),
+                first_byte: Some(seconds(30)),
+                total: None
+            }
+        );
         assert_eq!(orders.limits.body, u64::MAX);
-        assert_eq!(snapshot.route_for(b"/orders/7"), None);
+        assert_eq!(route_for(&snapshot, "/orders/7"), None);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
@@ -17,9 +18,13 @@ use crate::policy::limits::Limits;
 use crate::policy::redirect::Redirect;
 use crate::policy::request_id::RequestIds;
 use crate::policy::respond::Respond;
+use crate::policy::upgrade::Upgrade;
 use crate::policy::via::Via;
-pub use crate::router::RouteId;
 use crate::router::Router;
+use crate::router::path::Slashes;
+pub use crate::router::{ListenerId, RouteId};
+use crate::upstream::endpoint::EndpointSpec;
+use crate::upstream::members::Members;
 
 /// One version of the configuration, shared by all threads.
 #[derive(Debug)]
@@ -38,8 +43,10 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// All routes, in the order of the file.
     pub routes: Vec<Route>,
-    /// Which of the routes a path takes.
+    /// Which of the routes a request takes.
     pub router: Router,
+    /// What slashes in a row are in a path.
+    pub slashes: Slashes,
 }
 
 /// The settings of the process.
@@ -118,7 +125,7 @@ impl ServiceId {
 }
 
 /// A backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Its name in the file: what its state is keyed by from one snapshot to the next.
     pub name: Box<str>,
@@ -126,6 +133,10 @@ pub struct Service {
     pub address: SocketAddr,
     /// How its idle connections are kept.
     pub pool: PoolSettings,
+    /// How requests are spread over its targets.
+    pub settings: Arc<crate::upstream::settings::Settings>,
+    /// Sent in front of every connection.
+    pub proxy_protocol: Option<()>,
 }
 
 /// How the idle connections to a target are kept.
@@ -135,14 +146,20 @@ pub struct PoolSettings {
     pub idle_connections: usize,
     /// How long one is kept.
     pub idle_timeout: Duration,
+    /// How many connections each target may have, of all workers; `None` for any number.
+    pub max_connections: Option<u32>,
+    /// How many requests may wait for one of them, of all workers.
+    pub queue: u32,
+    /// How long one waits.
+    pub queue_timeout: Duration,
 }
 
 /// Which requests go to which service, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Its name in the file.
     pub name: Box<str>,
-    /// Its path as it is written in the file, for people to read.
+    /// Its path as it is written in the file, for people to read; `/*` where there is none.
     pub path: Box<str>,
     /// What becomes of its requests.
     pub action: Action,
@@ -150,6 +167,10 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What it admits: its own limits, else the defaults'.
     pub limits: Limits,
+    /// What is sent again; `None` for nothing.
+    pub retries: Option<crate::upstream::retry::Retries>,
+    /// Whether its requests may switch protocols.
+    pub upgrade: Upgrade,
     /// The rules over the fields of its requests and responses.
     pub rules: Rules,
     /// Whether the client's Host is sent on, and not the target's own.
@@ -183,6 +204,10 @@ impl Action {
 pub struct Timeouts {
     /// Until the backend has accepted a connection (504).
     pub connect: Duration,
+    /// While the backend takes nothing of the request (504).
+    pub send: Option<Duration>,
+    /// While the backend sends nothing in the middle of its response (a cut response).
+    pub between_bytes: Option<Duration>,
     /// From the last byte of the request to the first of the response (504).
     pub first_byte: Option<Duration>,
     /// The whole exchange, bodies included (504, or a cut response).
@@ -203,16 +228,22 @@ impl Snapshot {
         compile::snapshot(config).or_else(|fault| refused(vec![*fault]))
     }
 
-    /// The route that takes `path`, which is in normal form (see [`crate::router::path::normalize`]) and has no query.
-    #[must_use]
-    pub fn route_for(&self, path: &[u8]) -> Option<RouteId> {
-        self.router.route(path)
-    }
-
     /// The route with this id.
     #[must_use]
     pub fn route(&self, id: RouteId) -> &Route {
         &self.routes[id.index()]
+    }
+
+    /// The targets of each service that have an address already, for `workers` workers.
+    #[must_use]
+    pub fn members(&self, now: Instant) -> Vec<Arc<Members>> {
+        let members = self.services.iter().map(|service| {
+            let members = Members::new(&service.name, self.gateway.workers);
+            let authority = service.address.to_string().into();
+            members.update(vec![EndpointSpec { address: service.address.into(), authority, weight: 1 }], now);
+            Arc::new(members)
+        });
+        members.collect()
     }
 
     /// The service with this id.

@@ -19,8 +19,7 @@ use crate::net::{Handle, Listener};
 use crate::observe::counters::Counter;
 use crate::pipeline::Exchange;
 use crate::shard::{Backend, Shard, Shared};
-use crate::snapshot::Snapshot;
-use crate::upstream::pool::Pool;
+use crate::snapshot::{ListenerId, Snapshot};
 
 /// Exchanges kept for the next requests; each has a few KiB of storage.
 const SPARE_EXCHANGES: usize = 256;
@@ -49,7 +48,16 @@ pub struct Worker {
 pub struct Entry {
     /// What accepts them.
     pub listener: Listener,
-    /// The port that they connect to, if there is one.
+    /// By which way they come.
+    pub door: Door,
+}
+
+/// The way by which a client has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Door {
+    /// Which of the configured listeners it is.
+    pub listener: ListenerId,
+    /// Its port, if it has one.
     pub port: Option<u16>,
 }
 
@@ -66,17 +74,19 @@ pub async fn run(
     let patience = snapshot.gateway.drain_timeout;
     let limits = &snapshot.limits;
     let head_limits = HeadLimits::new(limits.head, limits.fields, limits.target).unwrap_or_default();
-    let backends = snapshot.services.iter().map(|service| Backend {
-        pool: RefCell::new(Pool::new(service.pool.idle_connections, service.pool.idle_timeout)),
-        authority: service.address.to_string(),
+    let services = shared.members.iter().zip(&snapshot.services);
+    let backends = services.map(|(members, service)| {
+        Backend::new(members.clone(), service.settings.clone(), shared.wakers.clone(), index)
     });
-    let shard = Shard::new(handle.clone(), shared, index, backends.collect());
+    let backends: Vec<_> = backends.collect();
+    let shard = Shard::new(handle.clone(), shared, index, backends);
     let (spare, connections, refusing, accepting, idle) = Default::default();
     let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle });
     for entry in entries {
         handle.spawn(accept::accept(Accepting::new(&worker), entry));
     }
     handle.spawn(sweep(worker.clone()));
+    handle.spawn(attend(worker.shard.clone()));
     let mut ready = Some(ready);
     poll_fn(|context| {
         if let Some(ready) = ready.take() {
@@ -104,13 +114,18 @@ async fn sweep(worker: Rc<Worker>) {
     let shard = &worker.shard;
     while !shard.is_draining() {
         shard.handle.sleep(SWEEP).await;
-        let now = shard.handle.now();
-        for backend in shard.backends() {
-            let stale = backend.pool.borrow_mut().sweep(now);
-            shard.counters().add(Counter::UpstreamStale, stale);
-        }
+        shard.sweep(shard.handle.now());
         shard.counters().set(Counter::Panics, shard.handle.stats().panics);
     }
+}
+
+/// Attends to what other workers wake this one for.
+async fn attend(shard: Rc<Shard>) {
+    poll_fn(|context| {
+        shard.attend(context.waker());
+        Poll::Pending
+    })
+    .await
 }
 
 impl Worker {

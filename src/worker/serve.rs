@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Admission, Refusal, Worker};
+use super::{Admission, Door, Refusal, Worker};
 use crate::base::recycler::Recycler;
 use crate::base::time::{Instant, unix_millis};
 use crate::http::h1::parse::Progress;
@@ -88,9 +88,9 @@ pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next
 }
 
 /// Refuses a connection that is one too many.
-pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>) {
+pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>, door: Door) {
     let worker = &refusal.worker;
-    let mut connection = Connection::new(worker.clone(), stream, peer, None);
+    let mut connection = Connection::new(worker.clone(), stream, peer, door);
     let mut x = worker.exchange();
     x.begin(worker.shard.handle.now(), unix_millis(), &worker.snapshot.fields, &connection.client);
     let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
@@ -108,8 +108,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, port: Option<u16>) -> Connection {
-        let client = Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port };
+    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, door: Door) -> Connection {
+        let Door { listener, port } = door;
+        let client =
+            Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port, listener };
         Connection { worker, client, peer, requests: 0, counted: 0 }
     }
 
@@ -169,15 +171,10 @@ impl Connection {
                 Next::Linger
             }
             Ok(Ended::Local { status }) => self.answer(x, What::Route(status), may_keep_alive).await,
-            Ok(Ended::Cut { status, reset }) => {
+            Ok(Ended::Cut { status, reset, why }) => {
                 count_status(&self.worker.shard, status);
                 counters.count(Counter::ResponsesCut);
-                self.tell(
-                    x,
-                    "response_cut",
-                    "The backend's response failed midway; the client's was cut.",
-                    Some(status),
-                );
+                self.tell(x, why.code(), why.detail(), Some(status));
                 if reset { Next::Reset } else { Next::Linger }
             }
             Ok(Ended::ClientGone) => {
@@ -344,6 +341,6 @@ mod tests {
         );
         assert!(idle <= 768, "a connection's task has grown to {idle} bytes");
         let busy = size_of_request(one_request);
-        assert!(busy <= 2560, "a request's future has grown to {busy} bytes");
+        assert!(busy <= 3584, "a request's future has grown to {busy} bytes");
     }
 }

@@ -95,6 +95,18 @@ impl<'t, 'f> Section<'t, 'f> {
     where
         T: FromValue + PartialOrd + Display,
     {
+        let mut read = None;
+        self.inherit_within(key, bounds, &mut read);
+        if let Some(read) = read {
+            *into = read;
+        }
+    }
+
+    /// Reads a key that may be missing, is inherited where it is, and whose value has bounds.
+    pub fn inherit_within<T>(&mut self, key: &'static str, bounds: RangeInclusive<T>, into: &mut Option<T>)
+    where
+        T: FromValue + PartialOrd + Display,
+    {
         let within = |value: &Value<'t>| {
             let read = T::from_value(value)?;
             if bounds.contains(&read) {
@@ -104,10 +116,8 @@ impl<'t, 'f> Section<'t, 'f> {
             let help = format!("it can be from {} to {}", bounds.start(), bounds.end());
             Err(Wrong::content(format!("`{read}` is too {side}"), help))
         };
-        if let Some(value) = self.take(key)
-            && let Some(read) = self.convert(key, value, within)
-        {
-            *into = read;
+        if let Some(value) = self.take(key) {
+            *into = self.convert(key, value, within);
         }
     }
 
@@ -136,6 +146,28 @@ impl<'t, 'f> Section<'t, 'f> {
         let message = format!("{} has no `{key}`", self.title);
         let fault = Diagnostic::new(self.span.clone(), message, format!("`{key}` is missing here"));
         self.faults.push(fault.help(format!("add a line such as: {key} = {example}")));
+    }
+
+    /// The value of a key that may be missing, to be read with [`Section::convert`].
+    pub fn optional(&mut self, key: &'static str) -> Option<&'t Value<'t>> {
+        self.take(key)
+    }
+
+    /// The table that is one `value` of `key`, such as an element of a list; `expected` says what it must be.
+    pub fn table_of(
+        &mut self,
+        key: &'static str,
+        value: &'t Value<'t>,
+        title: &str,
+        expected: &str,
+    ) -> Option<Section<'t, '_>> {
+        match value.get_ref() {
+            DeValue::Table(table) => Some(Section::new(title, value.span(), table, self.faults)),
+            _ => {
+                self.faults.push(wrong(key, value, Wrong::Type(expected.into())));
+                None
+            }
+        }
     }
 
     /// The table under `key`, if it is there.
@@ -176,6 +208,53 @@ impl<'t, 'f> Section<'t, 'f> {
     /// A table that stands in a list of this section.
     pub fn element(&mut self, title: &str, span: Range<usize>, table: &'t DeTable<'t>) -> Section<'t, '_> {
         Section::new(title, span, table, self.faults)
+    }
+
+    /// Reads a list that may be missing, and is empty then. A list that is there has at least one value; `example` is
+    /// one to show where it is not a list.
+    pub fn some<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&'t Value<'t>) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let values = self.convert(key, value, |value| match value.get_ref() {
+            DeValue::Array(list) if list.is_empty() => {
+                Err(Wrong::content("the list is empty", format!("leave it out, or write a list such as {example}")))
+            }
+            DeValue::Array(list) => Ok(list.iter().collect::<Vec<_>>()),
+            _ => Err(Wrong::Type(format!("a list, such as {example}"))),
+        });
+        values.unwrap_or_default().into_iter().filter_map(|value| self.convert(key, value, &read)).collect()
+    }
+
+    /// Reads a table whose keys are of the user's choice, in the order of the file. It may be missing, and is empty
+    /// then; a table that is there has at least one key. `example` is one to show where it is not a table.
+    pub fn keyed<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&'t Value<'t>) -> Result<T, Wrong>,
+    ) -> Vec<(Spanned<String>, T)> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let entries = self.convert(key, value, |value| match value.get_ref() {
+            DeValue::Table(table) if table.is_empty() => {
+                Err(Wrong::content("the table is empty", format!("leave it out, or write a table such as {example}")))
+            }
+            DeValue::Table(table) => Ok(table.iter().collect::<Vec<_>>()),
+            _ => Err(Wrong::Type(format!("a table, such as {example}"))),
+        });
+        let mut entries = entries.unwrap_or_default();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let mut pairs = Vec::new();
+        for (name, value) in entries {
+            let title = format!("{key}.{}", name.get_ref());
+            if let Some(read) = self.convert(&title, value, &read) {
+                pairs.push((Spanned::new(name.span(), name.get_ref().to_string()), read));
+            }
+        }
+        pairs
     }
 
     /// The tables that are keyed by names of the user's choice, such as those of `[services.NAME]`. `each` reads one.

@@ -1,6 +1,6 @@
 //! The response's head as it goes to the client.
 
-use super::Rules;
+use super::attempt::Rules;
 use crate::http::fields::{FieldName, Known};
 use crate::http::h1::encode::{Dropped, OwnFields, ResponseForward, encode_response};
 use crate::http::h1::parse::ResponseHead;
