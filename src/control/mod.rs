@@ -12,7 +12,7 @@ mod admin;
 mod board;
 mod log;
 mod probe;
-pub mod resolve;
+mod resolve;
 
 use std::future::Future;
 use std::io;
@@ -29,8 +29,9 @@ use crate::config::DnsConfig;
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
 use crate::upstream::members::Members;
+use crate::upstream::targets::{TargetAddress, TargetSpec};
 use board::{Board, Service};
-use resolve::{Client, Keeper, Target, TargetAddress};
+use resolve::{Client, Keeper};
 
 /// How long a start waits for the first answers of name servers.
 const FIRST_ANSWERS: Duration = Duration::from_secs(2);
@@ -101,22 +102,22 @@ impl Control {
 pub fn descriptors(snapshot: &Snapshot) -> u64 {
     let wants = |wanted: bool, most: usize| if wanted { most as u64 } else { 0 };
     let checks = snapshot.services.iter().any(|service| service.health.is_some());
-    wants(checks, probe::OPEN_MOST)
+    let is_named = |target: &TargetSpec| matches!(target.address, TargetAddress::Name { .. } | TargetAddress::Srv(_));
+    let names = snapshot.services.iter().any(|service| service.targets.iter().any(is_named));
+    wants(checks, probe::OPEN_MOST) + wants(names, resolve::QUESTIONS_MOST)
 }
 
 /// The services of a snapshot, each with its members.
 fn board(snapshot: &Snapshot, members: &[Arc<Members>]) -> Board {
     let services = snapshot.services.iter().zip(members).map(|(service, members)| {
-        let targets = vec![Target { address: TargetAddress::Ip(service.address), weight: 1 }];
-        Arc::new(Service::new(members.clone(), targets, service.health.clone()))
+        Arc::new(Service::new(members.clone(), service.targets.clone(), service.health.clone()))
     });
     Board { services: services.collect(), dns: Arc::default(), panics: Arc::default() }
 }
 
-/// Publishes the targets that have addresses, and begins to resolve the others. `ready` is told, or dropped, once each
+/// Begins to resolve the targets that have names; those with addresses are members already. `ready` is told, or dropped, once each
 /// name was asked for, or has taken too long.
 fn start_resolving(board: &Arc<Board>, dns: &DnsConfig, tasks: &mut JoinSet<()>, ready: std::sync::mpsc::Sender<()>) {
-    board.services.iter().for_each(|service| resolve::publish_fixed(service));
     let named: Vec<_> = board.services.iter().filter(|service| resolve::has_names(service)).cloned().collect();
     if named.is_empty() {
         return;

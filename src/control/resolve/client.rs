@@ -26,13 +26,14 @@ use hickory_resolver::{Hosts, TokioResolver};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::answers::{HostReply, Reply, SourceReply, Srv, TargetAddress, first_group};
+use super::answers::{HostReply, Reply, SourceReply, Srv, first_group};
 use super::counts::{Counts, Failure};
 use crate::base::units::display_duration;
 use crate::config::DnsConfig;
+use crate::upstream::targets::TargetAddress;
 
 /// Questions that are open at a time, each on a socket of its own.
-const QUESTIONS_MOST: usize = 64;
+pub(in crate::control) const QUESTIONS_MOST: usize = 64;
 
 /// Targets of SRV records that are asked for.
 const SRV_TARGETS_MOST: usize = 256;

@@ -17,8 +17,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use answers::{Bounds, SourceReply, endpoints};
 pub(super) use answers::{Source, State};
-pub use answers::{Target, TargetAddress};
-pub(super) use client::Client;
+pub(super) use client::{Client, QUESTIONS_MOST};
 pub(super) use counts::{Counts, Failure};
 
 use super::board::Service;
@@ -49,14 +48,6 @@ pub(super) struct Keeper {
     patience: Instant,
     /// What was last said of each source, and when.
     said: HashMap<usize, (String, Instant)>,
-}
-
-/// Publishes the targets that have an address.
-pub(super) fn publish_fixed(service: &Service) {
-    let specs = endpoints(&service.sources(), &is_routed);
-    if !specs.is_empty() {
-        service.members.update(specs, Instant::from_clock());
-    }
 }
 
 /// Whether a service has a name to be resolved.
