@@ -3,6 +3,7 @@
 mod harness;
 
 mod admin;
+mod dns;
 mod drain;
 mod exchange;
 mod expect;
