@@ -90,7 +90,7 @@ impl Gateway {
         }
         let shared = Shared::new(workers, snapshot.members(Instant::from_clock()));
         let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
-        let control = Control::start(snapshot.admin, shared.clone()).map_err(failed)?;
+        let control = Control::start(&snapshot, shared.clone()).map_err(failed)?;
         let (sender, reports) = channel();
         let mut threads = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::dns::DnsConfig;
 use super::sections::{
     ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
     ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
@@ -26,6 +27,7 @@ use crate::router::{ForwardConfig, MatchConfig};
 use crate::upstream::affinity::AffinityConfig;
 use crate::upstream::ejection::EjectionConfig;
 use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::health::HealthConfig;
 use crate::upstream::retry::RetriesConfig;
 use crate::upstream::settings::PoolConfig;
 use crate::upstream::{balance, targets};
@@ -105,6 +107,9 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     section.read("merge_slashes", &mut config.merge_slashes);
     if let Some(section) = section.table("limits", "[gateway.limits]") {
         config.limits = connection_limits(section);
+    }
+    if let Some(section) = section.table("dns", "[gateway.dns]") {
+        config.dns = DnsConfig::read(section);
     }
     config.forwarded = ForwardedConfig::read(&mut section);
     section.read("via", &mut config.via);
@@ -190,7 +195,11 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
     let fallback = FallbackConfig::read(section);
     section.read("proxy_protocol", &mut proxy_protocol);
     let headers = RulesConfig::read(section, Scope::Shared);
-    section.finish(&["health", "breaker"]);
+    let health = match section.table_or_off("health", "`health`") {
+        Some(Setting::On(section)) => Some(HealthConfig::read(section)),
+        Some(Setting::Off) | None => None,
+    };
+    section.finish(&["breaker"]);
     let (slow_start, proxy_protocol) = (slow_start.value(), proxy_protocol.value());
     ServiceConfig {
         name,
@@ -205,6 +214,7 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
         fallback,
         proxy_protocol,
         headers,
+        health,
     }
 }
 

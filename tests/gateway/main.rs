@@ -7,6 +7,7 @@ mod drain;
 mod exchange;
 mod expect;
 mod files;
+mod health;
 mod limits;
 mod minimal;
 mod pool;
