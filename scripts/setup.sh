@@ -48,6 +48,7 @@ install_quietly() {
     $apt install --no-install-recommends "$@" </dev/null ||
         { $apt update </dev/null && $apt install --no-install-recommends "$@" </dev/null; } || status=$?
     [ -z "$ours" ] || rm -f "$policy"
+    case " $* " in *" bind9 "*) update-rc.d named disable >/dev/null 2>&1 || true ;; esac
     case " $* " in *" nginx-light "*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
     return "$status"
 }
@@ -100,15 +101,59 @@ need_cargo_deny() {
     ln -sfn "$root/bin/cargo-deny" .tools/cargo-deny
 }
 
+# npm's `ws`, of the version and with the hash that the lock file says.
+need_node_packages() {
+    local of=tests/process/node root
+    root="$TOOLS/node-$(sha256sum "$of/package-lock.json" | cut -c1-16)"
+    if [ ! -d "$root/node_modules/ws" ]; then
+        say "installing the npm packages of $of"
+        local building="$root.$$"
+        mkdir -p "$building"
+        cp "$of/package.json" "$of/package-lock.json" "$building"
+        npm ci --prefix "$building" --ignore-scripts --no-audit --no-fund --no-update-notifier \
+            --fetch-retries=5 >&2 </dev/null
+        rm -rf "$root"
+        mv "$building" "$root"
+    fi
+    mkdir -p .tools
+    ln -sfn "$root" .tools/node
+}
+
+# Python's `websockets`, likewise, in an environment of its own.
+need_python_packages() {
+    local of=tests/process/python/requirements.txt root
+    root="$TOOLS/python-$({ cat "$of" && python3 --version; } | sha256sum | cut -c1-16)"
+    # What an environment was made of may have been removed since.
+    if ! "$root/bin/python3" -c "import websockets" >/dev/null 2>&1; then
+        say "installing the Python packages of $of"
+        rm -rf "$root"
+        python3 -m venv "$root" >&2
+        "$root/bin/python3" -m pip install --quiet --disable-pip-version-check --retries 5 --no-deps \
+            --require-hashes --requirement "$of" >&2 </dev/null
+    fi
+    mkdir -p .tools
+    ln -sfn "$root" .tools/python
+}
+
 for need in "$@"; do
     case "$need" in
     rust) need_rust ;;
     cc) need_program cc gcc libc6-dev ;;
     curl) need_program curl curl ca-certificates ;;
     make) need_program make make ;;
+    named) need_program named bind9 ;;
     nginx) need_program nginx nginx-light ;;
+    node)
+        need_program node nodejs
+        need_program npm npm
+        ;;
     python3) need_program python3 python3 ;;
     valgrind) need_program valgrind valgrind libc6-dbg ;;
+    websockets)
+        need_program python3 python3
+        # Debian has the part of Python that makes environments in a package of its own.
+        python3 -c "import ensurepip, venv" >/dev/null 2>&1 || missing_packages+=(python3-venv)
+        ;;
     wrk) need_program wrk wrk ;;
     cargo-deny) ;; # after the packages, for it needs a C compiler
     *)
@@ -119,3 +164,5 @@ for need in "$@"; do
 done
 install_packages
 case " $* " in *" cargo-deny "*) need_cargo_deny ;; esac
+case " $* " in *" node "*) need_node_packages ;; esac
+case " $* " in *" websockets "*) need_python_packages ;; esac

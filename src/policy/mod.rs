@@ -1,3 +1,10 @@
-//! What a route demands of a request.
+//! What a route demands of a request, and what the gateway says of it.
 
+pub mod forwarded;
+pub mod headers;
 pub mod limits;
+pub mod redirect;
+pub mod request_id;
+pub mod respond;
+pub mod upgrade;
+pub mod via;

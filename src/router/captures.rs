@@ -21,6 +21,12 @@ impl Captures {
         self.spans.clear();
     }
 
+    /// Where each capture is in the path, in the order of [`Router::capture_names`](super::Router::capture_names).
+    #[must_use]
+    pub fn spans(&self) -> &[(u32, u32)] {
+        &self.spans
+    }
+
     /// The capture at place `index` of `path`, the path that was looked up: as it stands there, so still with its
     /// percent escapes. Empty for a group of an expression that took no part; `None` where the route has no such
     /// capture.

@@ -63,11 +63,11 @@ impl MatchConfig {
     pub fn read(section: &mut Section<'_, '_>) -> Self {
         let list = |value: &Value<'_>| Spanned::from_value(value);
         let mut config = Self {
-            hosts: section.list("hosts", "[\"api.example.com\"]", list),
-            methods: section.list("methods", "[\"GET\"]", list),
-            headers: section.pairs("headers", "{ x-api-version = \"v2\" }", Spanned::from_value),
-            query: section.pairs("query", "{ region = \"eu\" }", Spanned::from_value),
-            listeners: section.list("listeners", "[\"public\"]", list),
+            hosts: section.some("hosts", "[\"api.example.com\"]", list),
+            methods: section.some("methods", "[\"GET\"]", list),
+            headers: section.keyed("headers", "{ x-api-version = \"v2\" }", Spanned::from_value),
+            query: section.keyed("query", "{ region = \"eu\" }", Spanned::from_value),
+            listeners: section.some("listeners", "[\"public\"]", list),
             ..Self::default()
         };
         section.inherit("path", &mut config.path);

@@ -10,11 +10,24 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::policy::forwarded::Forwarding;
+use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
+use crate::policy::redirect::Redirect;
+use crate::policy::request_id::RequestIds;
+use crate::policy::respond::Respond;
+use crate::policy::upgrade::Upgrade;
+use crate::policy::via::Via;
 use crate::router::Router;
 use crate::router::path::Slashes;
 pub use crate::router::{ListenerId, RouteId};
+use crate::upstream::fallback::FixedResponse;
+use crate::upstream::members::Members;
+use crate::upstream::retry::Retries;
+use crate::upstream::settings::Settings;
+use crate::upstream::targets::TargetSpec;
 
 /// One version of the configuration, shared by all threads.
 #[derive(Debug)]
@@ -23,6 +36,8 @@ pub struct Snapshot {
     pub gateway: Gateway,
     /// What one client connection may do.
     pub limits: ConnectionLimits,
+    /// What the gateway says of itself and of clients, in the heads that it sends on.
+    pub fields: Fields,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Where operators connect.
@@ -50,6 +65,17 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+}
+
+/// What the gateway says of itself and of clients, in the heads that it sends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// Whom requests come from, and what services are told of it.
+    pub forwarding: Forwarding,
+    /// Its line in Via.
+    pub via: Option<Via>,
+    /// The ids of requests.
+    pub request_ids: RequestIds,
 }
 
 /// What one client connection may do before any route is known.
@@ -102,38 +128,70 @@ impl ServiceId {
 }
 
 /// A backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Its name in the file: what its state is keyed by from one snapshot to the next.
     pub name: Box<str>,
-    /// Its one target.
-    pub address: SocketAddr,
-    /// How its idle connections are kept.
-    pub pool: PoolSettings,
+    /// Its targets as they are written; names among them are still to be resolved.
+    pub targets: Vec<TargetSpec>,
+    /// How its requests are spread and sent.
+    pub settings: Arc<Settings>,
+    /// What answers when all targets are down.
+    pub fallback: Option<Fallback>,
 }
 
-/// How the idle connections to a target are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// How many each worker keeps; 0 closes each connection after its request.
-    pub idle_connections: usize,
-    /// How long one is kept.
-    pub idle_timeout: Duration,
+/// What answers when all targets of a service are down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Another service.
+    Service(ServiceId),
+    /// Always the same.
+    Response(FixedResponse),
 }
 
 /// Which requests go to which service, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Its name in the file.
     pub name: Box<str>,
     /// Its path as it is written in the file, for people to read; `/*` where there is none.
     pub path: Box<str>,
-    /// Where its requests go.
-    pub service: ServiceId,
+    /// What becomes of its requests.
+    pub action: Action,
     /// How long its requests may take: its own timeouts, else its service's.
     pub timeouts: Timeouts,
+    /// Which of its requests are sent again: its own retries, else its service's, key by key; `None` for none.
+    pub retries: Option<Retries>,
     /// What it admits: its own limits, else the defaults'.
     pub limits: Limits,
+    /// Whether its requests may switch protocols.
+    pub upgrade: Upgrade,
+    /// The rules over the fields of its requests and responses.
+    pub rules: Rules,
+    /// Whether the client's Host is sent on, and not the target's own.
+    pub preserve_host: bool,
+}
+
+/// What becomes of the requests of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They are sent to a service.
+    Service(ServiceId),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+    /// They are answered here.
+    Respond(Respond),
+}
+
+impl Action {
+    /// The service, if it is one.
+    #[must_use]
+    pub const fn service(&self) -> Option<ServiceId> {
+        match self {
+            Self::Service(id) => Some(*id),
+            Self::Redirect(_) | Self::Respond(_) => None,
+        }
+    }
 }
 
 /// How long an exchange with a backend may take.
@@ -141,8 +199,12 @@ pub struct Route {
 pub struct Timeouts {
     /// Until the backend has accepted a connection (504).
     pub connect: Duration,
+    /// For each piece of the request that the backend is slow to take (504).
+    pub send: Option<Duration>,
     /// From the last byte of the request to the first of the response (504).
     pub first_byte: Option<Duration>,
+    /// From one piece of the response's body to the next (a cut response).
+    pub between_bytes: Option<Duration>,
     /// The whole exchange, bodies included (504, or a cut response).
     pub total: Option<Duration>,
 }
@@ -165,6 +227,17 @@ impl Snapshot {
     #[must_use]
     pub fn route(&self, id: RouteId) -> &Route {
         &self.routes[id.index()]
+    }
+
+    /// The targets of each service that have an address already, for `workers` workers.
+    #[must_use]
+    pub fn members(&self, now: Instant) -> Vec<Arc<Members>> {
+        let members = self.services.iter().map(|service| {
+            let members = Members::new(&service.name, self.gateway.workers);
+            members.update(service.targets.iter().filter_map(TargetSpec::endpoint).collect(), now);
+            Arc::new(members)
+        });
+        members.collect()
     }
 
     /// The service with this id.

@@ -8,14 +8,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::serve::{self, Connection};
-use super::{Accepting, Admission, Refusal, Worker};
+use super::{Accepting, Admission, Door, Entry, Refusal, Worker};
 use crate::base::recycler::Recycler;
-use crate::net::{Listener, Stream};
+use crate::net::Stream;
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
 use crate::pipeline::backend::is_shortage;
 use crate::runtime::Socket;
-use crate::snapshot::ListenerId;
 
 /// How long to wait after an accept that failed for want of something.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -29,12 +28,12 @@ const REFUSING: usize = 256;
 const REFUSING_PART: usize = 16;
 
 /// Accepts until the worker drains, and then what has queued up by then.
-pub(super) async fn accept(accepting: Accepting, listener: Listener, id: ListenerId) {
+pub(super) async fn accept(accepting: Accepting, entry: Entry) {
     let worker = &accepting.worker;
     let shard = &worker.shard;
     let requests = Recycler::new(SPARE_REQUESTS);
     loop {
-        let mut accept = pin!(listener.accept());
+        let mut accept = pin!(entry.listener.accept());
         // The turn may be over before the queue is empty: only who finds nothing in a turn of its own may go.
         let mut last_turn = false;
         let accepted = poll_fn(|context| match accept.as_mut().poll(context) {
@@ -48,7 +47,7 @@ pub(super) async fn accept(accepting: Accepting, listener: Listener, id: Listene
         });
         match accepted.await {
             None => return,
-            Some(Ok((socket, peer))) => match admit(worker, socket, peer, id) {
+            Some(Ok((socket, peer))) => match admit(worker, socket, peer, entry.door) {
                 Some((connection, admission)) => {
                     shard.handle.spawn(serve::serve(connection, admission, requests.clone(), serve::one_request));
                 }
@@ -75,19 +74,14 @@ pub(super) async fn accept(accepting: Accepting, listener: Listener, id: Listene
 }
 
 /// Admits a connection, or refuses it.
-fn admit(
-    worker: &Rc<Worker>,
-    socket: Socket,
-    peer: Option<SocketAddr>,
-    listener: ListenerId,
-) -> Option<(Connection, Admission)> {
+fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<SocketAddr>, door: Door) -> Option<(Connection, Admission)> {
     let stream = Stream::new(socket);
     let most = worker.snapshot.gateway.connections_per_worker;
     if worker.connections.get() < most {
-        return Some((Connection::new(worker.clone(), stream, peer, listener), Admission::new(worker)));
+        return Some((Connection::new(worker.clone(), stream, peer, door), Admission::new(worker)));
     }
     if worker.refusing.get() < REFUSING.min(most / REFUSING_PART + 1) {
-        worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer, listener));
+        worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer, door));
     }
     None
 }

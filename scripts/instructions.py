@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""Instructions per proxied request, in user space, of two binaries and three configurations.
+
+Each contender runs under callgrind with one worker on epoll and answers a fixed number of requests of one client, once
+in full and once by half: the difference is the requests' alone, without start and end. Only the worker's thread is
+counted. The same binary, requests and machine give the same numbers to a fraction of a percent, whatever else the
+machine is doing.
+
+  base      one target; the binary that TIDEGATE_BASE names, such as one of the commit before
+  single    one target; the binary that TIDEGATE names
+  features  round robin over three targets, passive health, retries and rules for fields; the same binary
+
+usage: [TIDEGATE=BINARY] [TIDEGATE_BASE=BINARY] instructions.py [--requests N] [--only NAME,...] [--keep DIR]
+"""
+import argparse
+import ctypes
+import glob
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+BINARY = os.environ.get("TIDEGATE", "target/release/tidegate")
+BASE = os.environ.get("TIDEGATE_BASE", BINARY)
+NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
+VALGRIND = shutil.which("valgrind")
+
+NGINX_CONFIGURATION = """
+daemon off; master_process off; worker_processes 1; pid {dir}/backend.pid; error_log {dir}/backend.err;
+events {{ worker_connections 4096; }}
+http {{
+  access_log off; keepalive_requests 100000000; keepalive_timeout 1h;
+  client_body_temp_path {dir}/b1; proxy_temp_path {dir}/b2; fastcgi_temp_path {dir}/b3; uwsgi_temp_path {dir}/b4;
+  scgi_temp_path {dir}/b5; default_type text/plain;
+  {servers}
+}}
+"""
+
+SERVER = 'server {{ listen 127.0.0.1:{port}; location / {{ return 200 "{body}"; }} }}'
+
+GATEWAY = """
+[gateway]
+workers = 1
+pin = false
+driver = "epoll"
+[gateway.limits]
+requests_per_connection = false
+[listeners.public]
+address = "127.0.0.1:{port}"
+[admin]
+address = "127.0.0.1:0"
+[services.app]
+targets = [{targets}]
+pool = {{ idle_timeout = "1h" }}
+{service}
+[routes.all]
+path = "/*"
+service = "app"
+{route}
+"""
+
+FEATURES_SERVICE = """
+balance = "round_robin"
+retries = { attempts = 2, on = ["connect", "reset", "502", "503"], budget = 0.2 }
+ejection = { consecutive_failures = 5, ejected_for = "10s" }
+"""
+
+FEATURES_ROUTE = """
+request_headers = { set = { X-Tenant = "a" }, remove = ["X-Debug"] }
+response_headers = { set = { X-Frame-Options = "DENY" }, remove = ["Server"] }
+"""
+
+# What a browser's script sends.
+REQUEST = (
+    b"GET /api/users/7?fields=name HTTP/1.1\r\n"
+    b"Host: api.example.com\r\n"
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r\n"
+    b"Accept: application/json, text/plain, */*\r\n"
+    b"Accept-Language: en-US,en;q=0.5\r\n"
+    b"Accept-Encoding: gzip, deflate, br\r\n"
+    b"X-Debug: 1\r\n"
+    b"Cookie: session=0123456789abcdef0123456789abcdef\r\n"
+    b"\r\n"
+)
+
+
+class Filter(ctypes.Structure):
+    _fields_ = [("length", ctypes.c_ushort), ("program", ctypes.c_void_p)]
+
+
+def hide_auxiliary_vector():
+    """Lets prctl(PR_GET_AUXV) fail, so that it is read from /proc.
+
+    valgrind takes the vDSO away and says so in its own /proc/self/auxv; the kernel still says where it was, and who
+    believes that crashes.
+    """
+    call = {"x86_64": 157, "aarch64": 167}[platform.machine()]
+    load, jump_if_equal, give = 0x20, 0x15, 0x06
+    allow, fail_with_einval, get_auxv = 0x7FFF0000, 0x00050016, 0x41555856
+    instructions = [
+        (load, 0, 0, 0),  # the number of the call
+        (jump_if_equal, 0, 3, call),
+        (load, 0, 0, 16),  # its first argument
+        (jump_if_equal, 0, 1, get_auxv),
+        (give, 0, 0, fail_with_einval),
+        (give, 0, 0, allow),
+    ]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in instructions))
+    program = Filter(len(instructions), ctypes.cast(code, ctypes.c_void_p))
+    libc = ctypes.CDLL(None, use_errno=True)
+    set_no_new_privileges, set_seccomp, mode_filter = 38, 22, 2
+    assert libc.prctl(set_no_new_privileges, 1, 0, 0, 0) == 0
+    assert libc.prctl(set_seccomp, mode_filter, ctypes.byref(program), 0, 0) == 0
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+def connect(port, process):
+    # A program under valgrind takes a while to start.
+    for _ in range(1200):
+        if process.poll() is not None:
+            raise SystemExit(f"a program has ended with status {process.returncode}")
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=60)
+        except OSError:
+            time.sleep(0.05)
+    raise SystemExit(f"nothing listens at port {port}")
+
+
+def ask(connection, requests):
+    """Sends one request after the other, each when the last is answered."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    reader = connection.makefile("rb")
+    for _ in range(requests):
+        connection.sendall(REQUEST)
+        status = reader.readline()
+        if not status.startswith(b"HTTP/1.1 200"):
+            raise SystemExit(f"not a good answer: {status!r}")
+        length = 0
+        while (line := reader.readline()) not in (b"\r\n", b""):
+            if line.lower().startswith(b"content-length:"):
+                length = int(line.split(b":")[1])
+        reader.read(length)
+
+
+def count(directory, binary, configuration, port, requests, label):
+    """Instructions of the worker's thread, from its start to its end."""
+    path = os.path.join(directory, f"{label}.toml")
+    with open(path, "w") as file:
+        file.write(configuration)
+    output = os.path.join(directory, f"{label}.{requests}.out")
+    command = [
+        VALGRIND,
+        "--tool=callgrind",
+        "--separate-threads=yes",
+        f"--callgrind-out-file={output}",
+        binary,
+        "run",
+        "--config",
+        path,
+    ]
+    with open(os.path.join(directory, f"{label}.log"), "w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=hide_auxiliary_vector)
+    try:
+        with connect(port, process) as connection:
+            ask(connection, requests)
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=60)
+    finally:
+        process.kill()
+    totals = []
+    for part in glob.glob(f"{output}-*"):
+        with open(part) as file:
+            found = re.search(r"^(?:totals|summary): (\d+)", file.read(), re.MULTILINE)
+        totals.append(int(found[1]) if found else 0)
+    if not totals:
+        raise SystemExit(f"callgrind has written nothing; see {directory}/{label}.log")
+    # The worker does nearly all there is to do.
+    return max(totals)
+
+
+def per_request(directory, name, binary, targets, service, route, requests):
+    counts = []
+    for number in (requests, requests // 2):
+        port = free_port()
+        names = ", ".join(f'"127.0.0.1:{target}"' for target in targets)
+        text = GATEWAY.format(port=port, targets=names, service=service, route=route)
+        counts.append(count(directory, binary, text, port, number, name))
+    return (counts[0] - counts[1]) / (requests - requests // 2)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--requests", type=int, default=20000, help="of the longer run (20000)")
+    parser.add_argument("--only", default="base,single,features", help="some of base,single,features")
+    parser.add_argument("--keep", help="where callgrind's files stay, for callgrind_annotate")
+    options = parser.parse_args()
+    if not VALGRIND or not NGINX:
+        raise SystemExit("this needs valgrind and nginx: scripts/setup.sh valgrind nginx")
+    directory = options.keep or tempfile.mkdtemp(prefix="instructions-")
+    os.makedirs(directory, exist_ok=True)
+    ports = [free_port() for _ in range(3)]
+    servers = "\n".join(SERVER.format(port=port, body="x" * 128) for port in ports)
+    path = os.path.join(directory, "backend.conf")
+    with open(path, "w") as file:
+        file.write(NGINX_CONFIGURATION.format(dir=directory, servers=servers))
+    backend = subprocess.Popen([NGINX, "-c", path], stderr=subprocess.DEVNULL)
+    contenders = {
+        "base": (BASE, ports[:1], "", ""),
+        "single": (BINARY, ports[:1], "", ""),
+        "features": (BINARY, ports, FEATURES_SERVICE, FEATURES_ROUTE),
+    }
+    try:
+        connect(ports[0], backend).close()
+        results = {}
+        for name in options.only.split(","):
+            results[name] = per_request(directory, name, *contenders[name], options.requests)
+            first = next(iter(results))
+            ratio = results[name] / results[first]
+            print(f"{name:10} {results[name]:9.0f} instructions a request   {ratio:6.3f} of {first}", flush=True)
+    finally:
+        backend.kill()
+        if not options.keep:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
