@@ -97,6 +97,8 @@ fn count(size: usize) {
 struct Kind {
     name: &'static str,
     request: &'static [u8],
+    /// The line that the request begins with where it arrives.
+    line: &'static str,
     /// The bytes that end the request where it arrives.
     request_end: &'static [u8],
     response: &'static [u8],
@@ -104,11 +106,12 @@ struct Kind {
     response_end: &'static [u8],
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 5] = [
     Kind {
         name: "GET",
         request:
             b"GET /a/b?c=d HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n",
+        line: "GET /a/b?c=d HTTP/1.1\r\n",
         request_end: b"\r\n\r\n",
         response: b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
         response_end: b"\r\n\r\nhello",
@@ -116,13 +119,23 @@ const KINDS: [Kind; 4] = [
     Kind {
         name: "GET with a path to be brought to normal form",
         request: b"GET /a/../b/%41 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        line: "GET /b/A HTTP/1.1\r\n",
         request_end: b"\r\n\r\n",
         response: b"HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n",
         response_end: b"\r\n\r\n",
     },
     Kind {
+        name: "GET by all conditions, rewritten",
+        request: b"GET /users/u-%41/x/../y?b&region=%65u HTTP/1.1\r\nHost: API.a.test:80\r\nX-V: 1\r\nX-V: 2\r\n\r\n",
+        line: "GET /people/A.json/y?b&region=%65u HTTP/1.1\r\n",
+        request_end: b"\r\n\r\n",
+        response: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        response_end: b"\r\n\r\nok",
+    },
+    Kind {
         name: "POST with a length",
         request: b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nsome body",
+        line: "POST /a HTTP/1.1\r\n",
         request_end: b"some body",
         response: b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok",
         response_end: b"\r\n\r\nok",
@@ -130,6 +143,7 @@ const KINDS: [Kind; 4] = [
     Kind {
         name: "POST in chunks, answered in chunks with a trailer",
         request: b"POST /a HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n",
+        line: "POST /a HTTP/1.1\r\n",
         request_end: b"0\r\n\r\n",
         response: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 3\r\n\r\n",
         response_end: b"0\r\nX-Sum: 3\r\n\r\n",
@@ -163,6 +177,7 @@ fn start_origin(kind: &'static Kind) -> SocketAddr {
             std::thread::spawn(move || {
                 let mut buffer = [0; 4096];
                 while read_message(&mut stream, kind.request_end, &mut buffer) {
+                    assert!(buffer.starts_with(kind.line.as_bytes()), "{}: {}", kind.name, buffer.escape_ascii());
                     stream.write_all(kind.response).unwrap();
                 }
             });
@@ -171,11 +186,25 @@ fn start_origin(kind: &'static Kind) -> SocketAddr {
     address
 }
 
+/// A route with all that can be asked of one.
+const ROUTE: &str = r#"
+[routes.all]
+hosts = ["*.a.test"]
+path = "~ ^/users/u-(?<id>[^/]+)/(?<rest>.*)$"
+methods = ["GET"]
+headers = { x-v = "~ ^1, [0-9]$" }
+query = { region = "eu", b = true }
+listeners = ["public"]
+priority = 1
+rewrite = "/people/{id}.json/{rest}"
+service = "app"
+"#;
+
 fn start_gateway(driver: &str, target: SocketAddr) -> Result<Gateway, StartError> {
     let text = format!(
         "[gateway]\nworkers = 1\npin = false\ndriver = \"{driver}\"\nlimits = {{ requests_per_connection = false }}\n[listeners.public]\naddress = \"127.0.0.1:0\"\n\
          [admin]\naddress = \"127.0.0.1:0\"\n[services.app]\ntargets = [\"{target}\"]\n\
-         [routes.app]\npath = \"/*\"\nservice = \"app\"\n"
+         [routes.app]\npath = \"/*\"\nservice = \"app\"\n{ROUTE}"
     );
     Gateway::start(&Config::parse("allocations.toml", &text).unwrap())
 }

@@ -3,14 +3,22 @@
 mod harness;
 
 mod admin;
+mod captures;
+mod conditions;
 mod drain;
 mod exchange;
 mod expect;
 mod files;
 mod health;
+mod hosts;
 mod limits;
+mod listeners;
+mod methods;
 mod minimal;
+mod paths;
 mod pool;
+mod priority;
+mod rewrite;
 mod routes;
 mod start;
 mod streaming;
