@@ -116,8 +116,8 @@ fn service(config: &ServiceConfig, services: &HashMap<&str, usize>) -> Result<Se
     };
     Ok(Service {
         name: name(config.name.get_ref()),
-        health: config.health.as_ref().map(Checks::compile),
         targets: config.targets.iter().map(TargetConfig::compile).collect(),
+        health: config.health.as_ref().map(Checks::compile),
         settings: Arc::new(settings),
         fallback: match &config.fallback {
             None => None,

@@ -137,12 +137,12 @@ pub struct Service {
     pub name: Box<str>,
     /// Its targets as they are written; names among them are still to be resolved.
     pub targets: Vec<TargetSpec>,
+    /// What its targets are asked to find out whether they are well; `None` where they are not.
+    pub health: Option<Checks>,
     /// How its requests are spread and sent.
     pub settings: Arc<Settings>,
     /// What answers when all targets are down.
     pub fallback: Option<Fallback>,
-    /// What its targets are asked to find out whether they are well; `None` where they are not.
-    pub health: Option<Checks>,
 }
 
 /// What answers when all targets of a service are down.
