@@ -30,6 +30,7 @@ use crate::upstream::fallback::FallbackConfig;
 use crate::upstream::health::HealthConfig;
 use crate::upstream::retry::RetriesConfig;
 use crate::upstream::settings::PoolConfig;
+use crate::upstream::targets::TargetAddress;
 use crate::upstream::{balance, targets};
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
@@ -199,6 +200,14 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
         Some(Setting::On(section)) => Some(HealthConfig::read(section)),
         Some(Setting::Off) | None => None,
     };
+    if let Some(place) = section.place("health").filter(|_| health.as_ref().is_some_and(|health| health.port.is_some()))
+        && let Some(target) = targets.iter().find(|target| matches!(target.address, TargetAddress::Unix(_)))
+    {
+        let message = format!("`port` of `health` means nothing to the target `{}`", target.address);
+        let fault =
+            Diagnostic::new(place, message, "the port is in here").related(target.span.clone(), "a Unix socket");
+        section.fault(fault.help("leave `port` out, or make the socket a service of its own"));
+    }
     section.finish(&["breaker"]);
     let (slow_start, proxy_protocol) = (slow_start.value(), proxy_protocol.value());
     ServiceConfig {

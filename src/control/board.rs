@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::resolve::{Counts, Source, Target};
+use super::resolve::{Counts, Source};
 use crate::base::time::Instant;
 use crate::net::Address;
 use crate::upstream::health::Checks;
 use crate::upstream::members::Members;
+use crate::upstream::targets::TargetSpec;
 
 /// All services, in the order of the file.
 #[derive(Debug)]
@@ -55,7 +56,7 @@ pub(super) struct CheckResult {
 }
 
 impl Service {
-    pub(super) fn new(members: Arc<Members>, targets: Vec<Target>, checks: Option<Checks>) -> Service {
+    pub(super) fn new(members: Arc<Members>, targets: Vec<TargetSpec>, checks: Option<Checks>) -> Service {
         Service {
             members,
             checks,

@@ -12,7 +12,7 @@ mod admin;
 mod board;
 mod log;
 mod probe;
-pub mod resolve;
+mod resolve;
 
 use std::future::Future;
 use std::io;
@@ -29,9 +29,9 @@ use crate::config::DnsConfig;
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
 use crate::upstream::members::Members;
-use crate::upstream::targets::{self, TargetSpec};
+use crate::upstream::targets::{TargetAddress, TargetSpec};
 use board::{Board, Service};
-use resolve::{Client, Keeper, Target, TargetAddress};
+use resolve::{Client, Keeper};
 
 /// How long a start waits for the first answers of name servers.
 const FIRST_ANSWERS: Duration = Duration::from_secs(2);
@@ -64,7 +64,9 @@ impl Control {
         let body = move || {
             runtime.block_on(async {
                 let mut tasks = JoinSet::new();
-                tasks.spawn(log::write_events(shared.clone()));
+                let (name, events) = ("the task that writes events to the log".to_owned(), shared.clone());
+                let make = move || log::write_events(events.clone());
+                tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
                 start_resolving(&board, &dns, &mut tasks, ready);
                 start_checking(&board, &mut tasks);
                 admin::serve(listener, shared.clone(), board, stopped).await;
@@ -95,30 +97,27 @@ impl Control {
     }
 }
 
+/// How many descriptors the thread takes at most for what the snapshot wants of it.
+#[must_use]
+pub fn descriptors(snapshot: &Snapshot) -> u64 {
+    let wants = |wanted: bool, most: usize| if wanted { most as u64 } else { 0 };
+    let checks = snapshot.services.iter().any(|service| service.health.is_some());
+    let is_named = |target: &TargetSpec| matches!(target.address, TargetAddress::Name { .. } | TargetAddress::Srv(_));
+    let names = snapshot.services.iter().any(|service| service.targets.iter().any(is_named));
+    wants(checks, probe::OPEN_MOST) + wants(names, resolve::QUESTIONS_MOST)
+}
+
 /// The services of a snapshot, each with its members.
 fn board(snapshot: &Snapshot, members: &[Arc<Members>]) -> Board {
     let services = snapshot.services.iter().zip(members).map(|(service, members)| {
-        let targets = service.targets.iter().map(target).collect();
-        Arc::new(Service::new(members.clone(), targets, service.health.clone()))
+        Arc::new(Service::new(members.clone(), service.targets.clone(), service.health.clone()))
     });
     Board { services: services.collect(), dns: Arc::default(), panics: Arc::default() }
 }
 
-/// A target, as it is resolved.
-fn target(spec: &TargetSpec) -> Target {
-    let address = match &spec.address {
-        targets::TargetAddress::Ip(address) => TargetAddress::Ip(*address),
-        targets::TargetAddress::Unix(path) => TargetAddress::Unix(path.as_path().into()),
-        targets::TargetAddress::Name { host, port } => TargetAddress::Name { host: host.clone(), port: *port },
-        targets::TargetAddress::Srv(name) => TargetAddress::Srv(name.clone()),
-    };
-    Target { address, weight: spec.weight }
-}
-
-/// Publishes the targets that have addresses, and begins to resolve the others. `ready` is told, or dropped, once each
+/// Begins to resolve the targets that have names; those with addresses are members already. `ready` is told, or dropped, once each
 /// name was asked for, or has taken too long.
 fn start_resolving(board: &Arc<Board>, dns: &DnsConfig, tasks: &mut JoinSet<()>, ready: std::sync::mpsc::Sender<()>) {
-    board.services.iter().for_each(|service| resolve::publish_fixed(service));
     let named: Vec<_> = board.services.iter().filter(|service| resolve::has_names(service)).cloned().collect();
     if named.is_empty() {
         return;
@@ -156,7 +155,7 @@ fn start_resolving(board: &Arc<Board>, dns: &DnsConfig, tasks: &mut JoinSet<()>,
 
 /// Begins to ask after the targets of each service that wants it.
 fn start_checking(board: &Arc<Board>, tasks: &mut JoinSet<()>) {
-    let crowd = Arc::new(probe::Crowd::new());
+    let crowd = Arc::new(probe::Crowd::new(board.panics.clone()));
     for service in &board.services {
         let Some(checks) = service.checks.clone().map(Arc::new) else { continue };
         let (service, crowd) = (service.clone(), crowd.clone());

@@ -162,14 +162,15 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
 
-    use crate::control::resolve::{Target, TargetAddress, publish_fixed};
     use crate::upstream::members::Members;
+    use crate::upstream::targets::{TargetAddress, TargetSpec};
 
     fn board(targets: Vec<TargetAddress>) -> Board {
         let members = Arc::new(Members::new("users", 2));
-        let targets = targets.into_iter().map(|address| Target { address, weight: 1 }).collect();
+        let targets = targets.into_iter().map(|address| TargetSpec { address, weight: 1 });
+        let targets: Vec<TargetSpec> = targets.collect();
+        members.update(targets.iter().filter_map(TargetSpec::endpoint).collect(), Instant::from_clock());
         let service = Service::new(members, targets, None);
-        publish_fixed(&service);
         Board { services: vec![Arc::new(service)], dns: Arc::default(), panics: Arc::default() }
     }
 
@@ -201,8 +202,7 @@ mod tests {
 
     #[test]
     fn labels_cannot_be_broken_out_of() {
-        let path = std::path::Path::new("/run/a\"b\\c\nd.sock");
-        let board = board(vec![TargetAddress::Unix(path.into())]);
+        let board = board(vec![TargetAddress::Unix("/run/a\"b\\c\nd.sock".into())]);
         let text = render(&Shared::new(1, Vec::new()), &board, Instant::from_clock());
         let line = "tidegate_upstream_health{service=\"users\",target=\"unix:/run/a\\\"b\\\\c\\nd.sock\"} 1\n";
         assert!(text.contains(line), "{text}");

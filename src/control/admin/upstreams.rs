@@ -29,13 +29,9 @@ pub(super) fn usable(service: &Service, now: Instant) -> usize {
 
 /// Requests that run, that were answered, and that failed: of all workers.
 pub(super) fn requests(endpoint: &Endpoint) -> [u64; 3] {
-    endpoint.tallies().iter().fold([0; 3], |[active, succeeded, failed], tally| {
-        [
-            active + u64::from(tally.active.load(Ordering::Relaxed)),
-            succeeded.wrapping_add(tally.succeeded.load(Ordering::Relaxed)),
-            failed.wrapping_add(tally.failed.load(Ordering::Relaxed)),
-        ]
-    })
+    let active = endpoint.tallies().iter().map(|tally| u64::from(tally.active.load(Ordering::Relaxed))).sum();
+    let [succeeded, failed] = endpoint.totals();
+    [active, succeeded, failed]
 }
 
 /// What checks say of a target, in a word.

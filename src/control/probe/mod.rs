@@ -6,6 +6,7 @@
 mod check;
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::upstream::health::{Checks, Verdict};
 use check::{Outcome, check};
 
 /// Checks that run at a time.
-const OPEN_MOST: usize = 64;
+pub(super) const OPEN_MOST: usize = 64;
 
 /// From one first check to the next.
 const SPACING: Duration = Duration::from_millis(5);
@@ -31,11 +32,13 @@ pub(super) struct Crowd {
     permits: Semaphore,
     /// When the next first check may begin.
     next: Mutex<Moment>,
+    /// Tasks that panicked.
+    panics: Arc<AtomicU64>,
 }
 
 impl Crowd {
-    pub(super) fn new() -> Crowd {
-        Crowd { permits: Semaphore::new(OPEN_MOST), next: Mutex::new(Moment::now()) }
+    pub(super) fn new(panics: Arc<AtomicU64>) -> Crowd {
+        Crowd { permits: Semaphore::new(OPEN_MOST), next: Mutex::new(Moment::now()), panics }
     }
 
     /// When a first check begins: after those before it, but within an interval.
@@ -84,6 +87,7 @@ pub(super) async fn watch(service: Arc<Service>, checks: Arc<Checks>, crowd: Arc
             () = service.changed.notified() => {}
             Some(Err(error)) = tasks.join_next_with_id() => {
                 if let Some(probing) = running.remove(&error.id()) {
+                    crowd.panics.fetch_add(1, Ordering::Relaxed);
                     let (service, target) = (service.name(), probing.endpoint.authority());
                     tracing::error!(service, target, "a health check has crashed and is begun anew: {error}");
                     begin = Some(Moment::now() + checks.interval);

@@ -1,7 +1,7 @@
 //! Targets that come, go, fail and recover, on real sockets.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -67,7 +67,7 @@ impl Watched {
         let service = Service::new(Arc::new(Members::new("users", 1)), Vec::new(), Some(checks.clone()));
         let service = Arc::new(service);
         let mut task = JoinSet::new();
-        task.spawn(watch(service.clone(), Arc::new(checks), Arc::new(Crowd::new())));
+        task.spawn(watch(service.clone(), Arc::new(checks), Arc::new(Crowd::new(Arc::default()))));
         Watched { service, _task: task }
     }
 
@@ -149,7 +149,7 @@ async fn a_target_that_hangs_delays_no_other() {
 
 #[tokio::test]
 async fn first_checks_are_spread_out_within_an_interval() {
-    let crowd = Crowd::new();
+    let crowd = Crowd::new(Arc::default());
     let interval = Duration::from_secs(1);
     let begin = Moment::now();
     let turns: Vec<Moment> = (0..1000).map(|_| crowd.turn(interval)).collect();

@@ -20,40 +20,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Instant;
 use crate::net::Address;
 use crate::upstream::endpoint::EndpointSpec;
-
-/// A target of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Where it is.
-    pub address: TargetAddress,
-    /// Its share of the load, at least 1; of a name, the share of each of its addresses.
-    pub weight: u32,
-}
-
-/// Where a target is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetAddress {
-    /// At an IP address.
-    Ip(SocketAddr),
-    /// At a Unix socket.
-    Unix(Arc<Path>),
-    /// At all addresses of a name.
-    Name {
-        /// The name, with or without a dot at its end.
-        host: Box<str>,
-        /// The port.
-        port: u16,
-    },
-    /// Where the SRV records of this name lead.
-    Srv(Box<str>),
-}
+use crate::upstream::targets::{TargetAddress, TargetSpec};
 
 /// What was answered to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +80,7 @@ pub(in crate::control) struct Bounds {
 /// One target of the configuration, and what is known of it.
 #[derive(Clone, Debug)]
 pub(in crate::control) struct Source {
-    target: Target,
+    target: TargetSpec,
     known: Known,
     state: State,
 }
@@ -143,10 +115,10 @@ const ADDRESSES_MOST: usize = 1024;
 const WEIGHT_MOST: u64 = 256;
 
 impl Source {
-    pub(in crate::control) fn new(target: Target) -> Source {
+    pub(in crate::control) fn new(target: TargetSpec) -> Source {
         let known = match &target.address {
             TargetAddress::Ip(address) => Known::Fixed(Address::Tcp(*address)),
-            TargetAddress::Unix(path) => Known::Fixed(Address::Unix(path.clone())),
+            TargetAddress::Unix(path) => Known::Fixed(Address::Unix(path.as_path().into())),
             TargetAddress::Name { .. } => Known::Host(Host::default()),
             TargetAddress::Srv(_) => Known::Srv(Vec::new(), BTreeMap::new()),
         };
@@ -154,7 +126,7 @@ impl Source {
     }
 
     /// The target of the configuration.
-    pub(in crate::control) fn target(&self) -> &Target {
+    pub(in crate::control) fn target(&self) -> &TargetSpec {
         &self.target
     }
 

@@ -33,11 +33,11 @@ fn host(v4: Reply<IpAddr>, v6: Reply<IpAddr>) -> SourceReply {
 }
 
 fn name(host: &str, port: u16, weight: u32) -> Source {
-    Source::new(Target { address: TargetAddress::Name { host: host.into(), port }, weight })
+    Source::new(TargetSpec { address: TargetAddress::Name { host: host.into(), port }, weight })
 }
 
 fn srv_source() -> Source {
-    Source::new(Target { address: TargetAddress::Srv("_http._tcp.users.internal".into()), weight: 1 })
+    Source::new(TargetSpec { address: TargetAddress::Srv("_http._tcp.users.internal".into()), weight: 1 })
 }
 
 fn srv(priority: u16, weight: u16, port: u16, host: &str) -> Srv {
@@ -59,8 +59,8 @@ fn list(sources: &[Source]) -> Vec<String> {
 
 #[test]
 fn addresses_are_themselves() {
-    let socket = Target { address: TargetAddress::Unix(Path::new("/run/app.sock").into()), weight: 2 };
-    let address = Target { address: TargetAddress::Ip(SocketAddr::new(v6(1), 80)), weight: 3 };
+    let socket = TargetSpec { address: TargetAddress::Unix("/run/app.sock".into()), weight: 2 };
+    let address = TargetSpec { address: TargetAddress::Ip(SocketAddr::new(v6(1), 80)), weight: 3 };
     let sources = [Source::new(socket), Source::new(address)];
     assert_eq!(list(&sources), ["unix:/run/app.sock unix:/run/app.sock 2", "[fd00::1]:80 [fd00::1]:80 3"]);
     assert!(sources.iter().all(|source| source.name().is_none()));

@@ -26,13 +26,14 @@ use hickory_resolver::{Hosts, TokioResolver};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::answers::{HostReply, Reply, SourceReply, Srv, TargetAddress, first_group};
+use super::answers::{HostReply, Reply, SourceReply, Srv, first_group};
 use super::counts::{Counts, Failure};
 use crate::base::units::display_duration;
 use crate::config::DnsConfig;
+use crate::upstream::targets::TargetAddress;
 
-/// Questions that are open at a time.
-const QUESTIONS_MOST: usize = 64;
+/// Questions that are open at a time, each on a socket of its own.
+pub(in crate::control) const QUESTIONS_MOST: usize = 64;
 
 /// Targets of SRV records that are asked for.
 const SRV_TARGETS_MOST: usize = 256;
@@ -126,6 +127,7 @@ impl Client {
                 (v4, v6) => return HostReply { v4, v6 },
             }
         }
+        self.count_absent(&gone);
         HostReply { v4: gone.clone(), v6: gone }
     }
 
@@ -161,7 +163,14 @@ impl Client {
                 reply => return reply,
             }
         }
+        self.count_absent(&gone);
         gone
+    }
+
+    /// Counts a name that is not there. The search list leads to many that are not, on the way to the one that is.
+    fn count_absent<T>(&self, gone: &Reply<T>) {
+        let is_none = matches!(gone, Reply::Absent("NXDOMAIN"));
+        self.counts.failure(if is_none { Failure::NxDomain } else { Failure::NoRecords });
     }
 
     /// Asks one question.
@@ -179,8 +188,8 @@ impl Client {
         };
         let (failure, reply) = match &error {
             NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
-                ResponseCode::NXDomain => (Failure::NxDomain, Reply::Absent("NXDOMAIN")),
-                _ => (Failure::NoRecords, Reply::Absent("no records")),
+                ResponseCode::NXDomain => return Reply::Absent("NXDOMAIN"),
+                _ => return Reply::Absent("no records"),
             },
             NetError::Timeout => {
                 let waited = display_duration(self.timeout * self.attempts);
@@ -193,10 +202,7 @@ impl Client {
             NetError::NoConnections => (Failure::Network, Reply::Failed("no name server can be reached".to_owned())),
             other => (Failure::Server, Reply::Failed(format!("the answer of the name server is of no use: {other}"))),
         };
-        // That a name has no address of one family is no failure.
-        if failure != Failure::NoRecords || kind == RecordType::SRV {
-            self.counts.failure(failure);
-        }
+        self.counts.failure(failure);
         reply
     }
 }
@@ -261,12 +267,16 @@ fn ip(data: &RData) -> Option<IpAddr> {
         RData::AAAA(address) => Some(IpAddr::V6(address.0)),
         _ => None,
     }
+    // Some block names with addresses that no server has; 0.0.0.0 would be this machine.
+    .filter(|ip| !ip.is_unspecified() && !ip.is_multicast())
 }
 
 fn srv(data: &RData) -> Option<Srv> {
     let RData::SRV(srv) = data else { return None };
     let host = srv.target.to_lowercase().to_ascii().trim_end_matches('.').to_owned();
-    Some(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, host })
+    let record = Srv { priority: srv.priority, weight: srv.weight, port: srv.port, host };
+    // Nobody can connect to port 0; the target `.` may have it.
+    (record.port != 0 || record.host.is_empty()).then_some(record)
 }
 
 /// The records of an answer, and the shortest TTL on the way to them.

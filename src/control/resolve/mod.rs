@@ -17,14 +17,13 @@ use tokio::task::{Id, JoinError, JoinSet};
 
 use answers::{Bounds, SourceReply, endpoints};
 pub(super) use answers::{Source, State};
-pub use answers::{Target, TargetAddress};
-pub(super) use client::Client;
+pub(super) use client::{Client, QUESTIONS_MOST};
 pub(super) use counts::{Counts, Failure};
 
 use super::board::Service;
 use crate::base::time::Instant;
 use crate::config::DnsConfig;
-use crate::upstream::endpoint::EndpointSpec;
+use crate::upstream::endpoint::{Endpoint, EndpointSpec};
 
 /// A name that goes on failing is told of once in this time.
 const REMINDER: Duration = Duration::from_secs(60);
@@ -51,14 +50,6 @@ pub(super) struct Keeper {
     said: HashMap<usize, (String, Instant)>,
 }
 
-/// Publishes the targets that have an address.
-pub(super) fn publish_fixed(service: &Service) {
-    let specs = endpoints(&service.sources(), &is_routed);
-    if !specs.is_empty() {
-        service.members.update(specs, Instant::from_clock());
-    }
-}
-
 /// Whether a service has a name to be resolved.
 pub(super) fn has_names(service: &Service) -> bool {
     service.sources().iter().any(|source| source.name().is_some())
@@ -67,7 +58,8 @@ pub(super) fn has_names(service: &Service) -> bool {
 impl Keeper {
     pub(super) fn new(service: Arc<Service>, client: Arc<Client>, config: &DnsConfig) -> Keeper {
         let bounds = Bounds { min: config.min_ttl, max: config.max_ttl };
-        let published = endpoints(&service.sources(), &is_routed);
+        // Not what should have been: a task that has crashed may have left something undone.
+        let published = service.members.endpoints().iter().map(|endpoint| spec_of(endpoint)).collect();
         let patience = Instant::from_clock() + PATIENCE;
         let (asking, places, said) = Default::default();
         Keeper { service, client, bounds, asking, places, published, patience, said }
@@ -153,6 +145,11 @@ impl Keeper {
             self.published = specs;
         }
     }
+}
+
+fn spec_of(endpoint: &Endpoint) -> EndpointSpec {
+    let (address, authority) = (endpoint.address().clone(), endpoint.authority().into());
+    EndpointSpec { address, authority, weight: endpoint.weight() }
 }
 
 /// Writes to the log that a name has failed, or is answered again.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 use crate::upstream::members::Members;
+use crate::upstream::targets::{TargetAddress, TargetSpec};
 
 /// A name server with the zone `test`; it ends when it is dropped.
 struct Named {
@@ -138,7 +139,7 @@ struct Kept {
 
 impl Kept {
     fn start(config: &DnsConfig, targets: &[TargetAddress]) -> Kept {
-        let targets = targets.iter().map(|address| Target { address: address.clone(), weight: 1 }).collect();
+        let targets = targets.iter().map(|address| TargetSpec { address: address.clone(), weight: 1 }).collect();
         let service = Arc::new(Service::new(Arc::new(Members::new("users", 1)), targets, None));
         let counts = Arc::new(Counts::default());
         let client = Arc::new(Client::new(config, counts.clone()).unwrap());
@@ -321,7 +322,7 @@ async fn localhost_is_this_machine_and_asks_nobody() {
 #[tokio::test]
 async fn who_waits_for_the_first_answers_is_told_also_when_there_are_none() {
     let named = Named::start("users A 127.0.0.1\n").await;
-    let target = |name: &str| Target { address: host(name), weight: 1 };
+    let target = |name: &str| TargetSpec { address: host(name), weight: 1 };
     let targets = vec![target("users.test."), target("nobody.test.")];
     let service = Arc::new(Service::new(Arc::new(Members::new("users", 1)), targets, None));
     let client = Arc::new(Client::new(&named.config(), Arc::default()).unwrap());
