@@ -7,7 +7,7 @@ use std::hint::black_box;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::http::body::{BodyDecoder, BodyEncoder};
 use tidegate::http::fields::{FieldName, FieldValue, Known, KnownSet, NewField};
-use tidegate::http::h1::encode::{RequestForward, ResponseForward, Target, encode_request, encode_response};
+use tidegate::http::h1::encode::{Dropped, RequestForward, ResponseForward, Target, encode_request, encode_response};
 use tidegate::http::h1::parse::{HeadLimits, RequestHead, ResponseContext, ResponseHead};
 use tidegate::http::message::{Framing, Version};
 
@@ -84,7 +84,7 @@ fn requests(criterion: &mut Criterion) {
         group.bench_function("forward", |bencher| {
             bencher.iter(|| {
                 out.clear();
-                encode_request(&head, &forward(&head), &mut out);
+                encode_request(&head, &forward(&head), None, &mut out);
                 black_box(out.len())
             });
         });
@@ -93,7 +93,7 @@ fn requests(criterion: &mut Criterion) {
                 head.clear();
                 out.clear();
                 let progress = head.parse(black_box(input.as_bytes()), &limits);
-                encode_request(&head, &forward(&head), &mut out);
+                encode_request(&head, &forward(&head), None, &mut out);
                 black_box((progress, out.len()))
             });
         });
@@ -107,7 +107,7 @@ fn forward(head: &RequestHead) -> RequestForward<'_> {
         host: None,
         default_host: FieldValue::literal("backend"),
         close: false,
-        drop: DROP,
+        drop: Dropped { known: DROP, forwarding: true, name: None },
         append: APPEND,
     }
 }
@@ -125,10 +125,10 @@ fn responses(criterion: &mut Criterion) {
                 framing: head.framing().for_client(Version::Http11),
                 client: Version::Http11,
                 keep_alive: true,
-                drop: KnownSet::EMPTY,
+                drop: Dropped::default(),
                 append: &APPEND[3..],
             };
-            encode_response(&head, &forward, &mut out);
+            encode_response(&head, &forward, None, &mut out);
             black_box((progress, out.len()))
         });
     });

@@ -18,6 +18,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::task::Waker;
 use std::thread::JoinHandle;
 
+use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::control::Control;
 use crate::net::{Bound, bind, is_taken};
@@ -87,7 +88,7 @@ impl Gateway {
             let address = bind_for_all(listener.address, &mut sockets).map_err(failed)?;
             addresses.push((listener.name.clone(), address));
         }
-        let shared = Shared::new(workers);
+        let shared = Shared::new(workers, snapshot.members(Instant::from_clock()));
         let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
         let control = Control::start(snapshot.admin, shared.clone()).map_err(failed)?;
         let (sender, reports) = channel();
@@ -275,15 +276,18 @@ fn run_worker(index: usize, snapshot: Arc<Snapshot>, shared: Arc<Shared>, socket
         Err(error) => return drop(report.send(Err(error))),
     };
     let handle = runtime.handle();
-    let listeners: io::Result<Vec<_>> = sockets.into_iter().map(|bound| handle.listen(bound)).collect();
-    let listeners = match listeners {
-        Ok(listeners) => listeners,
+    let entries = sockets.into_iter().map(|bound| {
+        let port = Some(bound.address()?.port());
+        handle.listen(bound).map(|listener| worker::Entry { listener, port })
+    });
+    let entries = match entries.collect::<io::Result<Vec<_>>>() {
+        Ok(entries) => entries,
         Err(error) => return drop(report.send(Err(error))),
     };
     let kind = runtime.driver_kind();
     // Nobody listens to the report when another worker has failed to come up.
     let ready = move |waker| drop(report.send(Ok((index, waker, kind, fallback))));
-    runtime.block_on(worker::run(handle, snapshot, shared, index, listeners, ready));
+    runtime.block_on(worker::run(handle, snapshot, shared, index, entries, ready));
 }
 
 /// Keeps this worker on a core of its own, where that is asked for or, by default, where each has one.

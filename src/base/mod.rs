@@ -2,6 +2,7 @@
 
 pub mod decode;
 pub mod recycler;
+pub mod request_id;
 pub mod slab;
 pub mod time;
 pub mod units;

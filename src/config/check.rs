@@ -20,6 +20,9 @@ pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
     loops(config, faults);
     services(config, faults);
     paths(&config.routes, faults);
+    for route in &config.routes {
+        faults.extend(route.headers.check(&[]));
+    }
 }
 
 /// No two listeners may wait at one address.

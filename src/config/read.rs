@@ -15,7 +15,11 @@ use super::sections::{
 use super::{Config, check};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
+use crate::policy::forwarded::ForwardedConfig;
+use crate::policy::headers::{RulesConfig, Scope};
 use crate::policy::limits::LimitsConfig;
+use crate::policy::request_id::RequestIdConfig;
+use crate::policy::upgrade::UpgradeConfig;
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
@@ -92,6 +96,11 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     if let Some(section) = section.table("limits", "[gateway.limits]") {
         config.limits = connection_limits(section);
     }
+    config.forwarded = ForwardedConfig::read(&mut section);
+    section.read("via", &mut config.via);
+    if let Some(section) = section.table("request_id", "`request_id`") {
+        config.request_id = RequestIdConfig::read(section);
+    }
     section.finish(&["sync_interval"]);
     config
 }
@@ -153,8 +162,9 @@ fn admin(mut section: Section<'_, '_>) -> Option<AdminConfig> {
 
 fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
     let limits = limits(&mut section);
+    let headers = RulesConfig::read(&mut section, Scope::Shared);
     section.finish(&["auth", "rate_limit", "cache", "retries"]);
-    DefaultsConfig { limits }
+    DefaultsConfig { limits, headers }
 }
 
 fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfig {
@@ -166,8 +176,9 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
         section.read("idle_timeout", &mut pool.idle_timeout);
         section.finish(&[]);
     }
+    let headers = RulesConfig::read(section, Scope::Shared);
     section.finish(&["balance", "retries", "health", "breaker"]);
-    ServiceConfig { name, targets, timeouts, pool }
+    ServiceConfig { name, targets, timeouts, pool, headers }
 }
 
 /// The one target of a service; empty where it is missing or wrong, which is a fault by then.
@@ -207,6 +218,10 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
     section.inherit("strip_prefix", &mut strip_prefix);
     let timeouts = timeouts(section);
     let limits = limits(section);
+    let upgrade = UpgradeConfig::read(section);
+    let headers = RulesConfig::read(section, Scope::Route);
+    let mut preserve_host = true;
+    section.read("preserve_host", &mut preserve_host);
     section.finish(&[
         "hosts",
         "methods",
@@ -221,7 +236,17 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
         "cache",
         "retries",
     ]);
-    Some(RouteConfig { name, path: path?, service: service?, strip_prefix, timeouts, limits })
+    Some(RouteConfig {
+        name,
+        path: path?,
+        service: service?,
+        strip_prefix,
+        timeouts,
+        limits,
+        upgrade,
+        headers,
+        preserve_host,
+    })
 }
 
 fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {

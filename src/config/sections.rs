@@ -9,7 +9,12 @@ use std::time::Duration;
 use serde_spanned::Spanned;
 
 use crate::base::units::{Rate, Setting, Size};
+use crate::policy::forwarded::ForwardedConfig;
+use crate::policy::headers::RulesConfig;
 use crate::policy::limits::LimitsConfig;
+use crate::policy::request_id::RequestIdConfig;
+use crate::policy::upgrade::UpgradeConfig;
+use crate::policy::via::ViaConfig;
 
 /// `[gateway]`: the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +31,12 @@ pub struct GatewayConfig {
     pub connections_per_worker: usize,
     /// `[gateway.limits]`: what one client connection may do.
     pub limits: ConnectionLimitsConfig,
+    /// `trusted_proxies` and `forwarded`: whom requests come from, and what services are told of it.
+    pub forwarded: ForwardedConfig,
+    /// `via`: the gateway's name in Via.
+    pub via: Setting<ViaConfig>,
+    /// `request_id`: the id of each request.
+    pub request_id: RequestIdConfig,
 }
 
 impl Default for GatewayConfig {
@@ -37,6 +48,9 @@ impl Default for GatewayConfig {
             drain_timeout: Duration::from_secs(30),
             connections_per_worker: 16_384,
             limits: ConnectionLimitsConfig::default(),
+            forwarded: ForwardedConfig::default(),
+            via: Setting::On(ViaConfig::default()),
+            request_id: RequestIdConfig::default(),
         }
     }
 }
@@ -144,6 +158,8 @@ impl Default for AdminConfig {
 pub struct DefaultsConfig {
     /// `limits`.
     pub limits: Option<Setting<LimitsConfig>>,
+    /// `request_headers` and `response_headers`.
+    pub headers: RulesConfig,
 }
 
 /// `[services.NAME]`: a backend.
@@ -157,6 +173,8 @@ pub struct ServiceConfig {
     pub timeouts: TimeoutsConfig,
     /// `pool`.
     pub pool: PoolConfig,
+    /// `request_headers` and `response_headers`.
+    pub headers: RulesConfig,
 }
 
 /// The timeouts of a service, or of a route that overrides its service's.
@@ -210,4 +228,10 @@ pub struct RouteConfig {
     pub timeouts: TimeoutsConfig,
     /// `limits`, where they differ from those of `[defaults]`.
     pub limits: Option<Setting<LimitsConfig>>,
+    /// `upgrade`: whether requests may switch protocols.
+    pub upgrade: Option<Setting<UpgradeConfig>>,
+    /// `request_headers` and `response_headers`.
+    pub headers: RulesConfig,
+    /// `preserve_host`: whether the client's Host is sent on, and not the target's own.
+    pub preserve_host: bool,
 }

@@ -70,22 +70,22 @@ fn the_reference_file_has_every_default() {
 fn the_reference_file_has_every_key() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gateway.toml")).unwrap();
     // An unknown key is answered with all that are known.
-    let probe = "zzzzzzzz = 1\n[gateway]\nzzzzzzzz = 1\n[gateway.limits]\nzzzzzzzz = 1\n[listeners.x]\nzzzzzzzz = 1\n\
+    let probe = "zzzzzzzz = 1\n[gateway]\nzzzzzzzz = 1\n[gateway.limits]\nzzzzzzzz = 1\n[gateway.request_id]\nzzzzzzzz = 1\n[listeners.x]\nzzzzzzzz = 1\n\
         [admin]\nzzzzzzzz = 1\n[services.x]\nzzzzzzzz = 1\n[services.x.pool]\nzzzzzzzz = 1\n[defaults]\nzzzzzzzz = 1\n\
-        [routes.x]\nzzzzzzzz = 1\n[routes.x.limits]\nzzzzzzzz = 1\n";
+        [routes.x]\nzzzzzzzz = 1\n[routes.x.limits]\nzzzzzzzz = 1\n[routes.x.request_headers]\nzzzzzzzz = 1\n";
     let faults = Config::parse("probe.toml", probe).unwrap_err();
     let lists: Vec<&str> =
         faults.iter().filter_map(|fault| fault.help.as_deref()?.strip_prefix("there is only: ")).collect();
-    assert_eq!(lists.len(), 10, "{faults}");
+    assert_eq!(lists.len(), 12, "{faults}");
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         let is_there = [format!("{key} = "), format!("[{key}]"), format!("[{key}."), format!(".{key}]")];
         assert!(is_there.iter().any(|form| text.contains(form.as_str())), "config/gateway.toml has no `{key}`");
     }
 }
 
-/// Only the lines of the keys that must be there, and the headers.
+/// Only the lines of the keys that must be there or have no default to show, and the headers.
 fn without_defaults(text: &str) -> String {
-    let needed = ["[", "address", "targets", "path", "service", "strip_prefix"];
+    let needed = ["[", "address", "targets", "path", "service", "strip_prefix", "protocols"];
     text.lines()
         .filter(|line| needed.iter().any(|start| line.starts_with(start)))
         .map(|line| format!("{line}\n"))

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::base::request_id::RequestId;
 use crate::observe::events::Event;
 use crate::shard::Shared;
 
@@ -63,7 +64,7 @@ impl Throttle {
 
 fn write(event: &Event, suppressed: u64) {
     let Event { code, detail, status, peer, request, errno } = event;
-    let request = request.as_ref().and_then(|id| std::str::from_utf8(id).ok());
+    let request = request.as_ref().map(RequestId::as_str);
     let peer = peer.map(tracing::field::display);
     let error = errno.map(std::io::Error::from_raw_os_error).map(tracing::field::display);
     let suppressed = (suppressed > 0).then_some(suppressed);

@@ -7,12 +7,16 @@
 //! - [`fields`]: field names and values, and what a gateway has to know of them
 //! - [`body`]: taking a body apart and putting one together, whatever its framing
 //! - [`error`]: every way in which a head or a body can be wrong
+//! - [`template`]: values put together from what is known of a request
+//! - [`edit`]: changes to the fields of a head on its way
 //! - [`h1`]: HTTP/1.1 on the wire
 
 #![forbid(unsafe_code)]
 
 pub mod body;
+pub mod edit;
 pub mod error;
 pub mod fields;
 pub mod h1;
 pub mod message;
+pub mod template;

@@ -14,6 +14,11 @@ pub enum Address {
     Unix(Arc<Path>),
 }
 
+impl Address {
+    /// The longest path of a Unix socket, in bytes (unix(7)).
+    pub const UNIX_PATH_MAX: usize = 108;
+}
+
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Address {
         Address::Tcp(address)

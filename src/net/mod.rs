@@ -7,7 +7,7 @@ mod address;
 mod reader;
 mod stream;
 
-pub use crate::runtime::{Bound, Handle, Listener, TimedOut, bind, is_taken};
+pub use crate::runtime::{Bound, Handle, Listener, Over, Sleep, TimedOut, bind, is_taken};
 pub use address::Address;
 pub use reader::Reader;
 pub use stream::{Sending, Stream, connect};

@@ -58,7 +58,7 @@ impl Stream {
         self.0.shutdown_write()
     }
 
-    /// Closes with a reset: the peer sees an error instead of an end.
+    /// Closes with a reset: the peer sees an error instead of an end. See [`Socket::reset`] for Unix sockets.
     pub fn reset(self) {
         self.0.reset();
     }
@@ -70,13 +70,14 @@ impl Stream {
     }
 }
 
-/// Connects to `address`.
+/// Connects to `address`, which takes as long as it takes: a Unix socket whose queue is full is waited for, too.
 ///
 /// # Errors
-/// The system's, such as `ConnectionRefused`.
+/// The system's, such as `ConnectionRefused`, and for a Unix socket `NotFound`; `InvalidInput` for a path that is
+/// empty, has a NUL in it or more than [`Address::UNIX_PATH_MAX`] bytes.
 pub async fn connect(handle: &Handle, address: &Address) -> io::Result<Stream> {
     match address {
         Address::Tcp(address) => handle.connect(*address).await.map(Stream),
-        Address::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        Address::Unix(path) => handle.connect_unix(path).await.map(Stream),
     }
 }

@@ -43,12 +43,18 @@ counters! {
     UpstreamReused = counter "tidegate_upstream_reused_total", "Requests sent over a kept connection.";
     UpstreamReplaced = counter "tidegate_upstream_replaced_total", "Requests sent again because a kept connection had died.";
     UpstreamStale = counter "tidegate_upstream_stale_total", "Kept connections found closed or unusable.";
+    UpstreamQueued = counter "tidegate_upstream_queued_total", "Requests that waited for a connection because max_connections was reached.";
+    Retries = counter "tidegate_retries_total", "Requests sent again after a failure.";
+    RetriesOverBudget = counter "tidegate_retries_over_budget_total", "Requests not sent again because too many others were.";
+    Ejections = counter "tidegate_ejections_total", "Targets left out for a while because they failed.";
+    Mirrors = counter "tidegate_mirrored_total", "Copies of requests sent to mirrors.";
+    MirrorsDropped = counter "tidegate_mirrors_dropped_total", "Copies not sent for want of room or because a body was too large.";
     Panics = counter "tidegate_task_panics_total", "Tasks that panicked and were ended.";
     EventsDropped = counter "tidegate_events_dropped_total", "Log events dropped because the queue was full.";
 }
 
 /// How many refusals by cause there is room for.
-pub const REFUSALS: usize = 96;
+pub const REFUSALS: usize = 128;
 
 /// The counters of one worker.
 #[derive(Debug)]

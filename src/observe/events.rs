@@ -8,6 +8,8 @@ use std::net::SocketAddr;
 
 use crossbeam_queue::ArrayQueue;
 
+use crate::base::request_id::RequestId;
+
 /// How many events may wait.
 const CAPACITY: usize = 1024;
 
@@ -23,7 +25,7 @@ pub struct Event {
     /// Who was on the other side.
     pub peer: Option<SocketAddr>,
     /// The request's id, where there was a request.
-    pub request: Option<[u8; 36]>,
+    pub request: Option<RequestId>,
     /// The system's error number, where there was one.
     pub errno: Option<i32>,
 }

@@ -3,12 +3,18 @@
 //! An exchange is made once and used for many requests: all of its storage is
 //! kept, so that a request in the steady state allocates nothing.
 
+use std::cell::RefCell;
+
+use crate::base::request_id::RequestId;
 use crate::base::time::Instant;
 use crate::http::body::BodyDecoder;
+use crate::http::edit::Scratch;
 use crate::http::h1::parse::{RequestHead, ResponseHead};
 use crate::http::message::{Framing, Method};
 use crate::net::{Reader, Stream};
-use crate::snapshot::RouteId;
+use crate::policy::forwarded::{ClientAddress, Origin};
+use crate::snapshot::{Fields, RouteId};
+use crate::upstream::balance::TargetId;
 
 /// A client's connection, as the pipeline sees it.
 #[derive(Debug)]
@@ -17,8 +23,10 @@ pub struct Client {
     pub stream: Stream,
     /// What it has sent and nobody has used yet.
     pub reader: Reader,
-    /// Its address as text, for X-Forwarded-For.
-    pub address: String,
+    /// The address of the other side.
+    pub address: ClientAddress,
+    /// The port that it has connected to, if there is one.
+    pub port: Option<u16>,
 }
 
 /// One request and its response.
@@ -40,12 +48,20 @@ pub struct Exchange {
     pub target: Vec<u8>,
     /// Where the path is brought to normal form.
     pub path: Vec<u8>,
+    /// Values of fields that have to be put together.
+    pub values: Vec<u8>,
+    /// Where the rules over fields note what they are about.
+    pub scratch: RefCell<Scratch>,
     /// The body of a refusal.
     pub problem: String,
-    /// The request's id: a UUID of version 7 (RFC 9562) as text.
+    /// The request's id.
     pub id: RequestId,
+    /// Where the request comes from.
+    pub origin: Origin,
     /// When the head was complete.
     pub started: Instant,
+    /// The targets that it was sent to.
+    pub tried: Vec<TargetId>,
     /// The route it took.
     pub route: Option<RouteId>,
     /// Whether the request's head was parsed: only then do its accessors mean anything.
@@ -61,43 +77,27 @@ pub struct Body {
     pub tail: Vec<u8>,
     /// Where pieces that are too many to be sent one by one are put together.
     pub gathered: Vec<u8>,
+    /// The data so far, for somebody who needs it again.
+    pub recorded: Recording,
 }
 
-/// A request's id as text.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestId(pub [u8; 36]);
-
-impl Default for RequestId {
-    fn default() -> Self {
-        RequestId([b'0'; 36])
-    }
+/// The data of a body, kept while it passes, as long as it is not too large.
+#[derive(Debug, Default)]
+pub struct Recording {
+    bytes: Vec<u8>,
+    most: usize,
+    whole: bool,
 }
 
-impl RequestId {
-    /// A new id: the time in milliseconds since 1970, then random bits.
-    #[must_use]
-    pub fn new(unix_millis: u64) -> RequestId {
-        let mut random = [0; 10];
-        fastrand::fill(&mut random);
-        let id = uuid::Builder::from_unix_timestamp_millis(unix_millis, &random).into_uuid();
-        let mut text = [0; 36];
-        id.hyphenated().encode_lower(&mut text);
-        RequestId(text)
-    }
-
-    /// The id as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
+/// Memory of a recording that is kept for the next one.
+const RECORDING_KEPT: usize = 4096;
 
 impl Exchange {
     /// Forgets everything and keeps the storage.
     pub fn clear(&mut self) {
         self.request.clear();
         self.response.clear();
-        for buffer in [&mut self.outgoing, &mut self.reply, &mut self.target, &mut self.path] {
+        for buffer in [&mut self.outgoing, &mut self.reply, &mut self.target, &mut self.path, &mut self.values] {
             buffer.clear();
         }
         self.problem.clear();
@@ -111,10 +111,16 @@ impl Exchange {
         self.parsed = false;
     }
 
-    /// Gives the exchange its id and its time of start.
-    pub fn begin(&mut self, now: Instant, unix_millis: u64) {
-        self.id = RequestId::new(unix_millis);
+    /// Gives the exchange its id, its origin and its time of start.
+    pub fn begin(&mut self, now: Instant, unix_millis: u64, fields: &Fields, client: &Client) {
         self.started = now;
+        if self.parsed {
+            self.origin = fields.forwarding.origin(&client.address, &self.request, false);
+            self.id = fields.request_ids.of(&self.request, self.origin.trusted, unix_millis);
+        } else {
+            self.origin = Origin { client: client.address, ..Origin::default() };
+            self.id = RequestId::new(unix_millis);
+        }
     }
 
     /// The method, if the head was parsed.
@@ -142,8 +148,42 @@ impl Body {
     /// Begins a body.
     pub fn reset(&mut self, framing: Framing) {
         self.decoder.reset(framing);
+        self.recorded.begin(0);
+        self.again();
+    }
+
+    /// Gets ready to send the body once more, from its beginning; what was received stays received.
+    pub fn again(&mut self) {
         self.tail.clear();
         self.gathered.clear();
+    }
+}
+
+impl Recording {
+    /// Begins to record a body of at most `most` bytes.
+    pub fn begin(&mut self, most: usize) {
+        self.bytes.clear();
+        self.bytes.shrink_to(RECORDING_KEPT);
+        (self.most, self.whole) = (most, true);
+    }
+
+    /// Keeps `data`, or gives up when it is too much.
+    pub fn add(&mut self, data: &[u8]) {
+        if !self.whole || data.is_empty() {
+            return;
+        }
+        self.whole = self.bytes.len() + data.len() <= self.most;
+        if self.whole {
+            self.bytes.extend_from_slice(data);
+        } else {
+            self.bytes = Vec::new();
+        }
+    }
+
+    /// All data that has passed, if none of it is lost.
+    #[must_use]
+    pub fn get(&self) -> Option<&[u8]> {
+        self.whole.then_some(&*self.bytes)
     }
 }
 
@@ -152,14 +192,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_uuids_of_version_7_and_differ() {
-        let (first, second) = (RequestId::new(1 << 40), RequestId::new(1 << 40));
-        assert_ne!(first.as_str(), second.as_str());
-        for id in [first, second] {
-            let text = id.as_str();
-            assert_eq!(text.len(), 36);
-            assert_eq!(text.as_bytes()[14], b'7');
-            assert!(b"89ab".contains(&text.as_bytes()[19]));
-        }
+    fn a_recording_is_whole_or_nothing() {
+        let mut recording = Recording::default();
+        assert_eq!(recording.get(), None);
+        recording.begin(4);
+        recording.add(b"ab");
+        recording.add(b"cd");
+        recording.add(b"");
+        assert_eq!(recording.get(), Some(&b"abcd"[..]));
+        recording.add(b"e");
+        assert_eq!(recording.get(), None);
+        recording.add(b"");
+        assert_eq!(recording.get(), None);
+        recording.begin(0);
+        assert_eq!(recording.get(), Some(&b""[..]), "of a body without data nothing is lost");
     }
 }

@@ -7,8 +7,10 @@
 
 pub mod backend;
 pub mod exchange;
+mod facts;
 pub mod reject;
 mod relay;
+pub mod tunnel;
 
 use crate::http::message::Framing;
 use crate::router::path;
@@ -33,9 +35,48 @@ pub enum Ended {
         status: u16,
         /// Only a reset tells the client that the body is not whole.
         reset: bool,
+        /// Why.
+        why: Cut,
     },
     /// The client left.
     ClientGone,
+}
+
+/// Why a response could not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The backend has broken it off, or its framing is wrong.
+    Broken,
+    /// The backend sent nothing for too long.
+    Stalled,
+    /// The whole exchange took too long.
+    Late,
+    /// The client took nothing for too long, or its request went wrong.
+    Client,
+}
+
+impl Cut {
+    /// A stable name in snake case.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Cut::Broken => "response_cut",
+            Cut::Stalled => "between_bytes_timeout",
+            Cut::Late => "total_timeout",
+            Cut::Client => "client_stalled",
+        }
+    }
+
+    /// What has happened, in a sentence for people.
+    #[must_use]
+    pub fn detail(self) -> &'static str {
+        match self {
+            Cut::Broken => "The backend's response failed midway; the client's was cut.",
+            Cut::Stalled => "The backend paused for too long in its response; the client's was cut.",
+            Cut::Late => "The backend did not finish its response in time; the client's was cut.",
+            Cut::Client => "The client did not take its response, or failed to send its request; it was cut.",
+        }
+    }
 }
 
 /// Takes a request, whose head is in `x`, to its route and its backend, and the response back to the client.

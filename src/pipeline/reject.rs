@@ -30,6 +30,12 @@ pub enum Reject {
     TooManyConnections,
     /// The gateway itself has run out of something, such as descriptors.
     Exhausted,
+    /// The service has no target that may be used.
+    NoTarget,
+    /// All connections that the service may have are in use, and too many wait for one.
+    QueueFull,
+    /// All connections that the service may have were in use for too long.
+    QueueTimeout,
     /// The backend could not be connected to.
     ConnectFailed,
     /// The backend did not accept a connection in time.
@@ -42,7 +48,9 @@ pub enum Reject {
     BadResponseBody(BodyError),
     /// The backend sent one interim response after the other.
     TooManyInterim,
-    /// The backend did not begin to answer in time, or stopped taking the request.
+    /// The backend stopped taking the request.
+    SendTimeout,
+    /// The backend did not begin to answer in time.
     FirstByteTimeout,
     /// The whole exchange took too long.
     TotalTimeout,
@@ -62,7 +70,7 @@ pub struct Answer {
 }
 
 /// Where the codes of heads and bodies begin in the numbering of causes.
-const HEADS: usize = 20;
+const HEADS: usize = 32;
 const BODIES: usize = HEADS + HeadError::ALL.len();
 const CAUSES: usize = BODIES + BodyError::ALL.len();
 const _: () = assert!(CAUSES <= crate::observe::counters::REFUSALS, "every cause has a counter");
@@ -77,12 +85,16 @@ impl Reject {
         Reject::NoRoute,
         Reject::TooManyConnections,
         Reject::Exhausted,
+        Reject::NoTarget,
+        Reject::QueueFull,
+        Reject::QueueTimeout,
         Reject::ConnectFailed,
         Reject::ConnectTimeout,
         Reject::BackendClosed,
         Reject::BadResponse(HeadError::BadStatusLine),
         Reject::BadResponseBody(BodyError::ChunkSize),
         Reject::TooManyInterim,
+        Reject::SendTimeout,
         Reject::FirstByteTimeout,
         Reject::TotalTimeout,
     ];
@@ -105,6 +117,9 @@ impl Reject {
             Reject::Exhausted => {
                 answer(503, "exhausted", "The gateway has run out of descriptors, ports or memory.", false)
             }
+            Reject::NoTarget => answer(503, "no_target", "The service has no target that is well.", false),
+            Reject::QueueFull => answer(503, "queue_full", "Too many requests wait for a connection.", false),
+            Reject::QueueTimeout => answer(503, "queue_timeout", "No connection became free in time.", false),
             Reject::ConnectFailed => answer(502, "connect_failed", "The backend could not be connected to.", false),
             Reject::ConnectTimeout => {
                 answer(504, "connect_timeout", "The backend did not accept a connection in time.", false)
@@ -117,10 +132,39 @@ impl Reject {
             Reject::TooManyInterim => {
                 answer(502, "too_many_interim", "The backend sent too many interim responses.", false)
             }
+            Reject::SendTimeout => answer(504, "send_timeout", "The backend did not take the request in time.", false),
             Reject::FirstByteTimeout => {
                 answer(504, "first_byte_timeout", "The backend did not begin to answer in time.", false)
             }
             Reject::TotalTimeout => answer(504, "total_timeout", "The backend did not finish in time.", false),
+        }
+    }
+
+    /// Whether this is what a backend has done, or failed to do.
+    #[must_use]
+    pub fn is_by_backend(self) -> bool {
+        match self {
+            Reject::ConnectFailed
+            | Reject::ConnectTimeout
+            | Reject::BackendClosed
+            | Reject::BadResponse(_)
+            | Reject::BadResponseBody(_)
+            | Reject::TooManyInterim
+            | Reject::SendTimeout
+            | Reject::FirstByteTimeout => true,
+            Reject::Head(_)
+            | Reject::Body(_)
+            | Reject::Path(_)
+            | Reject::HeadTimeout
+            | Reject::BodyTimeout
+            | Reject::BodyTooLarge
+            | Reject::NoRoute
+            | Reject::TooManyConnections
+            | Reject::Exhausted
+            | Reject::NoTarget
+            | Reject::QueueFull
+            | Reject::QueueTimeout
+            | Reject::TotalTimeout => false,
         }
     }
 

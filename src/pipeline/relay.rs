@@ -25,6 +25,8 @@ pub(super) struct Relay<'a> {
     encoder: BodyEncoder,
     limit: u64,
     sent: u64,
+    /// How much of what was recorded is sent before anything else.
+    again: usize,
 }
 
 /// What a step came to.
@@ -51,7 +53,10 @@ impl<'a> Relay<'a> {
         framing: Framing,
         limit: u64,
     ) -> Relay<'a> {
-        Relay { from, body, to, encoder: BodyEncoder::new(framing), limit, sent: 0 }
+        // What an earlier attempt has taken from the client is sent again.
+        let again = body.recorded.get().map_or(0, <[u8]>::len);
+        body.again();
+        Relay { from, body, to, encoder: BodyEncoder::new(framing), limit, sent: 0, again }
     }
 
     /// Bytes handed to the other side, with heads and framing.
@@ -63,19 +68,20 @@ impl<'a> Relay<'a> {
     pub(super) fn step(&mut self, head: &[u8]) -> Result<Step<'a>, Fault> {
         let input = self.from.bytes();
         let mut pieces = [const { 0..0 }; PIECES];
-        let Body { decoder, tail, gathered } = &mut *self.body;
+        let Body { decoder, tail, gathered, recorded } = &mut *self.body;
         gathered.clear();
         let taken = take(decoder, input, &mut pieces, gathered)?;
         if decoder.received() > self.limit {
             return Err(Fault::TooLarge);
         }
-        let wrap = self.encoder.wrap(taken.data).map_err(Fault::Malformed)?;
+        let again = recorded.get().map_or(&[][..], |bytes| &bytes[..std::mem::take(&mut self.again)]);
+        let wrap = self.encoder.wrap(again.len() + taken.data).map_err(Fault::Malformed)?;
         if taken.done {
             self.encoder.finish(decoder.trailers(), tail).map_err(Fault::Malformed)?;
         }
-        let mut parts: [IoSlice<'_>; PIECES + 5] = std::array::from_fn(|_| IoSlice::new(&[]));
+        let mut parts: [IoSlice<'_>; PIECES + 6] = std::array::from_fn(|_| IoSlice::new(&[]));
         let data = pieces[..taken.pieces].iter().map(|piece| &input[piece.clone()]);
-        let all = [head, wrap.before.as_bytes()].into_iter().chain(data).chain([gathered, wrap.after, tail]);
+        let all = [head, wrap.before.as_bytes(), again].into_iter().chain(data).chain([gathered, wrap.after, tail]);
         let mut count = 0;
         for part in all.filter(|part| !part.is_empty()) {
             parts[count] = IoSlice::new(part);
@@ -83,6 +89,10 @@ impl<'a> Relay<'a> {
             self.sent += part.len() as u64;
         }
         let sending = self.to.send(&parts[..count]);
+        for piece in &pieces[..taken.pieces] {
+            recorded.add(&input[piece.clone()]);
+        }
+        recorded.add(gathered);
         self.from.consume(taken.used);
         if !sending.is_done() {
             self.from.park();

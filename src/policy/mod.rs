@@ -1,3 +1,8 @@
-//! What a route demands of a request.
+//! What a route demands of a request, and what the gateway says of it.
 
+pub mod forwarded;
+pub mod headers;
 pub mod limits;
+pub mod request_id;
+pub mod upgrade;
+pub mod via;

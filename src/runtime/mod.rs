@@ -46,6 +46,7 @@ use std::fmt;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -281,6 +282,17 @@ impl Handle {
         Connect::new(self.clone(), begun)
     }
 
+    /// Connects to the Unix socket at `path`. While its listener's queue is full, it tries again every few
+    /// milliseconds, for as long as the future is awaited.
+    ///
+    /// # Errors
+    /// The system's, such as `NotFound`, `PermissionDenied`, and `ConnectionRefused` when nobody listens there any
+    /// more; `InvalidInput` for a path that cannot be one.
+    pub fn connect_unix(&self, path: &Arc<Path>) -> Connect {
+        let begun = self.driver().connect_unix(path);
+        Connect::new_unix(self.clone(), begun, path)
+    }
+
     /// Accepts the connections of a socket that [`bind`] made.
     ///
     /// # Errors
@@ -298,6 +310,16 @@ impl Handle {
     pub fn listen_in_memory(&self, address: SocketAddr) -> io::Result<Listener> {
         let Driver::Memory(driver) = &mut *self.driver() else { return Err(io::ErrorKind::Unsupported.into()) };
         let key = driver.listen(address)?;
+        Ok(Listener::new(self.clone(), key))
+    }
+
+    /// Listens at a path of the in-memory network.
+    ///
+    /// # Errors
+    /// `AddrInUse`; `Unsupported` on the other drivers.
+    pub fn listen_in_memory_at_path(&self, path: &Path) -> io::Result<Listener> {
+        let Driver::Memory(driver) = &mut *self.driver() else { return Err(io::ErrorKind::Unsupported.into()) };
+        let key = driver.listen_unix(path)?;
         Ok(Listener::new(self.clone(), key))
     }
 

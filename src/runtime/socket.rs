@@ -9,11 +9,14 @@ use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use super::Handle;
 use super::buffer::Chunk;
+use super::{Handle, Sleep};
 use crate::base::slab::Key;
 
 /// A connection. Dropping it closes it.
@@ -110,7 +113,9 @@ impl Socket {
     }
 
     /// Ends when the stream is over in both directions: the peer has reset it, or is gone. That the peer has closed
-    /// its side alone is not enough, for it may still listen.
+    /// its side alone is not enough, for it may still listen. Bytes that it sent before may still be unread. The peer
+    /// of a Unix socket is known to be gone as soon as it has closed, that of a TCP connection when it answers what it
+    /// is sent with a reset.
     pub fn over(&self) -> Over<'_> {
         Over { socket: self }
     }
@@ -123,7 +128,8 @@ impl Socket {
         self.handle.driver().shutdown_write(self.key)
     }
 
-    /// Closes with a reset: the peer sees an error instead of an end.
+    /// Closes with a reset: the peer sees an error instead of an end. A Unix socket knows no resets: its peer sees an
+    /// error if this side has left something unread, and an end if not.
     pub fn reset(self) {
         self.handle.driver().reset_on_close(self.key);
     }
@@ -309,18 +315,66 @@ impl Future for Accept<'_> {
     }
 }
 
-/// A connection that is being made; see [`Handle::connect`].
+/// The first pause before a Unix socket whose queue was full is tried again, and the longest; it doubles each time.
+const QUEUE_PAUSE: Duration = Duration::from_millis(1);
+const QUEUE_PAUSE_MAX: Duration = Duration::from_millis(64);
+
+/// A connection that is being made; see [`Handle::connect`] and [`Handle::connect_unix`].
 #[derive(Debug)]
 #[must_use = "a connect must be awaited"]
 pub struct Connect {
     handle: Handle,
-    state: Result<Option<Socket>, Option<io::Error>>,
+    attempt: Attempt,
+}
+
+#[derive(Debug)]
+enum Attempt {
+    Begun(Socket),
+    /// The listener's queue was full.
+    Queued {
+        path: Arc<Path>,
+        pause: Sleep,
+        length: Duration,
+    },
+    Failed(io::Error),
+    Over,
 }
 
 impl Connect {
     pub(super) fn new(handle: Handle, begun: io::Result<Key>) -> Connect {
-        let state = begun.map(|key| Some(Socket::new(handle.clone(), key))).map_err(Some);
-        Connect { handle, state }
+        let attempt = match begun {
+            Ok(key) => Attempt::Begun(Socket::new(handle.clone(), key)),
+            Err(error) => Attempt::Failed(error),
+        };
+        Connect { handle, attempt }
+    }
+
+    pub(super) fn new_unix(handle: Handle, begun: io::Result<Key>, path: &Arc<Path>) -> Connect {
+        let mut connect = Connect::new(handle, begun);
+        connect.queue(path, QUEUE_PAUSE);
+        connect
+    }
+
+    /// Goes on to wait for `length` if the attempt has failed because the queue was full.
+    fn queue(&mut self, path: &Arc<Path>, length: Duration) {
+        if matches!(&self.attempt, Attempt::Failed(error) if error.kind() == io::ErrorKind::WouldBlock) {
+            self.attempt = Attempt::Queued { path: path.clone(), pause: self.handle.sleep(length), length };
+        }
+    }
+
+    /// Waits until an attempt has ended, well or not.
+    fn poll_attempt(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Attempt::Queued { path, pause, length } = &mut self.attempt {
+            ready!(Pin::new(pause).poll(context));
+            let (path, length) = (path.clone(), (*length * 2).min(QUEUE_PAUSE_MAX));
+            let begun = self.handle.driver().connect_unix(&path);
+            *self = Connect::new(self.handle.clone(), begun);
+            self.queue(&path, length);
+        }
+        match &self.attempt {
+            Attempt::Begun(socket) => self.handle.driver().poll_writable(socket.key, context),
+            _ => Poll::Ready(()),
+        }
     }
 }
 
@@ -330,19 +384,17 @@ impl Future for Connect {
     /// # Panics
     /// When polled again after it has ended.
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Connect { handle, state } = &mut *self;
-        ready!(handle.poll_budget(context));
-        let ended = match state {
-            Err(error) => Err(error.take().expect("polled once")),
-            Ok(slot) => {
-                let socket = slot.as_ref().expect("polled until it has ended");
-                ready!(handle.driver().poll_writable(socket.key, context));
-                let socket = slot.take().expect("just seen");
-                let error = handle.driver().take_error(socket.key);
+        ready!(self.handle.poll_budget(context));
+        ready!(self.poll_attempt(context));
+        let ended = match std::mem::replace(&mut self.attempt, Attempt::Over) {
+            Attempt::Begun(socket) => {
+                let error = self.handle.driver().take_error(socket.key);
                 error.map(|()| socket)
             }
+            Attempt::Failed(error) => Err(error),
+            Attempt::Queued { .. } | Attempt::Over => panic!("a connect is polled until it has ended"),
         };
-        handle.spend_budget();
+        self.handle.spend_budget();
         Poll::Ready(ended)
     }
 }

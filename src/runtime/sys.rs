@@ -1,16 +1,18 @@
 //! The system calls of both kernel drivers, behind types that cannot be misused.
 //!
 //! Every descriptor is born with CLOEXEC and is non-blocking, and every stream
-//! gets NODELAY: a proxy writes whole messages, Nagle's algorithm only delays them.
+//! of TCP gets NODELAY: a proxy writes whole messages, Nagle's algorithm only delays them.
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketFlags, SocketType, sockopt,
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+    sockopt,
 };
 
 const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
@@ -84,6 +86,27 @@ pub(super) fn connect(address: SocketAddr) -> io::Result<OwnedFd> {
         // An interrupted connect goes on by itself.
         Ok(()) | Err(Errno::INPROGRESS | Errno::INTR) => Ok(stream),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Connects to the Unix socket at `path`, which is done or has failed at once: `WouldBlock` says that the listener's
+/// queue is full, and that nobody will tell when it no longer is.
+pub(super) fn connect_unix(path: &Path) -> io::Result<OwnedFd> {
+    let address = unix_address(path)?;
+    let stream = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
+    uninterrupted(|| rustix::net::connect(&stream, &address))?;
+    Ok(stream)
+}
+
+/// The address of the Unix socket at `path`.
+fn unix_address(path: &Path) -> io::Result<SocketAddrUnix> {
+    let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    match SocketAddrUnix::new(path) {
+        // An empty one would be taken for a name that is not in the file system.
+        _ if path.as_os_str().is_empty() => wrong("the path of a Unix socket is empty"),
+        Ok(address) => Ok(address),
+        Err(Errno::NAMETOOLONG) => wrong("the path of a Unix socket has more than 108 bytes (unix(7))"),
+        Err(_) => wrong("the path of a Unix socket has a NUL in it"),
     }
 }
 

@@ -9,13 +9,20 @@ use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Waker;
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::base::time::Instant;
 use crate::base::time::unix_millis;
-use crate::net::Handle;
+use crate::net::{Address, Handle};
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::events::{Event, Events};
-use crate::upstream::pool::Pool;
+use crate::upstream::balance::Balancer;
+use crate::upstream::endpoint::Endpoint;
+use crate::upstream::members::Members;
+use crate::upstream::queue::{Queue, Wakers};
+use crate::upstream::retry::RetryBudget;
+use crate::upstream::settings::Settings;
 
 /// What all threads of the process see.
 #[derive(Debug)]
@@ -24,15 +31,20 @@ pub struct Shared {
     pub counters: Vec<Counters>,
     /// What the control thread writes to the log.
     pub events: Events,
+    /// How each worker is woken that others have news for.
+    pub wakers: Arc<Wakers>,
+    /// The targets of each service, in the order of the snapshot.
+    pub members: Vec<Arc<Members>>,
     draining: AtomicBool,
 }
 
 impl Shared {
-    /// The shared state of `workers` workers.
+    /// The shared state of `workers` workers, and of the services with these targets.
     #[must_use]
-    pub fn new(workers: usize) -> Arc<Shared> {
+    pub fn new(workers: usize, members: Vec<Arc<Members>>) -> Arc<Shared> {
         let counters = (0..workers).map(|_| Counters::default()).collect();
-        Arc::new(Shared { counters, events: Events::default(), draining: AtomicBool::new(false) })
+        let (events, wakers, draining) = (Events::default(), Wakers::new(workers), AtomicBool::new(false));
+        Arc::new(Shared { counters, events, wakers, members, draining })
     }
 
     /// Orders the workers to finish what runs and to stop. They have to be woken, too.
@@ -60,22 +72,27 @@ pub struct Shard {
     draining: Cell<bool>,
     date: Cell<(u64, Date)>,
     services: Vec<Backend>,
+    /// Copies of requests that are on their way.
+    pub mirrored: Cell<usize>,
 }
 
 /// What a worker keeps for one service.
 #[derive(Debug)]
 pub struct Backend {
-    /// Idle connections to its target.
-    pub pool: RefCell<Pool>,
-    /// The target as a Host field names it.
-    pub authority: String,
+    /// Which target is next, and what this worker keeps for each.
+    pub balancer: RefCell<Balancer>,
+    /// How many requests may be sent again.
+    pub budget: RefCell<RetryBudget>,
+    /// Who waits for a connection.
+    pub queue: Rc<Queue>,
 }
 
 impl Shard {
     /// The state of worker `index`, with what it keeps for each service, in their order.
     #[must_use]
     pub fn new(handle: Handle, shared: Arc<Shared>, index: usize, services: Vec<Backend>) -> Rc<Shard> {
-        Rc::new(Shard { handle, shared, index, draining: Cell::new(false), date: Cell::new((0, [0; 29])), services })
+        let (draining, mirrored) = Default::default();
+        Rc::new(Shard { handle, shared, index, draining, date: Cell::new((0, [0; 29])), services, mirrored })
     }
 
     /// What this worker keeps for the service at place `service`.
@@ -137,7 +154,64 @@ impl Shard {
     /// Closes all idle connections to backends.
     pub fn give_up_idle(&self) {
         for backend in &self.services {
-            backend.pool.borrow_mut().clear();
+            backend.give_up_idle();
+        }
+    }
+
+    /// Does what other workers have woken this one for: somebody here may go on, or somebody there needs what idles here.
+    /// They wake `waker`.
+    pub fn attend(&self, waker: &Waker) {
+        self.shared.wakers.set(self.index, waker.clone());
+        for backend in &self.services {
+            backend.queue.wake_first();
+            if backend.queue.is_empty() && backend.queue.is_wanted_elsewhere() {
+                backend.give_up_idle();
+            }
+        }
+    }
+
+    /// What every worker does now and then: closes connections that are old or dead, and looks at what other workers
+    /// have running.
+    pub fn sweep(&self, now: Instant) {
+        for backend in &self.services {
+            let mut balancer = backend.balancer.borrow_mut();
+            balancer.settle(now, |endpoint| self.tell_ejected(endpoint));
+            for target in balancer.targets() {
+                let stale = target.pool.borrow_mut().sweep(now);
+                self.counters().add(Counter::UpstreamStale, stale);
+            }
+        }
+    }
+
+    /// Tells the control thread that a target is left out from now on.
+    pub fn tell_ejected(&self, endpoint: &Endpoint) {
+        self.counters().count(Counter::Ejections);
+        let peer = if let Address::Tcp(address) = endpoint.address() { Some(*address) } else { None };
+        self.tell(Event {
+            code: "target_ejected",
+            detail: "A target failed too many requests and is left out for a while.",
+            status: None,
+            peer,
+            request: None,
+            errno: None,
+        });
+    }
+}
+
+impl Backend {
+    /// What worker `worker` keeps for the service that has `members`.
+    #[must_use]
+    pub fn new(members: Arc<Members>, settings: Arc<Settings>, wakers: Arc<Wakers>, worker: usize) -> Backend {
+        Backend {
+            queue: Queue::new(members.clone(), wakers, worker),
+            budget: RefCell::new(RetryBudget::default()),
+            balancer: RefCell::new(Balancer::new(members, settings, worker, fastrand::u64(..))),
+        }
+    }
+
+    fn give_up_idle(&self) {
+        for target in self.balancer.borrow().targets() {
+            target.pool.borrow_mut().clear();
         }
     }
 }

@@ -5,13 +5,18 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::thread::available_parallelism;
 
 use super::{
-    BodyRate, ConnectionLimits, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot, Timeouts,
+    BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot, Timeouts,
 };
 use crate::base::units::{Rate, Size};
 use crate::config::{
     Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, pattern,
 };
+use crate::policy::forwarded::{self, Forwarding};
+use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
+use crate::policy::request_id::RequestIds;
+use crate::policy::upgrade::Upgrade;
+use crate::policy::via::{self, Via};
 use crate::router::Router;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
@@ -19,12 +24,14 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
     let mut router = Router::default();
     let names = config.services.iter().enumerate();
     let services = names.map(|(index, service)| (service.name.get_ref().as_str(), index)).collect();
-    let routes = config.routes.iter().map(|written| route(config, written, &services, &mut router));
+    let fields = fields(&config.gateway);
+    let routes = config.routes.iter().map(|written| route(config, written, &services, &fields, &mut router));
     let routes = routes.collect::<Result<_, _>>()?;
     let listeners = config.listeners.iter();
     Ok(Snapshot {
         gateway: gateway(&config.gateway),
         limits: connection_limits(&config.gateway.limits),
+        fields,
         listeners: listeners
             .map(|listener| Listener { name: name(listener.name.get_ref()), address: *listener.address.get_ref() })
             .collect(),
@@ -45,6 +52,14 @@ fn gateway(config: &GatewayConfig) -> Gateway {
         pin: config.pin,
         drain_timeout: config.drain_timeout,
         connections_per_worker: config.connections_per_worker.max(1),
+    }
+}
+
+fn fields(config: &GatewayConfig) -> Fields {
+    Fields {
+        forwarding: Forwarding::compile(&config.forwarded),
+        via: Via::compile(&config.via),
+        request_ids: RequestIds::compile(&config.request_id),
     }
 }
 
@@ -73,7 +88,23 @@ fn service(config: &ServiceConfig) -> Result<Service, Box<Diagnostic>> {
     Ok(Service {
         name: name(config.name.get_ref()),
         address: *target.get_ref(),
-        pool: PoolSettings { idle_connections: config.pool.idle_connections, idle_timeout: config.pool.idle_timeout },
+        pool: PoolSettings {
+            idle_connections: config.pool.idle_connections,
+            idle_timeout: config.pool.idle_timeout,
+            max_connections: None,
+            queue: 128,
+            queue_timeout: std::time::Duration::from_secs(1),
+        },
+        settings: std::sync::Arc::new(crate::upstream::settings::Settings {
+            method: crate::upstream::balance::Method::RoundRobin,
+            slow_start: None,
+            ejection: None,
+            pool: crate::upstream::settings::PoolSettings {
+                idle_connections: config.pool.idle_connections,
+                idle_timeout: config.pool.idle_timeout,
+            },
+        }),
+        proxy_protocol: None,
     })
 }
 
@@ -81,6 +112,7 @@ fn route(
     config: &Config,
     written: &RouteConfig,
     services: &HashMap<&str, usize>,
+    fields: &Fields,
     router: &mut Router,
 ) -> Result<Route, Box<Diagnostic>> {
     let pattern = pattern(&written.path)?;
@@ -97,14 +129,33 @@ fn route(
         path: name(written.path.get_ref()),
         service: ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")),
         timeouts: timeouts(&written.timeouts, &config.services[index].timeouts),
+        retries: crate::upstream::retry::RetriesConfig::compile(None, None),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
+        upgrade: Upgrade::compile(written.upgrade.as_ref()),
+        rules: rules(config, written, Some(index), fields)?,
+        preserve_host: written.preserve_host,
     })
+}
+
+/// The rules over the fields of a route's requests and responses.
+fn rules(
+    config: &Config,
+    written: &RouteConfig,
+    service: Option<usize>,
+    fields: &Fields,
+) -> Result<Rules, Box<Diagnostic>> {
+    let mut own: Vec<&[u8]> = forwarded::NAMES.to_vec();
+    own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date"]);
+    let service = service.map(|index| &config.services[index].headers);
+    Rules::compile(&config.defaults.headers, service, &written.headers, &[], &own)
 }
 
 /// The timeouts of a route: each its own, else its service's, else the default.
 fn timeouts(route: &TimeoutsConfig, service: &TimeoutsConfig) -> Timeouts {
     Timeouts {
         connect: route.connect.or(service.connect).unwrap_or(TimeoutsConfig::CONNECT),
+        send: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
+        between_bytes: Some(std::time::Duration::from_secs(60)),
         first_byte: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
         total: route.total.or(service.total).unwrap_or(TimeoutsConfig::TOTAL).value(),
     }
@@ -165,13 +216,31 @@ mod tests {
         assert_eq!((&*service.name, service.address.port()), ("users", 3001));
         assert_eq!(service.pool.idle_connections, 7);
         let seconds = Duration::from_secs;
-        assert_eq!(users.timeouts, Timeouts { connect: seconds(1), first_byte: None, total: None });
+        assert_eq!(
+            users.timeouts,
+            Timeouts {
+                connect: seconds(1),
+                send: None,
+                between_bytes: Some(seconds(60)),
+                first_byte: None,
+                total: None
+            }
+        );
         assert_eq!(users.limits.body, 1024);
         assert_eq!(snapshot.router.rewrite(id, b"/api/users/7"), b"/users/7");
 
         let orders = snapshot.route(snapshot.route_for(b"/orders").unwrap());
         assert_eq!(&*snapshot.service(orders.service).name, "orders");
-        assert_eq!(orders.timeouts, Timeouts { connect: seconds(5), first_byte: Some(seconds(30)), total: None });
+        assert_eq!(
+            orders.timeouts,
+            Timeouts {
+                connect: seconds(5),
+                send: Some(seconds(30)),
+                between_bytes: Some(seconds(60)),
+                first_byte: Some(seconds(30)),
+                total: None
+            }
+        );
         assert_eq!(orders.limits.body, u64::MAX);
         assert_eq!(snapshot.route_for(b"/orders/7"), None);
     }

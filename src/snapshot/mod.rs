@@ -10,10 +10,18 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::policy::forwarded::Forwarding;
+use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
+use crate::policy::request_id::RequestIds;
+use crate::policy::upgrade::Upgrade;
+use crate::policy::via::Via;
 pub use crate::router::RouteId;
 use crate::router::Router;
+use crate::upstream::endpoint::EndpointSpec;
+use crate::upstream::members::Members;
 
 /// One version of the configuration, shared by all threads.
 #[derive(Debug)]
@@ -22,6 +30,8 @@ pub struct Snapshot {
     pub gateway: Gateway,
     /// What one client connection may do.
     pub limits: ConnectionLimits,
+    /// What the gateway says of itself and of clients, in the heads that it sends on.
+    pub fields: Fields,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
     /// Where operators connect.
@@ -47,6 +57,17 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+}
+
+/// What the gateway says of itself and of clients, in the heads that it sends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fields {
+    /// Whom requests come from, and what services are told of it.
+    pub forwarding: Forwarding,
+    /// Its line in Via.
+    pub via: Option<Via>,
+    /// The ids of requests.
+    pub request_ids: RequestIds,
 }
 
 /// What one client connection may do before any route is known.
@@ -99,7 +120,7 @@ impl ServiceId {
 }
 
 /// A backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     /// Its name in the file: what its state is keyed by from one snapshot to the next.
     pub name: Box<str>,
@@ -107,6 +128,10 @@ pub struct Service {
     pub address: SocketAddr,
     /// How its idle connections are kept.
     pub pool: PoolSettings,
+    /// How requests are spread over its targets.
+    pub settings: Arc<crate::upstream::settings::Settings>,
+    /// Sent in front of every connection.
+    pub proxy_protocol: Option<()>,
 }
 
 /// How the idle connections to a target are kept.
@@ -116,10 +141,16 @@ pub struct PoolSettings {
     pub idle_connections: usize,
     /// How long one is kept.
     pub idle_timeout: Duration,
+    /// How many connections each target may have, of all workers; `None` for any number.
+    pub max_connections: Option<u32>,
+    /// How many requests may wait for one of them, of all workers.
+    pub queue: u32,
+    /// How long one waits.
+    pub queue_timeout: Duration,
 }
 
 /// Which requests go to which service, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     /// Its name in the file.
     pub name: Box<str>,
@@ -131,6 +162,14 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// What it admits: its own limits, else the defaults'.
     pub limits: Limits,
+    /// What is sent again; `None` for nothing.
+    pub retries: Option<crate::upstream::retry::Retries>,
+    /// Whether its requests may switch protocols.
+    pub upgrade: Upgrade,
+    /// The rules over the fields of its requests and responses.
+    pub rules: Rules,
+    /// Whether the client's Host is sent on, and not the target's own.
+    pub preserve_host: bool,
 }
 
 /// How long an exchange with a backend may take.
@@ -138,6 +177,10 @@ pub struct Route {
 pub struct Timeouts {
     /// Until the backend has accepted a connection (504).
     pub connect: Duration,
+    /// While the backend takes nothing of the request (504).
+    pub send: Option<Duration>,
+    /// While the backend sends nothing in the middle of its response (a cut response).
+    pub between_bytes: Option<Duration>,
     /// From the last byte of the request to the first of the response (504).
     pub first_byte: Option<Duration>,
     /// The whole exchange, bodies included (504, or a cut response).
@@ -168,6 +211,18 @@ impl Snapshot {
     #[must_use]
     pub fn route(&self, id: RouteId) -> &Route {
         &self.routes[id.index()]
+    }
+
+    /// The targets of each service that have an address already, for `workers` workers.
+    #[must_use]
+    pub fn members(&self, now: Instant) -> Vec<Arc<Members>> {
+        let members = self.services.iter().map(|service| {
+            let members = Members::new(&service.name, self.gateway.workers);
+            let authority = service.address.to_string().into();
+            members.update(vec![EndpointSpec { address: service.address.into(), authority, weight: 1 }], now);
+            Arc::new(members)
+        });
+        members.collect()
     }
 
     /// The service with this id.

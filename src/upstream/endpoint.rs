@@ -7,6 +7,7 @@
 
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use super::ejection::Record;
 use crate::base::time::Instant;
 use crate::net::Address;
 
@@ -40,10 +41,10 @@ pub struct Endpoint {
     authority: Box<str>,
     weight: AtomicU32,
     health: AtomicU8,
-    /// Since when it is in the list or up again, in nanoseconds of the monotonic clock: a slow start begins there.
+    /// Since when it is in the list or up again, in nanoseconds of the monotonic clock: a slow start begins there. Zero
+    /// where there is nothing to start slowly for.
     since: AtomicU64,
-    /// Until when it is ejected, in nanoseconds of the monotonic clock.
-    ejected_until: AtomicU64,
+    record: Record,
     /// Connections open or being opened, of all workers.
     connections: AtomicU32,
     tallies: Box<[Tally]>,
@@ -61,6 +62,29 @@ pub struct Tally {
     pub failed: AtomicU64,
 }
 
+impl Tally {
+    /// Counts a request that begins. This and all that follows is for the worker whose tally it is: nobody else writes
+    /// there, so that a load and a store do what would else take a locked instruction.
+    pub(super) fn begin(&self) {
+        self.active.store(self.active.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that has ended, however it did.
+    pub(super) fn end(&self) {
+        self.active.store(self.active.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that was answered.
+    pub(super) fn succeeded(&self) {
+        self.succeeded.store(self.succeeded.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+
+    /// Counts a request that has failed.
+    pub(super) fn failed(&self) {
+        self.failed.store(self.failed.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+    }
+}
+
 impl Endpoint {
     /// A target that nobody has used yet.
     #[must_use]
@@ -71,7 +95,7 @@ impl Endpoint {
             weight: AtomicU32::new(spec.weight),
             health: AtomicU8::new(Health::Unknown as u8),
             since: AtomicU64::new(now.as_nanos()),
-            ejected_until: AtomicU64::new(0),
+            record: Record::default(),
             connections: AtomicU32::new(0),
             tallies: (0..workers).map(|_| Tally::default()).collect(),
         }
@@ -95,8 +119,9 @@ impl Endpoint {
         self.weight.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_weight(&self, weight: u32) {
-        self.weight.store(weight, Ordering::Relaxed);
+    /// Changes it; true if that is news.
+    pub(super) fn set_weight(&self, weight: u32) -> bool {
+        self.weight.swap(weight, Ordering::Relaxed) != weight
     }
 
     /// What the active checks say.
@@ -118,7 +143,12 @@ impl Endpoint {
         before != health as u8
     }
 
-    /// Since when it may be used.
+    /// Makes it one that needs no slow start.
+    pub(super) fn settled(self) -> Endpoint {
+        Endpoint { since: AtomicU64::new(0), ..self }
+    }
+
+    /// Since when it may be used; [`Instant::ZERO`] when it was there from the start.
     #[must_use]
     pub fn since(&self) -> Instant {
         Instant::from_nanos(self.since.load(Ordering::Relaxed))
@@ -127,7 +157,11 @@ impl Endpoint {
     /// Until when it is ejected; not after now if it is not.
     #[must_use]
     pub fn ejected_until(&self) -> Instant {
-        Instant::from_nanos(self.ejected_until.load(Ordering::Relaxed))
+        self.record.until()
+    }
+
+    pub(super) fn record(&self) -> &Record {
+        &self.record
     }
 
     /// What worker `index` has seen of it.
@@ -142,6 +176,16 @@ impl Endpoint {
         &self.tallies
     }
 
+    /// Requests that were answered and that failed, as all workers have seen it.
+    #[must_use]
+    pub fn totals(&self) -> [u64; 2] {
+        let sum = |count: fn(&Tally) -> &AtomicU64| {
+            let each = self.tallies.iter().map(|tally| count(tally).load(Ordering::Relaxed));
+            each.fold(0, u64::wrapping_add)
+        };
+        [sum(|tally| &tally.succeeded), sum(|tally| &tally.failed)]
+    }
+
     /// Connections open or being opened, of all workers.
     #[must_use]
     pub fn connections(&self) -> u32 {
@@ -152,11 +196,11 @@ impl Endpoint {
     #[must_use]
     pub fn lease_connection(&self, most: u32) -> bool {
         let more = |open: u32| (open < most).then(|| open + 1);
-        self.connections.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+        self.connections.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok()
     }
 
     /// Gives back what [`Endpoint::lease_connection`] has taken.
     pub fn release_connection(&self) {
-        self.connections.fetch_sub(1, Ordering::Relaxed);
+        self.connections.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -8,10 +8,16 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
+use super::balance::Ring;
+use super::ejection::Turn;
 use super::endpoint::{Endpoint, EndpointSpec, Health};
+use super::queue::Waiting;
 use crate::base::time::Instant;
+
+/// One list of targets; ArcSwap holds an Arc of a sized type.
+pub type Endpoints = Arc<Vec<Arc<Endpoint>>>;
 
 /// The targets of one service.
 #[derive(Debug)]
@@ -21,13 +27,23 @@ pub struct Members {
     /// Counts every change that matters to who picks a target.
     version: AtomicU64,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+    ring: ArcSwapOption<Ring>,
+    turn: Turn,
+    waiting: Waiting,
 }
 
 impl Members {
     /// The members of `service`, none yet.
     #[must_use]
     pub fn new(service: &str, workers: usize) -> Members {
-        Members { service: service.into(), workers, version: AtomicU64::new(0), endpoints: ArcSwap::default() }
+        let (version, endpoints, ring, turn) = Default::default();
+        Members { service: service.into(), workers, version, endpoints, ring, turn, waiting: Waiting::new(workers) }
+    }
+
+    /// Who waits for a connection to one of them.
+    #[must_use]
+    pub fn waiting(&self) -> &Waiting {
+        &self.waiting
     }
 
     /// The service's name.
@@ -44,15 +60,16 @@ impl Members {
 
     /// The targets now. Read [`Members::version`] before, not after.
     #[must_use]
-    #[expect(clippy::rc_buffer, reason = "ArcSwap holds an Arc of a sized type")]
-    pub fn endpoints(&self) -> Arc<Vec<Arc<Endpoint>>> {
+    pub fn endpoints(&self) -> Endpoints {
         self.endpoints.load_full()
     }
 
-    /// Replaces the list; targets that were in it before keep their state. Only the control thread may call this.
+    /// Replaces the list; targets that were in it before keep their state. If they are the same as before, in whatever
+    /// order, nothing is changed. Only the control thread may call this.
     pub fn update(&self, wanted: Vec<EndpointSpec>, now: Instant) {
         let before = self.endpoints();
         let mut endpoints: Vec<Arc<Endpoint>> = Vec::with_capacity(wanted.len());
+        let mut news = false;
         for spec in wanted {
             if endpoints.iter().any(|endpoint| *endpoint.address() == spec.address) {
                 continue;
@@ -62,14 +79,42 @@ impl Members {
             };
             endpoints.push(match before.iter().find(same) {
                 Some(endpoint) => {
-                    endpoint.set_weight(spec.weight);
+                    news |= endpoint.set_weight(spec.weight);
                     endpoint.clone()
                 }
-                None => Arc::new(Endpoint::new(spec, self.workers, now)),
+                None => {
+                    news = true;
+                    let endpoint = Endpoint::new(spec, self.workers, now);
+                    // The first targets of all have nobody to take the load for them while they start slowly.
+                    Arc::new(if before.is_empty() { endpoint.settled() } else { endpoint })
+                }
             });
         }
-        self.endpoints.store(Arc::new(endpoints));
+        // Name servers turn their answers around to spread the load, which is not their business here.
+        if !news && endpoints.len() == before.len() {
+            return;
+        }
+        let endpoints = Arc::new(endpoints);
+        // Once a worker has needed a ring, this thread makes the next ones: it has the time.
+        if self.ring.load().is_some() {
+            self.ring.store(Some(Arc::new(Ring::new(endpoints.clone()))));
+        }
+        self.endpoints.store(endpoints);
         self.changed();
+    }
+
+    /// The ring of the list for consistent hashing. If there is none yet, it is made here.
+    #[must_use]
+    pub fn ring(&self) -> Arc<Ring> {
+        let endpoints = self.endpoints();
+        match self.ring.load_full() {
+            Some(ring) if ring.is_of(&endpoints) => ring,
+            _ => {
+                let ring = Arc::new(Ring::new(endpoints));
+                self.ring.store(Some(ring.clone()));
+                ring
+            }
+        }
     }
 
     /// Takes note of what the active checks say of `endpoint`; true if that is news.
@@ -81,8 +126,13 @@ impl Members {
         news
     }
 
+    /// What ejections have to share.
+    pub(super) fn turn(&self) -> &Turn {
+        &self.turn
+    }
+
     /// Makes every worker look again.
-    fn changed(&self) {
+    pub(super) fn changed(&self) {
         self.version.fetch_add(1, Ordering::Release);
     }
 }

@@ -1,5 +1,11 @@
 //! The idle connections of one worker to one target.
 //!
+//! ```toml
+//! [services.users]
+//! targets = ["127.0.0.1:3001"]
+//! pool = { idle_connections = 256, idle_timeout = "50s" }      # for each worker and target
+//! ```
+//!
 //! The one used last is taken first, so that in quiet times the others grow old
 //! and are closed. A connection on which anything has come while it was idle (a
 //! byte, an end, an error) is closed instead of used: a response to a request
@@ -7,6 +13,7 @@
 
 use std::time::Duration;
 
+use super::queue::Lease;
 use crate::base::time::Instant;
 use crate::net::Stream;
 
@@ -19,17 +26,26 @@ pub struct Pool {
     idle: Vec<Idle>,
 }
 
+/// A connection, and the right to have it.
+#[derive(Debug)]
+pub struct Connection {
+    /// The stream. It is closed before the right is given back.
+    pub stream: Stream,
+    /// The right.
+    pub lease: Lease,
+}
+
 #[derive(Debug)]
 struct Idle {
-    stream: Stream,
+    connection: Connection,
     since: Instant,
 }
 
 /// What a pool had to offer.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Taken {
     /// A connection that was quiet until now.
-    pub stream: Option<Stream>,
+    pub connection: Option<Connection>,
     /// How many were found dead on the way to it, and closed.
     pub stale: u64,
 }
@@ -46,18 +62,18 @@ impl Pool {
         let mut stale = 0;
         while let Some(idle) = self.idle.pop() {
             if idle.is_usable(now, self.patience) {
-                return Taken { stream: Some(idle.stream), stale };
+                return Taken { connection: Some(idle.connection), stale };
             }
             stale += 1;
         }
-        Taken { stream: None, stale }
+        Taken { connection: None, stale }
     }
 
     /// Keeps a connection whose last response is complete; closes it if there are enough.
-    pub fn put(&mut self, stream: Stream, now: Instant) {
+    pub fn put(&mut self, connection: Connection, now: Instant) {
         if self.idle.len() < self.most {
-            stream.watch();
-            self.idle.push(Idle { stream, since: now });
+            connection.stream.watch();
+            self.idle.push(Idle { connection, since: now });
         }
     }
 
@@ -68,7 +84,7 @@ impl Pool {
         self.idle.retain(|idle| {
             let fresh = now.since(idle.since) < self.patience;
             old += usize::from(!fresh);
-            fresh && idle.stream.is_quiet()
+            fresh && idle.connection.stream.is_quiet()
         });
         (before - self.idle.len() - old) as u64
     }
@@ -93,6 +109,6 @@ impl Pool {
 
 impl Idle {
     fn is_usable(&self, now: Instant, patience: Duration) -> bool {
-        now.since(self.since) < patience && self.stream.is_quiet()
+        now.since(self.since) < patience && self.connection.stream.is_quiet()
     }
 }

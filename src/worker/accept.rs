@@ -8,9 +8,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::serve::{self, Connection};
-use super::{Accepting, Admission, Refusal, Worker};
+use super::{Accepting, Admission, Entry, Refusal, Worker};
 use crate::base::recycler::Recycler;
-use crate::net::{Listener, Stream};
+use crate::net::Stream;
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
 use crate::pipeline::backend::is_shortage;
@@ -28,12 +28,12 @@ const REFUSING: usize = 256;
 const REFUSING_PART: usize = 16;
 
 /// Accepts until the worker drains, and then what has queued up by then.
-pub(super) async fn accept(accepting: Accepting, listener: Listener) {
+pub(super) async fn accept(accepting: Accepting, entry: Entry) {
     let worker = &accepting.worker;
     let shard = &worker.shard;
     let requests = Recycler::new(SPARE_REQUESTS);
     loop {
-        let mut accept = pin!(listener.accept());
+        let mut accept = pin!(entry.listener.accept());
         // The turn may be over before the queue is empty: only who finds nothing in a turn of its own may go.
         let mut last_turn = false;
         let accepted = poll_fn(|context| match accept.as_mut().poll(context) {
@@ -47,7 +47,7 @@ pub(super) async fn accept(accepting: Accepting, listener: Listener) {
         });
         match accepted.await {
             None => return,
-            Some(Ok((socket, peer))) => match admit(worker, socket, peer) {
+            Some(Ok((socket, peer))) => match admit(worker, socket, peer, entry.port) {
                 Some((connection, admission)) => {
                     shard.handle.spawn(serve::serve(connection, admission, requests.clone(), serve::one_request));
                 }
@@ -74,11 +74,16 @@ pub(super) async fn accept(accepting: Accepting, listener: Listener) {
 }
 
 /// Admits a connection, or refuses it.
-fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<SocketAddr>) -> Option<(Connection, Admission)> {
+fn admit(
+    worker: &Rc<Worker>,
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    port: Option<u16>,
+) -> Option<(Connection, Admission)> {
     let stream = Stream::new(socket);
     let most = worker.snapshot.gateway.connections_per_worker;
     if worker.connections.get() < most {
-        return Some((Connection::new(worker.clone(), stream, peer), Admission::new(worker)));
+        return Some((Connection::new(worker.clone(), stream, peer, port), Admission::new(worker)));
     }
     if worker.refusing.get() < REFUSING.min(most / REFUSING_PART + 1) {
         worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer));

@@ -20,7 +20,6 @@ use crate::observe::counters::Counter;
 use crate::pipeline::Exchange;
 use crate::shard::{Backend, Shard, Shared};
 use crate::snapshot::Snapshot;
-use crate::upstream::pool::Pool;
 
 /// Exchanges kept for the next requests; each has a few KiB of storage.
 const SPARE_EXCHANGES: usize = 256;
@@ -44,30 +43,41 @@ pub struct Worker {
     idle: RefCell<Option<Waker>>,
 }
 
-/// Serves the connections of `listeners` until told to drain, and then until
+/// Where clients connect, as one worker sees it.
+#[derive(Debug)]
+pub struct Entry {
+    /// What accepts them.
+    pub listener: Listener,
+    /// The port that they connect to, if there is one.
+    pub port: Option<u16>,
+}
+
+/// Serves the connections of `entries` until told to drain, and then until
 /// the last request has ended or the drain's time is over.
 pub async fn run(
     handle: &Handle,
     snapshot: Arc<Snapshot>,
     shared: Arc<Shared>,
     index: usize,
-    listeners: Vec<Listener>,
+    entries: Vec<Entry>,
     ready: impl FnOnce(Waker),
 ) {
     let patience = snapshot.gateway.drain_timeout;
     let limits = &snapshot.limits;
     let head_limits = HeadLimits::new(limits.head, limits.fields, limits.target).unwrap_or_default();
-    let backends = snapshot.services.iter().map(|service| Backend {
-        pool: RefCell::new(Pool::new(service.pool.idle_connections, service.pool.idle_timeout)),
-        authority: service.address.to_string(),
+    let services = shared.members.iter().zip(&snapshot.services);
+    let backends = services.map(|(members, service)| {
+        Backend::new(members.clone(), service.settings.clone(), shared.wakers.clone(), index)
     });
-    let shard = Shard::new(handle.clone(), shared, index, backends.collect());
+    let backends: Vec<_> = backends.collect();
+    let shard = Shard::new(handle.clone(), shared, index, backends);
     let (spare, connections, refusing, accepting, idle) = Default::default();
     let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle });
-    for listener in listeners {
-        handle.spawn(accept::accept(Accepting::new(&worker), listener));
+    for entry in entries {
+        handle.spawn(accept::accept(Accepting::new(&worker), entry));
     }
     handle.spawn(sweep(worker.clone()));
+    handle.spawn(attend(worker.shard.clone()));
     let mut ready = Some(ready);
     poll_fn(|context| {
         if let Some(ready) = ready.take() {
@@ -95,13 +105,18 @@ async fn sweep(worker: Rc<Worker>) {
     let shard = &worker.shard;
     while !shard.is_draining() {
         shard.handle.sleep(SWEEP).await;
-        let now = shard.handle.now();
-        for backend in shard.backends() {
-            let stale = backend.pool.borrow_mut().sweep(now);
-            shard.counters().add(Counter::UpstreamStale, stale);
-        }
+        shard.sweep(shard.handle.now());
         shard.counters().set(Counter::Panics, shard.handle.stats().panics);
     }
+}
+
+/// Attends to what other workers wake this one for.
+async fn attend(shard: Rc<Shard>) {
+    poll_fn(|context| {
+        shard.attend(context.waker());
+        Poll::Pending
+    })
+    .await
 }
 
 impl Worker {

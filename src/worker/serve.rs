@@ -18,8 +18,8 @@ use crate::http::message::{Framing, Method, Version};
 use crate::net::{Reader, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
-use crate::pipeline::backend::X_REQUEST_ID;
 use crate::pipeline::{self, Client, Ended, Exchange, Reject};
+use crate::policy::forwarded::ClientAddress;
 use crate::shard::Shard;
 
 /// How long a client may take over our last words, or over a body that is dropped.
@@ -91,9 +91,9 @@ pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next
 /// Refuses a connection that is one too many.
 pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>) {
     let worker = &refusal.worker;
-    let mut connection = Connection::new(worker.clone(), stream, peer);
+    let mut connection = Connection::new(worker.clone(), stream, peer, None);
     let mut x = worker.exchange();
-    x.begin(worker.shard.handle.now(), unix_millis());
+    x.begin(worker.shard.handle.now(), unix_millis(), &worker.snapshot.fields, &connection.client);
     let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
     worker.recycle(x);
     connection.end(next).await;
@@ -109,9 +109,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>) -> Connection {
-        let address = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.ip().to_canonical().to_string());
-        let client = Client { stream, reader: Reader::default(), address };
+    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, port: Option<u16>) -> Connection {
+        let client = Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port };
         Connection { worker, client, peer, requests: 0, counted: 0 }
     }
 
@@ -146,12 +145,12 @@ impl Connection {
             Ok(true) => {}
             Ok(false) => return Next::Close,
             Err(reject) => {
-                x.begin(self.worker.shard.handle.now(), unix_millis());
+                self.begin(x);
                 self.worker.shard.counters().count(Counter::Requests);
                 return self.refuse(x, reject).await;
             }
         }
-        x.begin(self.worker.shard.handle.now(), unix_millis());
+        self.begin(x);
         self.requests += 1;
         let shard = self.worker.shard.clone();
         let counters = shard.counters();
@@ -170,15 +169,10 @@ impl Connection {
                 count_status(&self.worker.shard, status);
                 Next::Linger
             }
-            Ok(Ended::Cut { status, reset }) => {
+            Ok(Ended::Cut { status, reset, why }) => {
                 count_status(&self.worker.shard, status);
                 counters.count(Counter::ResponsesCut);
-                self.tell(
-                    x,
-                    "response_cut",
-                    "The backend's response failed midway; the client's was cut.",
-                    Some(status),
-                );
+                self.tell(x, why.code(), why.detail(), Some(status));
                 if reset { Next::Reset } else { Next::Linger }
             }
             Ok(Ended::ClientGone) => {
@@ -187,6 +181,11 @@ impl Connection {
             }
             Err(reject) => self.refuse(x, reject).await,
         }
+    }
+
+    /// Gives a request its id, its origin and its time of start.
+    fn begin(&self, x: &mut Exchange) {
+        x.begin(self.worker.shard.handle.now(), unix_millis(), &self.worker.snapshot.fields, &self.client);
     }
 
     /// Receives a head; false if the connection ended before it began.
@@ -235,7 +234,7 @@ impl Connection {
             (FieldName::literal("Date"), value(&date)),
             (FieldName::literal("Content-Type"), FieldValue::literal("application/problem+json")),
             (FieldName::literal("Cache-Control"), FieldValue::literal("no-store")),
-            (X_REQUEST_ID, value(&id.0)),
+            (self.worker.snapshot.fields.request_ids.name(), value(id.as_bytes())),
             (FieldName::literal("Retry-After"), FieldValue::literal("1")),
         ];
         let response = LocalResponse {
@@ -302,7 +301,7 @@ impl Connection {
     }
 
     fn tell(&self, x: &Exchange, code: &'static str, detail: &'static str, status: Option<u16>) {
-        self.worker.shard.tell(Event { code, detail, status, peer: self.peer, request: Some(x.id.0), errno: None });
+        self.worker.shard.tell(Event { code, detail, status, peer: self.peer, request: Some(x.id), errno: None });
     }
 }
 
@@ -354,6 +353,6 @@ mod tests {
         );
         assert!(idle <= 768, "a connection's task has grown to {idle} bytes");
         let busy = size_of_request(one_request);
-        assert!(busy <= 2560, "a request's future has grown to {busy} bytes");
+        assert!(busy <= 3584, "a request's future has grown to {busy} bytes");
     }
 }

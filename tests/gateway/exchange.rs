@@ -28,7 +28,7 @@ fn pipelined_requests_are_answered_in_order() {
         let end = client.end();
         assert!(!end.reset);
         let ok = |line: &str, rest: &str, body: &str| {
-            format!("HTTP/1.1 {line} Reply\r\n{rest}X-Request-Id: {{id}}\r\n\r\n{body}")
+            format!("HTTP/1.1 {line} Reply\r\n{rest}X-Request-Id: {{id}}\r\nVia: 1.1 tidegate\r\n\r\n{body}")
         };
         let expected = [
             ok("200", "Content-Length: 5\r\n", "first"),
@@ -70,7 +70,9 @@ fn a_connection_is_kept_as_its_version_says() {
             normal(&end.bytes)
         };
         let ok = |connection: &str| {
-            format!("HTTP/1.1 200 Reply\r\nContent-Length: 2\r\n{connection}X-Request-Id: {{id}}\r\n\r\nok")
+            format!(
+                "HTTP/1.1 200 Reply\r\nContent-Length: 2\r\n{connection}X-Request-Id: {{id}}\r\nVia: 1.1 tidegate\r\n\r\nok"
+            )
         };
         let close = ok("Connection: close\r\n");
         assert_eq!(ask("HTTP/1.1\r\nHost: h"), ok("").repeat(2));
@@ -96,7 +98,7 @@ fn both_sides_know_a_request_by_the_same_id() {
         if response.status == 400 {
             assert!(received.is_empty() && response.text().contains(&format!("\"request_id\":\"{id}\"")));
         } else {
-            assert!(received.contains(&format!("\r\nX-Request-Id: {id}\r\n")), "{received}");
+            assert!(received.contains(&format!("\r\nX-Request-Id: {id}\r\nVia: 1.1 tidegate\r\n")), "{received}");
         }
         ids.push(id);
     }

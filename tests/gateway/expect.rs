@@ -88,7 +88,7 @@ fn an_expectation_of_http10_is_not_heard() {
     let response =
         gateway.request("POST /a HTTP/1.0\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc");
     assert_eq!(response.status, 200);
-    let reached = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n{for h}\r\n\r\nabc";
+    let reached = "POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n{for h, 1.0}\r\n\r\nabc";
     assert_eq!(normal(&origin.all_received()), reached);
 }
 

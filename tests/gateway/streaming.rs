@@ -71,7 +71,7 @@ fn chunks_keep_their_shape_and_trailers_go_both_ways() {
         let response = client.response();
         assert_eq!(
             normal(response.head.as_bytes()),
-            "HTTP/1.1 200 OK\r\nTrailer: X-Out\r\nTransfer-Encoding: chunked\r\nX-Request-Id: {id}\r\n\r\n"
+            "HTTP/1.1 200 OK\r\nTrailer: X-Out\r\nTransfer-Encoding: chunked\r\nX-Request-Id: {id}\r\nVia: 1.1 tidegate\r\n\r\n"
         );
         assert_eq!(response.framed, b"4\r\npong\r\n0\r\nX-Out: 2\r\n\r\n");
         assert_eq!(

@@ -9,5 +9,5 @@ mod section;
 mod value;
 
 pub use diagnostics::{Diagnostic, Diagnostics, SourceFile};
-pub use section::{Section, WHOLE_FILE, closest};
-pub use value::{FromValue, Value, Wrong, text, type_of};
+pub use section::{Section, TableOr, WHOLE_FILE, closest};
+pub use value::{FromValue, Value, Wrong, raw_text, text, type_of};

@@ -33,6 +33,14 @@ pub struct Section<'t, 'f> {
     faults: &'f mut Vec<Diagnostic>,
 }
 
+/// What stands under a key that may have a table or something else.
+pub enum TableOr<'t, 'f> {
+    /// A table, to be read key by key.
+    Table(Section<'t, 'f>),
+    /// Something else.
+    Value(&'t Value<'t>),
+}
+
 /// The title of the table that holds all others.
 pub const WHOLE_FILE: &str = "the file";
 
@@ -87,6 +95,18 @@ impl<'t, 'f> Section<'t, 'f> {
     where
         T: FromValue + PartialOrd + Display,
     {
+        let mut read = None;
+        self.inherit_within(key, bounds, &mut read);
+        if let Some(read) = read {
+            *into = read;
+        }
+    }
+
+    /// Reads a key that may be missing, is inherited where it is, and whose value has bounds.
+    pub fn inherit_within<T>(&mut self, key: &'static str, bounds: RangeInclusive<T>, into: &mut Option<T>)
+    where
+        T: FromValue + PartialOrd + Display,
+    {
         let within = |value: &Value<'t>| {
             let read = T::from_value(value)?;
             if bounds.contains(&read) {
@@ -96,10 +116,8 @@ impl<'t, 'f> Section<'t, 'f> {
             let help = format!("it can be from {} to {}", bounds.start(), bounds.end());
             Err(Wrong::content(format!("`{read}` is too {side}"), help))
         };
-        if let Some(value) = self.take(key)
-            && let Some(read) = self.convert(key, value, within)
-        {
-            *into = read;
+        if let Some(value) = self.take(key) {
+            *into = self.convert(key, value, within);
         }
     }
 
@@ -123,6 +141,28 @@ impl<'t, 'f> Section<'t, 'f> {
             self.faults.push(fault.help(format!("add a line such as: {key} = {example}")));
         }
         value
+    }
+
+    /// The value of a key that may be missing, to be read with [`Section::convert`].
+    pub fn optional(&mut self, key: &'static str) -> Option<&'t Value<'t>> {
+        self.take(key)
+    }
+
+    /// The table that is one `value` of `key`, such as an element of a list; `expected` says what it must be.
+    pub fn table_of(
+        &mut self,
+        key: &'static str,
+        value: &'t Value<'t>,
+        title: &str,
+        expected: &str,
+    ) -> Option<Section<'t, '_>> {
+        match value.get_ref() {
+            DeValue::Table(table) => Some(Section::new(title, value.span(), table, self.faults)),
+            _ => {
+                self.faults.push(wrong(key, value, Wrong::Type(expected.into())));
+                None
+            }
+        }
     }
 
     /// The table under `key`, if it is there.
@@ -149,6 +189,20 @@ impl<'t, 'f> Section<'t, 'f> {
                 None
             }
         }
+    }
+
+    /// The table or the other value under `key`, if there is one.
+    pub fn table_or_value(&mut self, key: &'static str, title: &str) -> Option<TableOr<'t, '_>> {
+        let value = self.take(key)?;
+        Some(match value.get_ref() {
+            DeValue::Table(table) => TableOr::Table(Section::new(title, value.span(), table, self.faults)),
+            _ => TableOr::Value(value),
+        })
+    }
+
+    /// A table that stands in a list of this section.
+    pub fn element(&mut self, title: &str, span: Range<usize>, table: &'t DeTable<'t>) -> Section<'t, '_> {
+        Section::new(title, span, table, self.faults)
     }
 
     /// The tables that are keyed by names of the user's choice, such as those of `[services.NAME]`. `each` reads one.
@@ -202,6 +256,25 @@ impl<'t, 'f> Section<'t, 'f> {
                 None
             }
         }
+    }
+
+    /// Reads a list that may be missing; `expected` is what to say that it is. What is wrong with an element becomes a
+    /// fault, and the others stay.
+    pub fn list<T: FromValue>(&mut self, key: &'static str, expected: &str, into: &mut Vec<Spanned<T>>) {
+        let Some(value) = self.take(key) else { return };
+        match value.get_ref() {
+            DeValue::Array(list) => {
+                *into = list.iter().filter_map(|value| self.convert(key, value, Spanned::from_value)).collect();
+            }
+            _ => self.faults.push(wrong(key, value, Wrong::Type(expected.into()))),
+        }
+    }
+
+    /// All that is in the table, under keys of the user's choice, in the order of the file.
+    pub fn pairs(&mut self) -> Vec<(Spanned<String>, &'t Value<'t>)> {
+        self.entries.iter_mut().for_each(|entry| entry.asked_for = true);
+        let pair = |entry: &Entry<'t>| (Spanned::new(entry.key.span(), entry.key.get_ref().to_string()), entry.value);
+        self.entries.iter().map(pair).collect()
     }
 
     /// The place of the value of `key`, if it is there.

@@ -79,6 +79,35 @@ impl FromValue for usize {
     }
 }
 
+impl FromValue for u32 {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let number = usize::from_value(value)?;
+        Self::try_from(number).map_err(|_| Wrong::content(format!("`{number}` is too large"), "write a smaller number"))
+    }
+}
+
+impl FromValue for f64 {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let expected = "a number such as 0.5";
+        let text = match value.get_ref() {
+            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str(),
+            DeValue::Float(float) => float.as_str(),
+            _ => return Err(Wrong::Type(expected.into())),
+        };
+        let number: Option<Self> = text.parse().ok().filter(|number: &Self| number.is_finite());
+        number.ok_or_else(|| Wrong::content(format!("`{text}` is not {expected}"), format!("write {expected}")))
+    }
+}
+
+impl FromValue for bool {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        match value.get_ref() {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(Wrong::Type("`true` or `false`".into())),
+        }
+    }
+}
+
 impl FromValue for Duration {
     fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
         let text = quantity(value, "a duration such as \"250ms\", \"5s\" or \"1m\"")?;
@@ -117,11 +146,17 @@ impl<T: FromValue> FromValue for Spanned<T> {
     }
 }
 
+/// The text of a string as it is written, which may name things with `${...}`; `expected` is what else to say that it is.
+pub fn raw_text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
+    match value.get_ref() {
+        DeValue::String(text) => Ok(text),
+        _ => Err(Wrong::Type(expected.into())),
+    }
+}
+
 /// The text of a string; `expected` is what else to say that it is.
 pub fn text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
-    let DeValue::String(text) = value.get_ref() else {
-        return Err(Wrong::Type(expected.into()));
-    };
+    let text = raw_text(value, expected)?;
     if text.contains("${") {
         return Err(Wrong::content("environment variables (`${...}`) are not built yet", "write the value itself"));
     }

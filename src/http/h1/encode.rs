@@ -10,7 +10,8 @@
 //! input becomes a second message.
 
 use super::parse::{RequestHead, ResponseHead, Section, is_writable};
-use crate::http::fields::{FieldSpan, FieldValue, Known, KnownSet, NewField, is_forwarding};
+use crate::http::edit::{Editing, Fate, Head};
+use crate::http::fields::{FieldName, FieldSpan, FieldValue, Known, KnownSet, NewField, is_forwarding};
 use crate::http::message::{Framing, Version};
 
 /// The interim response that lets a client go on (RFC 9110 section 15.2.1).
@@ -41,31 +42,53 @@ pub struct RequestForward<'a> {
     pub default_host: FieldValue<'a>,
     /// Whether the connection is to end after the response.
     pub close: bool,
-    /// Further fields to leave out. X-Forwarded-For stands for all whose names begin with `X-Forwarded-`: there are
-    /// more of them than anybody knows, and some backend believes each.
-    pub drop: KnownSet,
+    /// Further fields to leave out.
+    pub drop: Dropped<'a>,
     /// Fields to add behind the others.
     pub append: &'a [NewField<'a>],
 }
 
-/// Appends the head of the request that is sent on to `out`. The backend is always spoken to in HTTP/1.1.
-pub fn encode_request(head: &RequestHead, forward: &RequestForward<'_>, out: &mut Vec<u8>) {
+/// Fields that are left out beyond those that always are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Dropped<'a> {
+    /// These.
+    pub known: KnownSet,
+    /// All whose names begin with `X-Forwarded-`: there are more of them than anybody knows, and some backend believes
+    /// each.
+    pub forwarding: bool,
+    /// One more, which is not among the known names.
+    pub name: Option<FieldName<'a>>,
+}
+
+impl Dropped<'_> {
+    fn drops_other(&self, name: &[u8]) -> bool {
+        self.forwarding && is_forwarding(name)
+            || self.name.is_some_and(|dropped| dropped.as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+/// Appends the head of the request that is sent on to `out`, changed by `edits` after everything else. The backend is
+/// always spoken to in HTTP/1.1.
+pub fn encode_request(head: &RequestHead, forward: &RequestForward<'_>, edits: Option<Editing<'_>>, out: &mut Vec<u8>) {
     let section = head.section();
     for part in [head.method_text().as_bytes(), b" ", forward.target.0, b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
-    let mut drop = KnownSet::HOP_BY_HOP.with(forward.drop);
+    let mut dropped = forward.drop;
+    let drop = &mut dropped.known;
+    *drop = drop.with(KnownSet::HOP_BY_HOP);
     if let Some(host) = changed_host(head, forward) {
-        drop = drop.with(KnownSet::of(&[Known::Host]));
+        *drop = drop.with(KnownSet::of(&[Known::Host]));
         put_field(b"Host", host, out);
     }
     if head.version() == Version::Http10 {
         // It was not heard, so it must not be repeated in HTTP/1.1.
-        drop = drop.with(KnownSet::of(&[Known::Expect]));
+        *drop = drop.with(KnownSet::of(&[Known::Expect]));
     }
     let framing = if forward.framing == Framing::UntilClose { Framing::None } else { forward.framing };
     debug_assert_eq!(framing, forward.framing, "a request does not end with its connection");
-    copy_fields(section, drop, framing, framing, out);
+    let mut fields = Outgoing { section, dropped, own: forward.append, edits };
+    fields.copy(framing, framing, out);
     if forward.close {
         put_field(b"Connection", b"close", out);
     } else if head.accepts_trailers() {
@@ -75,7 +98,7 @@ pub fn encode_request(head: &RequestHead, forward: &RequestForward<'_>, out: &mu
     if head.accepts_trailers() {
         put_field(b"TE", b"trailers", out);
     }
-    put_new(forward.append, out);
+    fields.add(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -90,6 +113,48 @@ fn changed_host<'a>(head: &'a RequestHead, forward: &RequestForward<'a>) -> Opti
     if received == Some(wanted) { None } else { Some(wanted) }
 }
 
+/// The most fields that the gateway adds to one head.
+const OWN_MAX: usize = 12;
+
+/// The fields that the gateway adds to one head, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnFields<'a> {
+    list: [NewField<'a>; OWN_MAX],
+    count: usize,
+}
+
+impl<'a> OwnFields<'a> {
+    /// Adds a field. A value with control characters is not added: nobody meant it.
+    pub fn push(&mut self, name: FieldName<'a>, value: &'a [u8]) {
+        let value = FieldValue::new(value);
+        debug_assert!(value.is_some(), "a value of ours cannot end its line");
+        if let Some(value) = value {
+            self.push_value(name, value);
+        }
+    }
+
+    /// Adds a field.
+    pub fn push_value(&mut self, name: FieldName<'a>, value: FieldValue<'a>) {
+        debug_assert!(self.count < OWN_MAX, "there are fewer fields than that");
+        if let Some(place) = self.list.get_mut(self.count) {
+            *place = (name, value);
+            self.count += 1;
+        }
+    }
+
+    /// The fields in their order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[NewField<'a>] {
+        &self.list[..self.count]
+    }
+}
+
+impl Default for OwnFields<'_> {
+    fn default() -> Self {
+        Self { list: [(FieldName::literal("X"), FieldValue::literal("")); OWN_MAX], count: 0 }
+    }
+}
+
 /// How a response is sent on.
 #[derive(Clone, Copy, Debug)]
 pub struct ResponseForward<'a> {
@@ -101,14 +166,19 @@ pub struct ResponseForward<'a> {
     /// Whether the client's connection stays open.
     pub keep_alive: bool,
     /// Further fields to leave out.
-    pub drop: KnownSet,
+    pub drop: Dropped<'a>,
     /// Fields to add behind the others.
     pub append: &'a [NewField<'a>],
 }
 
-/// Appends the head of the response that is sent on to `out`. Where no body comes, the answer to a HEAD and a 304
-/// keep the Content-Length that they had.
-pub fn encode_response(head: &ResponseHead, forward: &ResponseForward<'_>, out: &mut Vec<u8>) {
+/// Appends the head of the response that is sent on to `out`, changed by `edits` after everything else. Where no body
+/// comes, the answer to a HEAD and a 304 keep the Content-Length that they had.
+pub fn encode_response(
+    head: &ResponseHead,
+    forward: &ResponseForward<'_>,
+    edits: Option<Editing<'_>>,
+    out: &mut Vec<u8>,
+) {
     let keep_alive = forward.keep_alive && forward.framing != Framing::UntilClose;
     debug_assert_eq!(keep_alive, forward.keep_alive, "a body until close ends with its connection");
     put_status(head.status(), head.reason(), out);
@@ -116,9 +186,11 @@ pub fn encode_response(head: &ResponseHead, forward: &ResponseForward<'_>, out: 
         (Framing::None, Some(length)) => Framing::Length(length),
         (framing, _) => framing,
     };
-    copy_fields(head.section(), KnownSet::HOP_BY_HOP.with(forward.drop), forward.framing, announced, out);
+    let dropped = Dropped { known: KnownSet::HOP_BY_HOP.with(forward.drop.known), ..forward.drop };
+    let mut fields = Outgoing { section: head.section(), dropped, own: forward.append, edits };
+    fields.copy(forward.framing, announced, out);
     put_connection(forward.client, keep_alive, out);
-    put_new(forward.append, out);
+    fields.add(out);
     out.extend_from_slice(b"\r\n");
 }
 
@@ -130,7 +202,8 @@ pub fn encode_interim(head: &ResponseHead, client: Version, out: &mut Vec<u8>) -
         return false;
     }
     put_status(head.status(), head.reason(), out);
-    copy_fields(head.section(), KnownSet::HOP_BY_HOP, Framing::None, Framing::None, out);
+    let dropped = Dropped { known: KnownSet::HOP_BY_HOP, ..Dropped::default() };
+    Outgoing { section: head.section(), dropped, own: &[], edits: None }.copy(Framing::None, Framing::None, out);
     out.extend_from_slice(b"\r\n");
     true
 }
@@ -167,49 +240,84 @@ pub fn encode_local(response: &LocalResponse<'_>, out: &mut Vec<u8>) {
     }
 }
 
-/// Copies what may be sent on and writes the framing: `sent` is how the body goes out, `announced` what the head
-/// says of it.
-fn copy_fields(section: &Section, mut drop: KnownSet, sent: Framing, announced: Framing, out: &mut Vec<u8>) {
-    let length = if let Framing::Length(length) = announced { Some(length) } else { None };
-    let in_place = length.is_some_and(|length| section.says_length(length));
-    if !in_place {
-        drop = drop.with(KnownSet::of(&[Known::ContentLength]));
+/// The fields of a head that is sent on.
+struct Outgoing<'a> {
+    section: &'a Section,
+    dropped: Dropped<'a>,
+    own: &'a [NewField<'a>],
+    edits: Option<Editing<'a>>,
+}
+
+impl Outgoing<'_> {
+    /// Copies what may be sent on and writes the framing: `sent` is how the body goes out, `announced` what the head
+    /// says of it.
+    fn copy(&mut self, sent: Framing, announced: Framing, out: &mut Vec<u8>) {
+        let section = self.section;
+        let length = if let Framing::Length(length) = announced { Some(length) } else { None };
+        let in_place = length.is_some_and(|length| section.says_length(length));
+        let mut dropped = self.dropped;
+        if !in_place {
+            dropped.known = dropped.known.with(KnownSet::of(&[Known::ContentLength]));
+        }
+        if sent != Framing::Chunked {
+            // It announces trailers, which only chunks can carry.
+            dropped.known = dropped.known.with(KnownSet::of(&[Known::Trailer]));
+        }
+        let others = dropped.forwarding || dropped.name.is_some();
+        let wanted = |span: &FieldSpan| {
+            let stays = !span.nominated && !dropped.known.contains(span.known);
+            stays && !(others && span.known == Known::Other && dropped.drops_other(&section.bytes()[span.name()]))
+        };
+        match &mut self.edits {
+            None => copy_lines(section, |_, span| if wanted(span) { Fate::Keep } else { Fate::Drop }, out),
+            Some(edits) => {
+                edits.apply(&Head { bytes: section.bytes(), spans: section.spans(), own: self.own }, wanted);
+                let mut fates = edits.fates();
+                copy_lines(section, |place, span| if wanted(span) { fates(place) } else { Fate::Drop }, out);
+            }
+        }
+        match length {
+            Some(length) if !in_place || dropped.known.contains(Known::ContentLength) => put_length(length, out),
+            _ if announced == Framing::Chunked => put_field(b"Transfer-Encoding", b"chunked", out),
+            _ => {}
+        }
     }
-    if sent != Framing::Chunked {
-        // It announces trailers, which only chunks can carry.
-        drop = drop.with(KnownSet::of(&[Known::Trailer]));
-    }
-    let forwarded = drop.contains(Known::XForwardedFor);
-    let wanted = |span: &FieldSpan| {
-        let stays = !span.nominated && !drop.contains(span.known);
-        stays && !(forwarded && span.known == Known::Other && is_forwarding(&section.bytes()[span.name()]))
-    };
-    copy_lines(section, wanted, out);
-    match length {
-        Some(length) if !in_place || drop.contains(Known::ContentLength) => put_length(length, out),
-        _ if announced == Framing::Chunked => put_field(b"Transfer-Encoding", b"chunked", out),
-        _ => {}
+
+    /// Appends what was not received.
+    fn add(&self, out: &mut Vec<u8>) {
+        let section = self.section;
+        match &self.edits {
+            None => put_new(self.own, out),
+            Some(edits) => {
+                edits.put_others(&Head { bytes: section.bytes(), spans: section.spans(), own: self.own }, out);
+            }
+        }
     }
 }
 
-/// Copies the lines that are wanted, runs of canonical ones at once.
-fn copy_lines(section: &Section, wanted: impl Fn(&FieldSpan) -> bool, out: &mut Vec<u8>) {
+/// Copies the lines that are kept, runs of canonical ones at once.
+fn copy_lines<'n>(section: &Section, mut fate: impl FnMut(usize, &FieldSpan) -> Fate<'n>, out: &mut Vec<u8>) {
     let bytes = section.bytes();
     let mut run = 0..0;
-    for span in section.spans().iter().filter(|span| wanted(span)) {
-        if !span.canonical {
-            out.extend_from_slice(&bytes[run]);
-            put_field(&bytes[span.name()], &bytes[span.value()], out);
-            run = 0..0;
-            continue;
-        }
-        let line = span.name().start..span.value().end + 2;
-        if run.end == line.start {
-            run.end = line.end;
-        } else {
-            out.extend_from_slice(&bytes[run]);
-            run = line;
-        }
+    for (place, span) in section.spans().iter().enumerate() {
+        let name = match fate(place, span) {
+            Fate::Drop => continue,
+            Fate::Keep if span.canonical => {
+                let line = span.name().start..span.value().end + 2;
+                if run.end == line.start {
+                    run.end = line.end;
+                } else {
+                    out.extend_from_slice(&bytes[run]);
+                    run = line;
+                }
+                continue;
+            }
+            Fate::Keep => &bytes[span.name()],
+            Fate::Rename(name) => name,
+        };
+        out.extend_from_slice(&bytes[run]);
+        put_field(name, &bytes[span.value()], out);
+        run = 0..0;
     }
     out.extend_from_slice(&bytes[run]);
 }
@@ -223,13 +331,13 @@ fn put_connection(client: Version, keep_alive: bool, out: &mut Vec<u8>) {
     }
 }
 
-fn put_new(fields: &[NewField<'_>], out: &mut Vec<u8>) {
+pub(in crate::http) fn put_new(fields: &[NewField<'_>], out: &mut Vec<u8>) {
     for (name, value) in fields {
         put_field(name.as_bytes(), value.as_bytes(), out);
     }
 }
 
-fn put_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+pub(in crate::http) fn put_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     debug_assert!(!name.iter().chain(value).any(|b| matches!(b, b'\r' | b'\n' | 0)), "a field cannot end its line");
     for part in [name, b": ", value, b"\r\n"] {
         out.extend_from_slice(part);
@@ -248,13 +356,16 @@ fn put_status(status: u16, reason: &[u8], out: &mut Vec<u8>) {
 }
 
 /// A number in decimal digits, without an allocation.
-struct Decimal {
+#[derive(Clone, Copy, Debug)]
+pub struct Decimal {
     bytes: [u8; 20],
     start: usize,
 }
 
 impl Decimal {
-    fn new(mut number: u64) -> Self {
+    /// The digits of `number`.
+    #[must_use]
+    pub fn new(mut number: u64) -> Self {
         let mut bytes = [b'0'; 20];
         let mut start = bytes.len() - 1;
         bytes[start] = b'0' + (number % 10) as u8;
@@ -266,7 +377,9 @@ impl Decimal {
         Self { bytes, start }
     }
 
-    fn as_bytes(&self) -> &[u8] {
+    /// The digits.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 }

@@ -21,7 +21,7 @@ fn forward(head: &RequestHead) -> RequestForward<'static> {
         host: None,
         default_host: FieldValue::literal("backend"),
         close: false,
-        drop: KnownSet::EMPTY,
+        drop: Dropped::default(),
         append: &[],
     }
 }
@@ -29,7 +29,7 @@ fn forward(head: &RequestHead) -> RequestForward<'static> {
 fn sent_request(input: &str) -> String {
     let head = parse_request(input);
     let mut out = b"before".to_vec();
-    encode_request(&head, &forward(&head), &mut out);
+    encode_request(&head, &forward(&head), None, &mut out);
     String::from_utf8(out).unwrap().strip_prefix("before").unwrap().to_owned()
 }
 
@@ -90,11 +90,11 @@ fn a_route_changes_what_is_sent() {
         framing: Framing::Chunked,
         host: FieldValue::new(b"other"),
         close: true,
-        drop: KnownSet::of(&[Known::XRealIp]),
+        drop: Dropped { known: KnownSet::of(&[Known::XRealIp]), ..Dropped::default() },
         append: ADDED,
         ..forward(&head)
     };
-    encode_request(&head, &changed, &mut out);
+    encode_request(&head, &changed, None, &mut out);
     let sent = "POST /x HTTP/1.1\r\nHost: other\r\nTransfer-Encoding: chunked\r\nConnection: close\r\nTE: trailers\r\n\
                 X-Request-Id: 7\r\n\r\n";
     assert_eq!(String::from_utf8(out).unwrap(), sent);
@@ -121,8 +121,9 @@ fn sent_response(method: Method, input: &str, client: Version, keep_alive: bool)
     let framing = head.framing().for_client(client);
     let keep_alive = keep_alive && framing != Framing::UntilClose;
     let mut out = Vec::new();
-    let forward = ResponseForward { framing, client, keep_alive, drop: KnownSet::of(&[Known::Server]), append: ADDED };
-    encode_response(&head, &forward, &mut out);
+    let drop = Dropped { known: KnownSet::of(&[Known::Server]), ..Dropped::default() };
+    let forward = ResponseForward { framing, client, keep_alive, drop, append: ADDED };
+    encode_response(&head, &forward, None, &mut out);
     String::from_utf8(out).unwrap().replace("X-Request-Id: 7\r\n\r\n", "")
 }
 
@@ -207,13 +208,13 @@ fn nothing_is_allocated_once_the_storage_has_grown() {
     let input = "POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nX:1\r\n\r\n";
     let mut head = parse_request(input);
     let mut out = Vec::new();
-    encode_request(&head, &forward(&head), &mut out);
+    encode_request(&head, &forward(&head), None, &mut out);
     let (storage, capacity) = (head.section().bytes().as_ptr(), out.capacity());
     for _ in 0..3 {
         head.clear();
         out.clear();
         head.parse(input.as_bytes(), &HeadLimits::default()).unwrap();
-        encode_request(&head, &forward(&head), &mut out);
+        encode_request(&head, &forward(&head), None, &mut out);
     }
     assert_eq!((head.section().bytes().as_ptr(), out.capacity()), (storage, capacity));
 }

@@ -2,11 +2,13 @@
 //!
 //! - [`parse`]: heads, strictly; what is accepted has one reading, and it is ours
 //! - [`encode`]: heads as they are sent on, with hop-by-hop fields gone and the framing written by us
+//! - [`upgrade`]: the two fields that switch protocols
 //! - [`chunked`]: the chunked transfer coding, strictly
 
 pub mod chunked;
 pub mod encode;
 pub mod parse;
+pub mod upgrade;
 
 #[cfg(test)]
 mod oracle;

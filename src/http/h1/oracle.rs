@@ -6,9 +6,9 @@
 
 use crate::http::body::{BodyDecoder, BodyEncoder};
 use crate::http::error::{BodyError, HeadError};
-use crate::http::fields::{Field, FieldName, FieldValue, KnownSet};
+use crate::http::fields::{Field, FieldName, FieldValue};
 use crate::http::h1::encode::{
-    RequestForward, ResponseForward, Target, encode_interim, encode_request, encode_response,
+    Dropped, RequestForward, ResponseForward, Target, encode_interim, encode_request, encode_response,
 };
 use crate::http::h1::parse::{HeadLimits, Progress, RequestHead, ResponseContext, ResponseHead};
 use crate::http::message::{Framing, Method, Version};
@@ -104,11 +104,11 @@ fn forwarded_request(head: &RequestHead, expected: &Head) {
         host: None,
         default_host: FieldValue::literal("default"),
         close: !head.keep_alive(),
-        drop: KnownSet::EMPTY,
+        drop: Dropped::default(),
         append: &[(FieldName::literal("X-Added"), FieldValue::literal("1"))],
     };
     let mut out = Vec::new();
-    encode_request(head, &forward, &mut out);
+    encode_request(head, &forward, None, &mut out);
     let shown = out.escape_ascii();
     let Verdict::Taken(sent) = reference::request(&out) else { panic!("not a head: {shown}") };
     assert_eq!(sent.consumed, out.len(), "more than one head: {shown}");
@@ -161,8 +161,8 @@ fn forwarded_response(head: &ResponseHead, expected: &Head, method: Method, clie
         }
     } else {
         let append = &[(FieldName::literal("X-Added"), FieldValue::literal("1"))];
-        let forward = ResponseForward { framing, client, keep_alive, drop: KnownSet::EMPTY, append };
-        encode_response(head, &forward, &mut out);
+        let forward = ResponseForward { framing, client, keep_alive, drop: Dropped::default(), append };
+        encode_response(head, &forward, None, &mut out);
     }
     let shown = out.escape_ascii();
     let Verdict::Taken(sent) = reference::response(&out, method == Method::Head) else { panic!("not a head: {shown}") };

@@ -3,18 +3,20 @@
 use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
-use std::task::{Poll, ready};
+use std::task::Poll;
 use std::time::Duration;
 
-use super::{Failure, Progress, Rules, Sent, reply as reply_head};
+use super::attempt::{Answer, Failure, Progress, Rules, Sent};
+use super::reply as reply_head;
+use crate::base::time::Instant;
 use crate::http::h1::encode::encode_interim;
 use crate::http::h1::parse::{HeadLimits, Progress as Parsed, ResponseHead};
 use crate::http::message::Framing;
 use crate::net::{Handle, Reader, Sending, Stream};
 use crate::observe::counters::Counter;
-use crate::pipeline::Reject;
 use crate::pipeline::exchange::Body;
 use crate::pipeline::relay::{Fault, Relay};
+use crate::pipeline::{Cut, Reject};
 use crate::shard::Shard;
 
 /// Interim responses that one request may have; more are a backend gone wrong.
@@ -39,16 +41,20 @@ pub(super) async fn download(
     shard: &Shard,
     rules: &Rules<'_>,
     progress: &Progress,
-) -> Result<(bool, bool), Failure> {
+) -> Result<Answer, Failure> {
     receive_head(&mut back, reply, shard, rules, progress).await?;
     let head = &*back.head;
+    progress.status.set(head.status());
+    progress.answered.set(Some(rules.handle.now()));
+    if rules.again.status(head.status(), progress) {
+        return Err(Failure::Status(head.status()));
+    }
     let framing = head.framing().for_client(rules.client_version);
     // A request that is not over would have to be read to its end first.
     let whole = matches!(progress.sent.get(), Sent::Whole(_));
     let keep_alive = rules.may_keep_alive && whole && framing != Framing::UntilClose && !shard.is_draining();
     reply_head::encode(head, framing, keep_alive, shard, rules, reply);
     body.reset(head.framing());
-    let status = head.status();
     let reusable = head.keep_alive() && head.framing() != Framing::UntilClose;
     let mut relay = Relay::new(back.reader, body, back.client, framing, u64::MAX);
     let mut head = &reply[..];
@@ -56,10 +62,9 @@ pub(super) async fn download(
         // Before anything has gone to the client, a body that is wrong from the start can still be a 502.
         let step = relay.step(head).map_err(|fault| match fault {
             Fault::Malformed(error) if !progress.replying.get() => Failure::Refused(Reject::BadResponseBody(error)),
-            _ => Failure::Cut,
+            _ => Failure::Cut(Cut::Broken),
         })?;
         head = &[];
-        progress.status.set(status);
         progress.replying.set(true);
         progress.bytes_sent.set(relay.sent());
         let done = step.done;
@@ -68,14 +73,16 @@ pub(super) async fn download(
             break;
         }
         let fill = pin!(relay.from.fill(back.upstream));
-        let filled = unless_client_goes(fill, back.client, rules.handle).await?;
-        if !filled.map_err(|_| Failure::Cut)? {
-            relay.body.decoder.end_of_input().map_err(|_| Failure::Cut)?;
+        let patience = rules.timeouts.between_bytes;
+        let filled = wait_for_backend(fill, back.client, rules.handle, patience).await?;
+        let filled = filled.ok_or(Failure::Cut(Cut::Stalled))?;
+        if !filled.map_err(|_| Failure::Cut(Cut::Broken))? {
+            relay.body.decoder.end_of_input().map_err(|_| Failure::Cut(Cut::Broken))?;
         }
     }
     // Bytes behind the response answer a request that was never sent.
     let whole = matches!(progress.sent.get(), Sent::Whole(_));
-    Ok((keep_alive, reusable && whole && !relay.has_more()))
+    Ok(Answer::Complete { keep_alive, reusable: reusable && whole && !relay.has_more() })
 }
 
 /// Receives the final response's head; interim ones are sent on.
@@ -133,7 +140,8 @@ async fn fill_in_time(back: &mut Back<'_>, rules: &Rules<'_>, progress: &Progres
             None => Poll::Pending,
         }
     });
-    match unless_client_goes(pin!(in_time), back.client, rules.handle).await? {
+    let waited = wait_for_backend(pin!(in_time), back.client, rules.handle, None).await?;
+    match waited.flatten() {
         None => Err(Failure::Refused(Reject::FirstByteTimeout)),
         Some(Ok(true)) => Ok(()),
         Some(_) if begun => Err(Failure::Refused(Reject::BackendClosed)),
@@ -141,22 +149,37 @@ async fn fill_in_time(back: &mut Back<'_>, rules: &Rules<'_>, progress: &Progres
     }
 }
 
-/// Waits for the backend, but not on behalf of a client that is gone. The client is looked after only once the wait
-/// is a long one.
-async fn unless_client_goes<F: Future>(
+/// Waits for the backend, but not longer than `patience`, if there is a limit (then the answer is `None`), and not on
+/// behalf of a client that is gone. Time and client are looked after only once there is a wait.
+async fn wait_for_backend<F: Future>(
     mut wait: Pin<&mut F>,
     client: &Stream,
     handle: &Handle,
-) -> Result<F::Output, Failure> {
-    let mut long = None;
+    patience: Option<Duration>,
+) -> Result<Option<F::Output>, Failure> {
+    let mut timer = None;
+    let mut deadline = Instant::NEVER;
+    let mut long = false;
     let mut over = client.over();
     poll_fn(|context| {
         if let Poll::Ready(output) = wait.as_mut().poll(context) {
-            return Poll::Ready(Ok(output));
+            return Poll::Ready(Ok(Some(output)));
         }
-        let long = long.get_or_insert_with(|| handle.sleep(LONG_WAIT));
-        ready!(Pin::new(long).poll(context));
-        Pin::new(&mut over).poll(context).map(|()| Err(Failure::ClientGone))
+        let timer = timer.get_or_insert_with(|| {
+            deadline = patience.map_or(Instant::NEVER, |patience| handle.now() + patience);
+            handle.sleep_until(deadline.min(handle.now() + LONG_WAIT))
+        });
+        while Pin::new(&mut *timer).poll(context).is_ready() {
+            if handle.now() >= deadline {
+                return Poll::Ready(Ok(None));
+            }
+            long = true;
+            *timer = handle.sleep_until(deadline);
+        }
+        match long {
+            true => Pin::new(&mut over).poll(context).map(|()| Err(Failure::ClientGone)),
+            false => Poll::Pending,
+        }
     })
     .await
 }
@@ -166,6 +189,6 @@ async fn send_to_client(sending: Sending<'_>, rules: &Rules<'_>) -> Result<(), F
     match rules.handle.timeout(rules.handle.now() + rules.limits.idle_timeout, sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Failure::ClientGone),
-        Err(_) => Err(Failure::Cut),
+        Err(_) => Err(Failure::Cut(Cut::Client)),
     }
 }

@@ -1,87 +1,52 @@
-//! The backend stage: a connection from the pool or a new one, the request out, the response back.
+//! The backend stage: a target, a connection to it, the request out, the response back, and what is done when that fails.
 //!
-//! Both bodies flow at once, in one task: `upload` and `download` are polled
-//! side by side, so a response may come while the request is still being sent.
-//! What each has learnt that the other must know is in `Progress`.
+//! | file | what |
+//! |---|---|
+//! | `connect` | which target, and a connection from its pool, a new one, or the first that becomes free |
+//! | `attempt` | one request and its response on one connection, both bodies at once |
+//! | `upload`, `download` | the two directions |
+//! | `again` | whether a request that failed goes out once more |
+//! | `outgoing`, `reply` | the heads as they are sent on |
+//!
+//! A request is sent again only where that is safe: nothing of it had been sent, or sending it twice does what sending
+//! it once does and all of it is still there. A kept connection that turns out to have died while it idled is replaced
+//! by a new one to the same target, which is no retry: the target has done nothing wrong.
 
+mod again;
+mod attempt;
+mod connect;
 mod download;
 mod outgoing;
 mod reply;
 mod upload;
 
-use std::cell::Cell;
-use std::future::{Future, poll_fn};
-use std::io;
-use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::time::Duration;
 
 use super::exchange::{Client, Exchange};
-use super::relay::Relay;
-use super::{Ended, Reject};
+use super::{Cut, Ended, Reject};
 use crate::base::time::Instant;
-use crate::http::fields::FieldValue;
-use crate::http::h1::parse::ResponseContext;
 use crate::http::message::Version;
-use crate::net::{self, Handle, Reader, Stream};
 use crate::observe::counters::Counter;
-use crate::shard::Shard;
-use crate::snapshot::{ConnectionLimits, Route, Snapshot, Timeouts};
-use crate::upstream::pool::Taken;
-pub use outgoing::X_REQUEST_ID;
+use crate::shard::{Backend, Shard};
+use crate::snapshot::{Route, Service, Snapshot};
+use crate::upstream::balance::{InFlight, Outcome};
+use again::Again;
+use attempt::{Answer, Failure, Progress, Sent, attempt};
+pub use connect::is_shortage;
+use connect::{Upstream, Wanted, connect};
 
-/// A connection to a backend.
-struct Upstream {
-    stream: Stream,
-    reader: Reader,
-    reused: bool,
-}
-
-/// How an attempt on one connection ended, if not well.
-enum Failure {
-    /// The connection ended before a byte of the response.
-    Closed,
-    Refused(Reject),
-    Cut,
-    ClientGone,
-}
-
-/// How far the request has been sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Sent {
-    #[default]
-    Partly,
-    /// Its last byte went out then.
-    Whole(Instant),
-    /// The backend took no more of it, which we learnt then; it may still answer.
-    Stuck(Instant),
-}
-
-/// What the two directions of an exchange know of each other.
-#[derive(Default)]
-struct Progress {
-    sent: Cell<Sent>,
-    /// The backend has asked for the body.
-    continued: Cell<bool>,
-    /// The response's head has gone to the client.
-    replying: Cell<bool>,
-    /// What the answer was.
-    status: Cell<u16>,
-    bytes_sent: Cell<u64>,
-}
-
-/// What the directions have to keep to.
-struct Rules<'a> {
-    handle: &'a Handle,
-    timeouts: Timeouts,
-    limits: ConnectionLimits,
-    expects_continue: bool,
-    method: ResponseContext,
-    client_version: Version,
+/// What stays the same through all attempts of a request at one service.
+struct Stage<'a> {
+    shard: &'a Shard,
+    snapshot: &'a Snapshot,
+    route: &'a Route,
+    service: &'a Service,
+    backend: &'a Backend,
+    deadline: Instant,
     may_keep_alive: bool,
-    request_id: FieldValue<'a>,
 }
 
-/// Sends the request in `x` to the backend of `route` and its response to the client.
+/// Sends the request in `x` to a backend of `route` and its response to the client.
 ///
 /// # Errors
 /// The refusal to answer with. Nothing of a response has been sent then.
@@ -93,169 +58,139 @@ pub async fn proxy(
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
-    outgoing::encode(shard, route, x, client)?;
     let deadline = route.timeouts.total.map_or(Instant::NEVER, |total| x.started + total);
-    // A request without a body that may be repeated goes out again, once, when
-    // the kept connection it went out on turns out to have died.
-    let mut repeatable = x.request.method().is_idempotent() && !x.request.framing().may_have_body();
-    let mut from_pool = true;
-    loop {
-        let mut upstream = connect(shard, snapshot, route, &mut client.reader, deadline, from_pool).await?;
-        let progress = Progress::default();
-        let ended =
-            attempt(shard, snapshot, route, x, client, &mut upstream, &progress, deadline, may_keep_alive).await;
-        shard.counters().add(Counter::BytesSent, progress.bytes_sent.get());
-        let status = progress.status.get();
-        return match ended {
-            Ok((keep_alive, true)) => {
-                shard.backend(route.service.index()).pool.borrow_mut().put(upstream.stream, shard.handle.now());
-                Ok(Ended::Replied { status, keep_alive })
-            }
-            Ok((keep_alive, false)) => Ok(Ended::Replied { status, keep_alive }),
-            Err(Failure::Closed) if upstream.reused && repeatable => {
-                // What one kept connection died of, the others may die of, too.
-                (repeatable, from_pool) = (false, false);
-                shard.counters().count(Counter::UpstreamReplaced);
-                continue;
-            }
-            Err(Failure::Closed) => Err(Reject::BackendClosed),
-            Err(Failure::Refused(reject)) => Err(reject),
-            Err(Failure::Cut) if !progress.replying.get() => Ok(Ended::ClientGone),
-            Err(Failure::Cut) => {
-                // Where the end of the connection is the end of the body, only a reset tells them apart.
-                Ok(Ended::Cut { status, reset: x.request.version() == Version::Http10 })
-            }
-            Err(Failure::ClientGone) => Ok(Ended::ClientGone),
-        };
-    }
+    let (service, backend) = (snapshot.service(route.service), shard.backend(route.service.index()));
+    let stage = Stage { shard, snapshot, route, service, backend, deadline, may_keep_alive };
+    forward(&stage, x, client).await
 }
 
-/// A connection from the pool, if it may be, or a new one.
-async fn connect(
-    shard: &Shard,
-    snapshot: &Snapshot,
-    route: &Route,
-    waiting: &mut Reader,
-    deadline: Instant,
-    from_pool: bool,
-) -> Result<Upstream, Reject> {
-    let (handle, counters) = (&shard.handle, shard.counters());
-    let taken = if from_pool {
-        shard.backend(route.service.index()).pool.borrow_mut().take(handle.now())
-    } else {
-        Taken { stream: None, stale: 0 }
-    };
-    counters.add(Counter::UpstreamStale, taken.stale);
-    if let Some(stream) = taken.stream {
-        counters.count(Counter::UpstreamReused);
-        return Ok(Upstream { stream, reader: Reader::default(), reused: true });
-    }
-    // A backend that is slow to accept must not take the buffers from those that answer.
-    waiting.park();
-    let address = snapshot.service(route.service).address.into();
-    let patience = (handle.now_exactly() + route.timeouts.connect).min(deadline);
-    let connected = handle.timeout(patience, pin!(net::connect(handle, &address))).await;
-    let failed = match connected {
-        Ok(Ok(stream)) => {
-            counters.count(Counter::UpstreamConnects);
-            return Ok(Upstream { stream, reader: Reader::default(), reused: false });
-        }
-        Ok(Err(error)) if is_shortage(&error) => {
-            // Idle connections are what we can do without.
-            shard.give_up_idle();
-            Reject::Exhausted
-        }
-        Ok(Err(_)) => Reject::ConnectFailed,
-        Err(_) if patience == deadline => Reject::TotalTimeout,
-        Err(_) => Reject::ConnectTimeout,
-    };
-    counters.count(Counter::UpstreamConnectErrors);
-    Err(failed)
+/// Sends the request to one service: to one target after the other, while that helps and is safe.
+async fn forward(stage: &Stage<'_>, x: &mut Exchange, client: &mut Client) -> Result<Ended, Reject> {
+    let again = Again::new(stage, x.request.method(), std::mem::take(&mut x.tried));
+    x.upload.reset(x.request.framing());
+    x.upload.recorded.begin(again.worth_recording());
+    let ended = attempts(stage, x, client, &again).await;
+    x.tried = again.into_tried();
+    ended
 }
 
-/// Whether the machine or the process has run out of something.
-#[must_use]
-pub fn is_shortage(error: &io::Error) -> bool {
-    const SHORTAGES: &[i32] = &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
-    error.raw_os_error().is_some_and(|errno| SHORTAGES.contains(&errno))
-}
-
-/// Runs both directions on one connection, to the end of the response. The answer says whether the client's
-/// connection may be used again, and whether the backend's may.
-#[expect(clippy::too_many_arguments, reason = "what an attempt needs; a struct would be filled in one place only")]
-async fn attempt(
-    shard: &Shard,
-    snapshot: &Snapshot,
-    route: &Route,
+/// Tries one target after the other.
+async fn attempts(
+    stage: &Stage<'_>,
     x: &mut Exchange,
     client: &mut Client,
-    upstream: &mut Upstream,
-    progress: &Progress,
-    deadline: Instant,
-    may_keep_alive: bool,
-) -> Result<(bool, bool), Failure> {
-    let Exchange { request, response, upload: up, download: down, outgoing, reply, id, .. } = x;
-    let rules = Rules {
-        handle: &shard.handle,
-        timeouts: route.timeouts,
-        limits: snapshot.limits,
-        expects_continue: request.expects_continue(),
-        method: ResponseContext { method: request.method(), upgrade_requested: false },
-        client_version: request.version(),
-        may_keep_alive: may_keep_alive && request.keep_alive(),
-        request_id: FieldValue::new(&id.0).unwrap_or(FieldValue::literal("invalid")),
-    };
-    up.reset(request.framing());
-    let relay = Relay::new(&mut client.reader, up, &upstream.stream, request.framing(), route.limits.body);
-    let upload = pin!(upload::upload(&client.stream, relay, outgoing, &rules, progress));
-    let back = download::Back {
-        upstream: &upstream.stream,
-        reader: &mut upstream.reader,
-        client: &client.stream,
-        head: response,
-    };
-    let download = pin!(download::download(back, down, reply, shard, &rules, progress));
-    let both = pin!(side_by_side(upload, download, progress, || shard.handle.now()));
-    match shard.handle.timeout(deadline, both).await {
-        Ok(ended) => ended,
-        Err(_) if progress.replying.get() => Err(Failure::Cut),
-        Err(_) => Err(Failure::Refused(Reject::TotalTimeout)),
+    again: &Again<'_>,
+) -> Result<Ended, Reject> {
+    let key = None;
+    let first = || Wanted { key, again: Some(again), ..Wanted::default() };
+    let mut wanted = first();
+    loop {
+        let connected = connect(stage, &wanted, &mut client.reader).await;
+        let (in_flight, mut upstream) = match connected {
+            Ok(connected) => connected,
+            Err(unconnected) => {
+                if let Some((in_flight, began)) = unconnected.target {
+                    again.goes_to(in_flight.target().id());
+                    conclude(stage, in_flight, Outcome::Failed, stage.shard.handle.now() - began);
+                }
+                wanted = first();
+                if again.after(Failure::Refused(unconnected.reject), &Progress::default()).await {
+                    continue;
+                }
+                return Err(unconnected.reject);
+            }
+        };
+        again.goes_to(in_flight.target().id());
+        let began = stage.shard.handle.now();
+        let authority = in_flight.target().endpoint.authority();
+        outgoing::encode(stage.snapshot, stage.route, authority, x, client)?;
+        let progress = Progress::default();
+        let ended = attempt(stage, x, client, &mut upstream, again, &progress).await;
+        stage.shard.counters().add(Counter::BytesSent, progress.bytes_sent.get());
+        let failure = match ended {
+            Ok(answer) => return Ok(settle(stage, answer, in_flight, upstream, &progress, began)),
+            Err(failure) => failure,
+        };
+        if failure == Failure::Closed && upstream.reused && again.is_safe(&progress) {
+            // What one kept connection died of, the others may die of, too.
+            stage.shard.counters().count(Counter::UpstreamReplaced);
+            wanted.replaced = Some(in_flight.target().clone());
+            continue;
+        }
+        wanted = first();
+        if let Some(outcome) = blame(stage, failure, &progress) {
+            let end = progress.answered.get().unwrap_or(stage.shard.handle.now());
+            conclude(stage, in_flight, outcome, end - began);
+        }
+        drop(upstream);
+        if !again.after(failure, &progress).await {
+            return give_up(failure, &progress, x);
+        }
     }
 }
 
-/// Polls both directions until the response is over. A fault of the client ends the exchange; a backend that does
-/// not take the request may still have answered it.
-async fn side_by_side(
-    mut upload: Pin<&mut impl Future<Output = Result<(), Failure>>>,
-    mut download: Pin<&mut impl Future<Output = Result<(bool, bool), Failure>>>,
+/// Ends an exchange that went well.
+fn settle(
+    stage: &Stage<'_>,
+    answer: Answer,
+    in_flight: InFlight,
+    upstream: Upstream,
     progress: &Progress,
-    now: impl Fn() -> Instant,
-) -> Result<(bool, bool), Failure> {
-    let mut uploading = true;
-    poll_fn(|context| {
-        if uploading && let Poll::Ready(ended) = upload.as_mut().poll(context) {
-            uploading = false;
-            match ended {
-                Err(Failure::Closed) => {
-                    // Nothing more can be sent; the time for an answer runs from now on.
-                    progress.sent.set(Sent::Stuck(now()));
-                }
-                // It answers already and needs no more of the request.
-                Err(Failure::Refused(Reject::FirstByteTimeout)) if progress.replying.get() => {
-                    progress.sent.set(Sent::Stuck(now()));
-                }
-                Err(_) if progress.replying.get() => return Poll::Ready(Err(Failure::Cut)),
-                Err(failure) => return Poll::Ready(Err(failure)),
-                Ok(()) => {}
-            }
+    began: Instant,
+) -> Ended {
+    let now = stage.shard.handle.now();
+    let status = progress.status.get();
+    let target = in_flight.target().clone();
+    conclude(stage, in_flight, outcome(stage, status), progress.answered.get().unwrap_or(now) - began);
+    let Answer::Complete { keep_alive, reusable } = answer;
+    if reusable && stage.service.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
+        target.pool.borrow_mut().put(upstream.connection, now);
+        stage.backend.queue.wake_first();
+    }
+    Ended::Replied { status, keep_alive }
+}
+
+/// Whether an answer with this status speaks for its target or against it.
+fn outcome(stage: &Stage<'_>, status: u16) -> Outcome {
+    let policy = stage.service.settings.ejection.as_ref();
+    if policy.is_some_and(|policy| policy.statuses.contains(status)) { Outcome::Failed } else { Outcome::Succeeded }
+}
+
+/// What a failure says of the target; nothing, if it lies with the client or with us.
+fn blame(stage: &Stage<'_>, failure: Failure, progress: &Progress) -> Option<Outcome> {
+    match failure {
+        Failure::Closed | Failure::Cut(Cut::Broken | Cut::Stalled) => Some(Outcome::Failed),
+        Failure::Status(status) => Some(outcome(stage, status)),
+        Failure::Refused(Reject::TotalTimeout) => {
+            let waited = matches!(progress.sent.get(), Sent::Whole(_) | Sent::Stuck(_));
+            (waited && progress.answered.get().is_none()).then_some(Outcome::Failed)
         }
-        let asked = progress.continued.get();
-        let polled = download.as_mut().poll(context);
-        if polled.is_pending() && asked != progress.continued.get() {
-            // The backend has asked for the body: the upload waits for something else now.
-            context.waker().wake_by_ref();
+        Failure::Refused(reject) if reject.is_by_backend() => Some(Outcome::Failed),
+        Failure::Refused(_) | Failure::Cut(Cut::Late | Cut::Client) | Failure::ClientGone => None,
+    }
+}
+
+/// Takes note of how a request has ended at its target.
+fn conclude(stage: &Stage<'_>, in_flight: InFlight, outcome: Outcome, latency: Duration) {
+    let endpoint = in_flight.target().endpoint.clone();
+    if in_flight.end(outcome, latency, stage.shard.handle.now()) {
+        stage.shard.tell_ejected(&endpoint);
+    }
+}
+
+/// How an exchange ends that has failed for good.
+fn give_up(failure: Failure, progress: &Progress, x: &Exchange) -> Result<Ended, Reject> {
+    match failure {
+        Failure::Closed => Err(Reject::BackendClosed),
+        Failure::Refused(reject) => Err(reject),
+        // It is the answer of last resort, and was dropped only because another target was to be asked.
+        Failure::Status(_) => Err(Reject::BackendClosed),
+        Failure::Cut(_) if !progress.replying.get() => Ok(Ended::ClientGone),
+        Failure::Cut(why) => {
+            // Where the end of the connection is the end of the body, only a reset tells them apart.
+            let reset = x.request.version() == Version::Http10;
+            Ok(Ended::Cut { status: progress.status.get(), reset, why })
         }
-        polled
-    })
-    .await
+        Failure::ClientGone => Ok(Ended::ClientGone),
+    }
 }

@@ -1,51 +1,44 @@
 //! The request's head as it goes to the backend.
 
 use crate::http::error::HeadError;
-use crate::http::fields::{FieldName, FieldValue, Known, KnownSet};
-use crate::http::h1::encode::{RequestForward, Target, encode_request};
+use crate::http::fields::FieldValue;
+use crate::http::h1::encode::{Dropped, OwnFields, RequestForward, Target, encode_request};
+use crate::pipeline::facts::{Facts, editing};
 use crate::pipeline::{Client, Exchange, Reject};
-use crate::shard::Shard;
-use crate::snapshot::Route;
+use crate::snapshot::{Route, Snapshot};
 
-/// What a client says about itself and its path is replaced by what we know.
-const REPLACED: KnownSet = KnownSet::of(&[
-    Known::XForwardedFor,
-    Known::XForwardedProto,
-    Known::XForwardedHost,
-    Known::XForwardedPort,
-    Known::XRealIp,
-    Known::Forwarded,
-    Known::XRequestId,
-]);
-
-const X_FORWARDED_FOR: FieldName<'static> = FieldName::literal("X-Forwarded-For");
-const X_FORWARDED_PROTO: FieldName<'static> = FieldName::literal("X-Forwarded-Proto");
-const X_FORWARDED_HOST: FieldName<'static> = FieldName::literal("X-Forwarded-Host");
-/// The request's id, on both sides.
-pub const X_REQUEST_ID: FieldName<'static> = FieldName::literal("X-Request-Id");
-
-/// Writes the request's head as it goes to the backend.
-pub(super) fn encode(shard: &Shard, route: &Route, x: &mut Exchange, client: &Client) -> Result<(), Reject> {
-    let Exchange { request, outgoing, target, id, .. } = x;
-    let value = |bytes| FieldValue::new(bytes).unwrap_or(FieldValue::literal("invalid"));
-    let host = request.host().unwrap_or_default();
-    let append = [
-        (X_FORWARDED_FOR, value(client.address.as_bytes())),
-        (X_FORWARDED_PROTO, FieldValue::literal("http")),
-        (X_REQUEST_ID, value(&id.0)),
-        (X_FORWARDED_HOST, value(host.as_bytes())),
-    ];
-    let append = if host.is_empty() { &append[..3] } else { &append };
+/// Writes the request's head as it goes to the target that people know as `authority`.
+pub(super) fn encode(
+    snapshot: &Snapshot,
+    route: &Route,
+    authority: &str,
+    x: &mut Exchange,
+    client: &Client,
+) -> Result<(), Reject> {
+    let Exchange { request, outgoing, target, path, values, scratch, origin, id, .. } = x;
+    let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
+    let facts = Facts { snapshot, route, request, path, origin, id };
+    let fields = facts.fields();
+    let (mut own, told) = (OwnFields::default(), facts.told(client));
+    values.clear();
+    let composed = fields.forwarding.compose(&told, values);
+    fields.forwarding.tell(&told, &composed, values, &mut own);
+    facts.sign(request.version(), &mut own);
+    let (known, forwarding) = fields.forwarding.dropped(origin);
+    let (ids, name) = fields.request_ids.dropped();
+    let authority = FieldValue::new(authority.as_bytes()).unwrap_or(FieldValue::literal("invalid"));
     let forward = RequestForward {
         target: Target::new(target).ok_or(Reject::Head(HeadError::BadTarget))?,
         framing: request.framing(),
-        host: None,
-        default_host: value(shard.backend(route.service.index()).authority.as_bytes()),
+        host: (!route.preserve_host).then_some(authority),
+        default_host: authority,
         close: false,
-        drop: REPLACED,
-        append,
+        drop: Dropped { known: known.with(ids), forwarding, name },
+        append: own.as_slice(),
     };
     outgoing.clear();
-    encode_request(request, &forward, outgoing);
+    let sources = facts.sources();
+    let edits = editing(route.rules.request.as_ref(), scratch.get_mut(), &sources);
+    encode_request(request, &forward, edits, outgoing);
     Ok(())
 }

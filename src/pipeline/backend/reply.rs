@@ -1,10 +1,11 @@
 //! The response's head as it goes to the client.
 
-use super::{Rules, X_REQUEST_ID};
-use crate::http::fields::{FieldName, FieldValue, Known, KnownSet};
-use crate::http::h1::encode::{ResponseForward, encode_response};
+use super::attempt::Rules;
+use crate::http::fields::{FieldName, Known};
+use crate::http::h1::encode::{Dropped, OwnFields, ResponseForward, encode_response};
 use crate::http::h1::parse::ResponseHead;
 use crate::http::message::Framing;
+use crate::pipeline::facts::editing;
 use crate::shard::Shard;
 
 /// Writes the response's head as it goes to the client.
@@ -16,18 +17,23 @@ pub(super) fn encode(
     rules: &Rules<'_>,
     reply: &mut Vec<u8>,
 ) {
-    let date = shard.date();
-    let date = FieldValue::new(&date).unwrap_or(FieldValue::literal(""));
-    let append = [(X_REQUEST_ID, rules.request_id), (FieldName::literal("Date"), date)];
+    let facts = &rules.facts;
+    let (date, mut own) = (shard.date(), OwnFields::default());
+    facts.sign(head.version(), &mut own);
     // RFC 9110 section 6.6.1: who forwards a response without a date adds it.
-    let dated = head.get(Known::Date).is_some();
+    if head.get(Known::Date).is_none() {
+        own.push(FieldName::literal("Date"), &date);
+    }
+    let (known, name) = facts.fields().request_ids.dropped();
     let forward = ResponseForward {
         framing,
         client: rules.client_version,
         keep_alive,
-        drop: KnownSet::of(&[Known::XRequestId]),
-        append: if dated { &append[..1] } else { &append },
+        drop: Dropped { known, forwarding: false, name },
+        append: own.as_slice(),
     };
     reply.clear();
-    encode_response(head, &forward, reply);
+    let (sources, mut scratch) = (facts.sources(), rules.scratch.borrow_mut());
+    let edits = editing(facts.route.rules.response.as_ref(), &mut scratch, &sources);
+    encode_response(head, &forward, edits, reply);
 }

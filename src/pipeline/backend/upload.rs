@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Failure, Progress, Rules, Sent};
+use super::attempt::{Failure, Progress, Rules, Sent};
 use crate::base::time::Instant;
 use crate::net::Stream;
 use crate::pipeline::Reject;
@@ -25,10 +25,10 @@ pub(super) async fn upload(
         let step = relay.step(head).map_err(|fault| Failure::Refused(refusal(fault)))?;
         head = &[];
         let done = step.done;
-        // A backend that stops taking the request is as late as one that does not answer.
-        let patience = rules.timeouts.first_byte.map_or(Instant::NEVER, |first| rules.handle.now() + first);
+        progress.lost.set(relay.body.recorded.get().is_none());
+        let patience = rules.timeouts.send.map_or(Instant::NEVER, |send| rules.handle.now() + send);
         let sent = rules.handle.timeout(patience, step.sending).await;
-        sent.map_err(|_| Failure::Refused(Reject::FirstByteTimeout))?.map_err(|_| Failure::Closed)?;
+        sent.map_err(|_| Failure::Refused(Reject::SendTimeout))?.map_err(|_| Failure::Closed)?;
         if done {
             progress.sent.set(Sent::Whole(rules.handle.now()));
             // What is behind the request waits for its response, and must not keep a buffer from those who need it.

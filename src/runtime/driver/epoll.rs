@@ -4,12 +4,15 @@
 //! for until a call says otherwise. A receive that fills less than its buffer
 //! has emptied the socket (epoll(7), questions and answers, 9), which saves the
 //! call that would only say so; a half-close in between is an edge of its own,
-//! and so is urgent data, at which a receive stops short.
+//! and so is urgent data, at which a receive stops short. On a Unix socket a
+//! receive stops at descriptors that the peer sends along, of which there is no
+//! sign, so these are always read until they are dry.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -39,7 +42,7 @@ struct Socket {
     readable: bool,
     writable: bool,
     /// The peer has closed its side, or has sent urgent data, at which a receive
-    /// stops: a short one is no sign of an empty socket.
+    /// stops, or it is a Unix socket: a short one is no sign of an empty socket.
     until_dry: bool,
     /// Closed in both directions, or failed.
     over: bool,
@@ -60,16 +63,23 @@ impl Epoll {
 
     pub(in super::super) fn adopt_listener(&mut self, listener: OwnedFd) -> io::Result<Key> {
         // Readable at first: connections may have come before we looked.
-        self.adopt(listener, EventFlags::IN | EventFlags::ET, true, false)
+        self.adopt(listener, EventFlags::IN | EventFlags::ET, true, false, false)
     }
 
-    fn adopt(&mut self, fd: OwnedFd, flags: EventFlags, readable: bool, writable: bool) -> io::Result<Key> {
+    fn adopt(
+        &mut self,
+        fd: OwnedFd,
+        flags: EventFlags,
+        readable: bool,
+        writable: bool,
+        until_dry: bool,
+    ) -> io::Result<Key> {
         let (reading, writing, ending) = Default::default();
         let key = self.sockets.insert(Socket {
             fd,
             readable,
             writable,
-            until_dry: false,
+            until_dry,
             over: false,
             starved: false,
             reading,
@@ -85,9 +95,9 @@ impl Epoll {
         Ok(key)
     }
 
-    fn adopt_stream(&mut self, fd: OwnedFd, writable: bool) -> io::Result<Key> {
+    fn adopt_stream(&mut self, fd: OwnedFd, writable: bool, until_dry: bool) -> io::Result<Key> {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::PRI | EventFlags::RDHUP | EventFlags::ET;
-        self.adopt(fd, flags, false, writable)
+        self.adopt(fd, flags, false, writable, until_dry)
     }
 
     pub(in super::super) fn poll_accept(&mut self, listener: Key, context: &Context<'_>) -> Poll<io::Result<Accepted>> {
@@ -97,7 +107,8 @@ impl Epoll {
             return Poll::Pending;
         }
         match sys::accept(&socket.fd) {
-            Ok((fd, peer)) => Poll::Ready(self.adopt_stream(fd, true).map(|key| (key, peer))),
+            // On a Unix socket nobody has an address.
+            Ok((fd, peer)) => Poll::Ready(self.adopt_stream(fd, true, peer.is_none()).map(|key| (key, peer))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 socket.readable = false;
                 socket.reading.register(context);
@@ -108,7 +119,11 @@ impl Epoll {
     }
 
     pub(in super::super) fn connect(&mut self, address: SocketAddr) -> io::Result<Key> {
-        self.adopt_stream(sys::connect(address)?, false)
+        self.adopt_stream(sys::connect(address)?, false, false)
+    }
+
+    pub(in super::super) fn connect_unix(&mut self, path: &Path) -> io::Result<Key> {
+        self.adopt_stream(sys::connect_unix(path)?, true, true)
     }
 
     pub(in super::super) fn take_error(&mut self, stream: Key) -> io::Result<()> {

@@ -21,6 +21,7 @@ pub(super) mod ring;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -83,6 +84,11 @@ impl Driver {
         each!(self, driver => driver.connect(address))
     }
 
+    /// Connects to the Unix socket at `path`; `WouldBlock` when its queue is full.
+    pub(super) fn connect_unix(&mut self, path: &Path) -> io::Result<Key> {
+        each!(self, driver => driver.connect_unix(path))
+    }
+
     /// The error that ended a connect or a stream.
     pub(super) fn take_error(&mut self, stream: Key) -> io::Result<()> {
         each!(self, driver => driver.take_error(stream))
@@ -130,7 +136,7 @@ impl Driver {
         each!(self, driver => driver.shutdown_write(stream))
     }
 
-    /// Makes the close of this stream a reset.
+    /// Makes the close of this stream a reset; a Unix socket knows none, and just closes.
     pub(super) fn reset_on_close(&mut self, stream: Key) {
         each!(self, driver => driver.reset_on_close(stream));
     }

@@ -20,10 +20,10 @@ async fn clog(socket: &Socket, place: &mut Place) {
 
 #[test]
 fn bytes_for_nobody_wait_and_hold_no_buffer() {
-    on_every_driver(|runtime| {
+    on_every_driver_and_carrier(|runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            let (near, far) = pair(handle).await;
+            let (near, far) = pair_over(handle, carrier).await;
             assert!(near.is_quiet());
             near.watch();
             send(&far, b"early").await;
@@ -38,11 +38,11 @@ fn bytes_for_nobody_wait_and_hold_no_buffer() {
 #[test]
 fn bytes_for_a_dropped_receive_do_not_keep_the_last_buffer() {
     let options = Options { buffers: 1, ..Options::default() };
-    on_every_driver_with(&options, |runtime| {
+    on_every_driver_and_carrier_with(&options, |runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            let (left, left_peer) = pair(handle).await;
-            let (right, right_peer) = pair(handle).await;
+            let (left, left_peer) = pair_over(handle, carrier).await;
+            let (right, right_peer) = pair_over(handle, carrier).await;
             assert!(poll_once(&mut left.recv()).await.is_none());
             send(&left_peer, b"for nobody").await;
             until(handle, "nothing came", |_| !left.is_quiet()).await;
@@ -56,12 +56,12 @@ fn bytes_for_a_dropped_receive_do_not_keep_the_last_buffer() {
 #[test]
 fn a_closed_socket_that_waited_for_a_buffer_takes_nobodys_turn() {
     let options = Options { buffers: 1, ..Options::default() };
-    on_every_driver_with(&options, |runtime| {
+    on_every_driver_and_carrier_with(&options, |runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            let (holder, holder_peer) = pair(handle).await;
-            let (closed, closed_peer) = pair(handle).await;
-            let (waiting, waiting_peer) = pair(handle).await;
+            let (holder, holder_peer) = pair_over(handle, carrier).await;
+            let (closed, closed_peer) = pair_over(handle, carrier).await;
+            let (waiting, waiting_peer) = pair_over(handle, carrier).await;
             send(&holder_peer, &[1; BUFFER_SIZE]).await;
             let held = in_time(handle, holder.recv()).await.unwrap().unwrap();
             send(&closed_peer, b"x").await;
@@ -90,14 +90,14 @@ fn a_closed_socket_that_waited_for_a_buffer_takes_nobodys_turn() {
 
 #[test]
 fn a_dropped_accept_loses_no_connection() {
-    on_every_driver(|runtime| {
+    on_every_driver_and_carrier(|runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            let (listener, address) = listen(handle);
+            let (listener, address) = listen_over(handle, carrier);
             assert!(poll_once(&mut listener.accept()).await.is_none());
             let (mut near, mut taken, mut tags) = (Vec::new(), 0, Vec::new());
             for tag in 0..20u8 {
-                let socket = handle.connect(address).await.unwrap();
+                let socket = connect(handle, &address).await.unwrap();
                 send(&socket, &[tag]).await;
                 near.push(socket);
                 if tag % 3 == 0
@@ -142,12 +142,12 @@ fn connections_that_nobody_accepts_stay_with_the_kernel() {
 
 #[test]
 fn a_listener_that_goes_takes_its_waiting_connections_along() {
-    on_every_driver(|runtime| {
+    on_every_driver_and_carrier(|runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            let (listener, address) = listen(handle);
+            let (listener, address) = listen_over(handle, carrier);
             assert!(poll_once(&mut listener.accept()).await.is_none());
-            let near = handle.connect(address).await.unwrap();
+            let near = connect(handle, &address).await.unwrap();
             let _ = poll_once(&mut listener.accept()).await;
             drop(listener);
             // An end or a reset; what counts is that it is not left open.
@@ -161,10 +161,10 @@ fn a_listener_that_goes_takes_its_waiting_connections_along() {
 
 #[test]
 fn a_dropped_send_cuts_its_connection() {
-    on_every_driver(|runtime| {
+    on_every_driver_and_carrier(|runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            let (near, far) = pair(handle).await;
+            let (near, far) = pair_over(handle, carrier).await;
             let mut sent = Place::start(7);
             clog(&near, &mut sent).await;
             let error = near.send(&[IoSlice::new(b"more")]).await.unwrap_err();
@@ -187,10 +187,10 @@ fn a_dropped_send_cuts_its_connection() {
 
 #[test]
 fn a_send_goes_behind_the_one_under_way() {
-    on_every_driver(|runtime| {
+    on_every_driver_and_carrier(|runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            let (near, far) = pair(handle).await;
+            let (near, far) = pair_over(handle, carrier).await;
             let mut place = Place::start(9);
             let big = place.write(8_000_000);
             let first = near.send(&[IoSlice::new(&big)]);
@@ -218,14 +218,15 @@ fn a_send_goes_behind_the_one_under_way() {
 #[test]
 fn dropped_connects_close_their_descriptors() {
     alone(own_path!(dropped_connects_close_their_descriptors), || {
-        for kind in KERNEL_DRIVERS {
+        let all = KERNEL_DRIVERS.into_iter().flat_map(|kind| [(kind, Carrier::Tcp), (kind, Carrier::Unix)]);
+        for (kind, carrier) in all {
             let runtime = runtime(kind, &Options::default());
             let handle = runtime.handle();
             runtime.block_on(async {
-                let (listener, address) = listen(handle);
+                let (listener, address) = listen_over(handle, carrier);
                 let before = descriptors();
                 for polls in 0..300 {
-                    let mut connect = handle.connect(address);
+                    let mut connect = connect(handle, &address);
                     for _ in 0..polls % 4 {
                         if poll_once(&mut connect).await.is_some() {
                             break;

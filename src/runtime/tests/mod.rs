@@ -9,6 +9,7 @@
 //! | `wakes` | wakes from other threads |
 //! | `scarcity` | too few buffers, queue entries and descriptors; signals |
 //! | `streams` | what TCP does, and the options of sockets |
+//! | `unix` | what only Unix sockets do |
 //! | `refused` | io_uring that cannot be had |
 //!
 //! `TIDEGATE_SOAK_SECONDS` makes the races run for so long on each driver.
@@ -21,10 +22,11 @@ mod smoke;
 mod streams;
 mod support;
 mod tasks;
+mod unix;
 mod wakes;
 
 use super::{
-    BUFFER_SIZE, Choice, Chunk, DriverKind, Fallback, Handle, Listener, Network, Options, Runtime, Socket, Stats, bind,
-    is_taken,
+    BUFFER_SIZE, Choice, Chunk, Connect, DriverKind, Fallback, Handle, Listener, Network, Options, Runtime, Socket,
+    Stats, bind, is_taken,
 };
 use support::*;

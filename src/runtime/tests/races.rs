@@ -1,6 +1,6 @@
 //! Operations dropped at every moment, by a seed, while bytes flow both ways.
 //!
-//! Each round opens a few connections whose streams carry bytes that depend on
+//! Each round opens a few connections, of TCP or of Unix sockets, whose streams carry bytes that depend on
 //! stream and position. Receives, accepts, connects, timers and sends are
 //! polled a few times and dropped; chunks are held for a while; connections end
 //! cleanly, cut or reset. After each round every byte is accounted for, and no
@@ -80,13 +80,17 @@ fn few_rounds(kind: DriverKind, seed: u64, dropped: &Rc<Dropped>) {
     let runtime = if kind == DriverKind::Memory {
         let latency = Duration::ZERO..Duration::from_micros(random.u64(1..3000));
         let piece = [1, 7, 1000, 50_000, usize::MAX][random.usize(0..5)];
-        Runtime::in_memory(Network { seed, latency, piece, window: random.usize(1..100_000) }, buffers)
+        Runtime::in_memory(
+            Network { seed, latency, piece, window: random.usize(1..100_000), queue: random.usize(0..4) },
+            buffers,
+        )
     } else {
         runtime(kind, &options)
     };
     for round in 0..ROUNDS_A_RUNTIME {
         let before = descriptors();
-        let world = World::new(&runtime, seed + round, dropped);
+        let carrier = if random.bool() { Carrier::Tcp } else { Carrier::Unix };
+        let world = World::new(&runtime, carrier, seed + round, dropped);
         runtime.block_on(world.round());
         assert_eq!(descriptors(), before, "descriptors after a round");
         assert_eq!(runtime.handle().stats().panics, 0);
@@ -154,6 +158,7 @@ struct Side {
 
 struct World {
     handle: Handle,
+    carrier: Carrier,
     group: Group,
     random: RefCell<fastrand::Rng>,
     dropped: Rc<Dropped>,
@@ -176,11 +181,11 @@ impl Flag {
 }
 
 impl World {
-    fn new(runtime: &Runtime, seed: u64, dropped: &Rc<Dropped>) -> Rc<World> {
+    fn new(runtime: &Runtime, carrier: Carrier, seed: u64, dropped: &Rc<Dropped>) -> Rc<World> {
         let handle = runtime.handle().clone();
         let (group, random) = (Group::new(&handle), RefCell::new(fastrand::Rng::with_seed(seed)));
         let (plans, clients, dropped) = (RefCell::default(), Cell::default(), dropped.clone());
-        Rc::new(World { handle, group, random, dropped, plans, clients })
+        Rc::new(World { handle, carrier, group, random, dropped, plans, clients })
     }
 
     fn roll(&self, below: u64) -> u64 {
@@ -192,14 +197,14 @@ impl World {
     }
 
     async fn round(self: &Rc<World>) {
-        let (listener, address) = listen(&self.handle);
+        let (listener, spot) = listen_over(&self.handle, self.carrier);
         self.clients.set(1 + self.roll(12) as usize);
         for _ in 0..self.clients.get() {
             let plan = self.draw_plan();
             let tag = self.random.borrow_mut().u64(..);
             self.plans.borrow_mut().insert(tag, plan);
-            let world = self.clone();
-            self.group.spawn(async move { world.client(address, tag, plan).await });
+            let (world, spot) = (self.clone(), spot.clone());
+            self.group.spawn(async move { world.client(&spot, tag, plan).await });
         }
         let world = self.clone();
         self.group.spawn(async move { world.serve(listener).await });
@@ -220,8 +225,8 @@ impl World {
         Plan { up, down, ending, client_cuts, cut_after }
     }
 
-    async fn client(self: &Rc<World>, address: SocketAddr, tag: u64, plan: Plan) {
-        let socket = self.connect(address).await;
+    async fn client(self: &Rc<World>, spot: &Spot, tag: u64, plan: Plan) {
+        let socket = self.connect(spot).await;
         in_time(&self.handle, socket.send(&[IoSlice::new(&tag.to_le_bytes())])).await.expect("sent");
         let (out, into) = (Place::start(tag), Place::start(!tag));
         let cut_after = (plan.client_cuts && plan.ending != Ending::Clean).then_some(plan.cut_after);
@@ -348,9 +353,9 @@ impl World {
         true
     }
 
-    async fn connect(&self, address: SocketAddr) -> Socket {
+    async fn connect(&self, spot: &Spot) -> Socket {
         loop {
-            let mut connect = self.handle.connect(address);
+            let mut connect = connect(&self.handle, spot);
             match self.roll(3) {
                 0 => {
                     for _ in 0..self.roll(4) {

@@ -4,9 +4,13 @@ use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::IoSlice;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -40,6 +44,24 @@ pub(super) fn on_every_driver_with(options: &Options, test: impl Fn(&Runtime)) {
     }
 }
 
+/// What carries the streams of a test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carrier {
+    Tcp,
+    Unix,
+}
+
+/// Runs `test` on every driver, over TCP and over Unix sockets.
+pub(super) fn on_every_driver_and_carrier(test: impl Fn(&Runtime, Carrier)) {
+    on_every_driver_and_carrier_with(&Options::default(), test);
+}
+
+pub(super) fn on_every_driver_and_carrier_with(options: &Options, test: impl Fn(&Runtime, Carrier)) {
+    for carrier in [Carrier::Tcp, Carrier::Unix] {
+        on_every_driver_with(options, |runtime| test(runtime, carrier));
+    }
+}
+
 /// A runtime on the driver `kind`.
 pub(super) fn runtime(kind: DriverKind, options: &Options) -> Runtime {
     let driver = match kind {
@@ -67,10 +89,73 @@ pub(super) fn listen(handle: &Handle) -> (Listener, SocketAddr) {
     (handle.listen(bound).expect("adopted"), address)
 }
 
-/// Two ends of a connection.
+/// Where a listener of either kind is.
+#[derive(Debug, Clone)]
+pub(super) enum Spot {
+    Tcp(SocketAddr),
+    Unix(Rc<SocketFile>),
+}
+
+/// The path of a Unix socket, which is removed with the last to know it.
+#[derive(Debug)]
+pub(super) struct SocketFile(Arc<Path>);
+
+impl SocketFile {
+    /// A path that nothing else has.
+    pub(super) fn new() -> Rc<SocketFile> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("tidegate-{}-{number}.sock", std::process::id());
+        let path: PathBuf = std::env::temp_dir().join(name);
+        // One may be left from a process of this number that was killed.
+        let _ = std::fs::remove_file(&path);
+        Rc::new(SocketFile(path.into()))
+    }
+
+    pub(super) fn path(&self) -> &Arc<Path> {
+        &self.0
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// A listener of either kind and where it is, on any driver.
+pub(super) fn listen_over(handle: &Handle, carrier: Carrier) -> (Listener, Spot) {
+    if carrier == Carrier::Tcp {
+        let (listener, address) = listen(handle);
+        return (listener, Spot::Tcp(address));
+    }
+    let file = SocketFile::new();
+    if let Ok(listener) = handle.listen_in_memory_at_path(file.path()) {
+        return (listener, Spot::Unix(file));
+    }
+    let bound = UnixListener::bind(file.path()).expect("a free path");
+    bound.set_nonblocking(true).expect("set");
+    let key = handle.driver().adopt_listener(bound.into()).expect("adopted");
+    (Listener::new(handle.clone(), key), Spot::Unix(file))
+}
+
+/// Begins to connect to a listener of either kind.
+pub(super) fn connect(handle: &Handle, spot: &Spot) -> Connect {
+    match spot {
+        Spot::Tcp(address) => handle.connect(*address),
+        Spot::Unix(file) => handle.connect_unix(file.path()),
+    }
+}
+
+/// Two ends of a TCP connection.
 pub(super) async fn pair(handle: &Handle) -> (Socket, Socket) {
-    let (listener, address) = listen(handle);
-    let near = handle.connect(address).await.expect("connected");
+    pair_over(handle, Carrier::Tcp).await
+}
+
+/// Two ends of a connection of either kind.
+pub(super) async fn pair_over(handle: &Handle, carrier: Carrier) -> (Socket, Socket) {
+    let (listener, spot) = listen_over(handle, carrier);
+    let near = connect(handle, &spot).await.expect("connected");
     let (far, _) = listener.accept().await.expect("accepted");
     (near, far)
 }

@@ -130,7 +130,8 @@ pub(crate) fn is_date_line(line: &[u8]) -> bool {
 }
 
 /// `bytes` as text, one character a byte, with what is new in each run replaced: Date fields by nothing, request ids by `{id}`, and the whole
-/// set of fields that the gateway adds to a request by `{for HOST}`, or `{for nobody}` where no host was named.
+/// set of fields that the gateway adds to a request by `{for HOST}`, `{for nobody}` where no host was named, and
+/// `{for HOST, 1.0}` where Via has that version.
 pub(crate) fn normal(bytes: &[u8]) -> String {
     let mut text = String::new();
     let mut at = 0;
@@ -145,14 +146,29 @@ pub(crate) fn normal(bytes: &[u8]) -> String {
             at += 1;
         }
     }
-    let added = "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Request-Id: {id}\r\n";
-    let mut parts = text.split(added);
+    let mut parts = text.split("X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-Proto: http\r\n");
     let mut short = parts.next().unwrap_or_default().to_owned();
     for part in parts {
-        match part.strip_prefix("X-Forwarded-Host: ").and_then(|part| part.split_once("\r\n")) {
-            Some((host, rest)) => short.extend(["{for ", host, "}\r\n", rest]),
-            None => short.extend(["{for nobody}\r\n", part]),
+        match added(part) {
+            Some((host, version, rest)) => short.extend(["{for ", host, version, "}\r\n", rest]),
+            None => short.extend(["{for whom?}", part]),
         }
     }
     short
+}
+
+/// What follows the first two fields that the gateway adds to a request: the host, `, 1.0` where Via says that the
+/// request came in HTTP/1.0, and what is behind all of them.
+fn added(text: &str) -> Option<(&str, &str, &str)> {
+    let (host, rest) = match text.strip_prefix("X-Forwarded-Host: ") {
+        Some(rest) => rest.split_once("\r\n")?,
+        None => ("nobody", text),
+    };
+    let (port, rest) = rest.strip_prefix("X-Forwarded-Port: ")?.split_once("\r\n")?;
+    port.parse::<u16>().ok()?;
+    let rest = rest.strip_prefix("X-Real-IP: 127.0.0.1\r\nX-Request-Id: {id}\r\n")?;
+    match rest.strip_prefix("Via: 1.1 tidegate\r\n") {
+        Some(rest) => Some((host, "", rest)),
+        None => Some((host, ", 1.0", rest.strip_prefix("Via: 1.0 tidegate\r\n")?)),
+    }
 }

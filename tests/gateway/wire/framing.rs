@@ -155,7 +155,7 @@ fn others() -> Vec<Row> {
             "HTTP/1.0 ends with its answer",
             "POST /x HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc",
             "<ok, close>",
-            "POST /x HTTP/1.1\r\nHost: {origin}\r\nContent-Length: 3\r\n{for nobody}\r\n\r\nabc",
+            "POST /x HTTP/1.1\r\nHost: {origin}\r\nContent-Length: 3\r\n{for nobody, 1.0}\r\n\r\nabc",
         ),
     ]
 }

@@ -122,7 +122,7 @@ const ACCEPTED: &[(&str, &str, &str, &str)] = &[
     ("GET http://a?x HTTP/1.1\r\nHost: a\r\n", "<ok>", "GET /?x HTTP/1.1\r\nHost: a\r\n", "a"),
     ("PURGE /x HTTP/1.1\r\nHost: h\r\n", "<ok>", "PURGE /x HTTP/1.1\r\nHost: h\r\n", "h"),
     ("M-SEARCH /x HTTP/1.1\r\nHost: h\r\n", "<ok>", "M-SEARCH /x HTTP/1.1\r\nHost: h\r\n", "h"),
-    ("GET /x HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n", "", "GET /x HTTP/1.1\r\nHost: h\r\n", "h"),
+    ("GET /x HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n", "", "GET /x HTTP/1.1\r\nHost: h\r\n", "h, 1.0"),
     ("OPTIONS * HTTP/1.1\r\nHost: h\r\n", "<404 no_route, kept>", "", ""),
     ("\r\nOPTIONS * HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n", "<404 no_route, kept>", "", ""),
     ("OPTIONS http://a HTTP/1.1\r\nHost: a\r\n", "<404 no_route, kept>", "", ""),
@@ -133,7 +133,7 @@ pub(super) fn rows() -> Vec<Row> {
         let send = [head, &b"\r\n"[..]].concat();
         Row::request(format!("head {}", head.escape_ascii()), send, format!("<{answer}>"), "")
     });
-    let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\nX-Request-Id: {id}\r\n\r\nok";
+    let kept = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\nX-Request-Id: {id}\r\nVia: 1.1 tidegate\r\n\r\nok";
     let accepted = ACCEPTED.iter().map(move |(head, answer, reached, host)| {
         let answer = if answer.is_empty() { kept } else { answer };
         let reached = if reached.is_empty() { String::new() } else { format!("{reached}{{for {host}}}\r\n\r\n") };

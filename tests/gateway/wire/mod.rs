@@ -15,11 +15,11 @@
 //!
 //! | text | what it stands for |
 //! |---|---|
-//! | `<ok>` | the whole response to which the gateway turns [`OK`]; with `, close` one that ends the connection |
+//! | `<ok>` | the whole response to which the gateway turns [`OK`]; with `, close` one that ends the connection, with `, 1.0` one to a response of HTTP/1.0 |
 //! | `<canary>` | the whole response to the canary |
 //! | `<400 code>` | the whole refusal, byte by byte, with `Connection: close`; with `, kept` one without |
 //! | `<reset>` | the connection ended with a reset |
-//! | `{id}`, `{for HOST}` | a request id; the fields that the gateway adds |
+//! | `{id}`, `{for HOST}` | a request id; the fields that the gateway adds, with `, 1.0` to a request of HTTP/1.0 |
 //! | `{canary}` | the canary as it reaches the backend |
 //! | `~` | the message was cut somewhere from here on; of what is written behind, a beginning arrived |
 //! | ` \| ` | between the connections of the backend |

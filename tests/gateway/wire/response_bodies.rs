@@ -48,12 +48,12 @@ const EVIL: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
 
 pub(super) fn rows() -> Vec<Row> {
     let cut = CUT.iter().map(|(body, after, data)| {
-        let answer = format!("{CHUNKED}X-Request-Id: {{id}}\r\n\r\n~{data}");
+        let answer = format!("{CHUNKED}X-Request-Id: {{id}}\r\nVia: 1.1 tidegate\r\n\r\n~{data}");
         let name = format!("chunks of a response {} {after:?}", body.escape_debug());
         Row::response(&name, format!("{CHUNKED}\r\n{body}"), *after, &answer, REQUEST)
     });
     let whole = WHOLE.iter().map(|(body, expected)| {
-        let answer = format!("{CHUNKED}X-Request-Id: {{id}}\r\n\r\n{expected}<canary>");
+        let answer = format!("{CHUNKED}X-Request-Id: {{id}}\r\nVia: 1.1 tidegate\r\n\r\n{expected}<canary>");
         let name = format!("good chunks of a response {}", body.escape_debug());
         Row::response(&name, format!("{CHUNKED}\r\n{body}"), After::Stay, &answer, &format!("{REQUEST}{{canary}}"))
     });
@@ -63,16 +63,22 @@ pub(super) fn rows() -> Vec<Row> {
 /// Bodies with a length, and until the connection ends.
 fn lengths() -> Vec<Row> {
     let length = "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n";
-    let cut = format!("{length}X-Request-Id: {{id}}\r\n\r\n~hello");
+    let cut = format!("{length}X-Request-Id: {{id}}\r\nVia: 1.1 tidegate\r\n\r\n~hello");
     let again = format!("{REQUEST} | {{canary}}");
-    let chunked = format!("{CHUNKED}X-Request-Id: {{id}}\r\n\r\n5\r\nhello\r\n0\r\n\r\n<canary>");
-    let chunked_cut = format!("{CHUNKED}X-Request-Id: {{id}}\r\n\r\n~hello");
+    let chunked = format!("{CHUNKED}X-Request-Id: {{id}}\r\nVia: 1.1 tidegate\r\n\r\n5\r\nhello\r\n0\r\n\r\n<canary>");
+    let chunked_cut = format!("{CHUNKED}X-Request-Id: {{id}}\r\nVia: 1.1 tidegate\r\n\r\n~hello");
     vec![
         Row::response("less than announced", format!("{length}\r\nhello"), After::Close, &cut, REQUEST),
         Row::response("less than announced and a reset", format!("{length}\r\nhello"), After::Reset, &cut, REQUEST),
         Row::response("a head and nothing", format!("{length}\r\n"), After::Close, &cut, REQUEST),
         Row::response("until close", "HTTP/1.1 200 OK\r\n\r\nhello", After::Close, &chunked, &again),
-        Row::response("until close in HTTP/1.0", "HTTP/1.0 200 OK\r\n\r\nhello", After::Close, &chunked, &again),
+        Row::response(
+            "until close in HTTP/1.0",
+            "HTTP/1.0 200 OK\r\n\r\nhello",
+            After::Close,
+            &chunked.replacen("Via: 1.1", "Via: 1.0", 1),
+            &again,
+        ),
         Row::response("until a reset", "HTTP/1.1 200 OK\r\n\r\nhello", After::Reset, &chunked_cut, REQUEST),
         Row::response(
             "the backend closes",
@@ -85,7 +91,7 @@ fn lengths() -> Vec<Row> {
             "HTTP/1.0 closes",
             "HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok",
             After::Close,
-            "<ok><canary>",
+            "<ok, 1.0><canary>",
             &again,
         ),
     ]
@@ -95,7 +101,7 @@ fn lengths() -> Vec<Row> {
 fn bodiless() -> Vec<Row> {
     let kept = format!("{REQUEST}{{canary}}");
     let again = format!("{REQUEST} | {{canary}}");
-    let none = "X-Request-Id: {id}\r\n\r\n<canary>";
+    let none = "X-Request-Id: {id}\r\nVia: 1.1 tidegate\r\n\r\n<canary>";
     let row = |name: &str, reply: &str, answer: &str, reached: &str| {
         Row::response(name, reply, After::Stay, &format!("{answer}{none}"), reached)
     };
@@ -140,7 +146,7 @@ fn bodiless() -> Vec<Row> {
 /// that come while the connection is idle. One that comes when the next request has been sent is that one's answer.)
 fn behind() -> Vec<Row> {
     let again = format!("{REQUEST} | {{canary}}");
-    let chunked = format!("{CHUNKED}X-Request-Id: {{id}}\r\n\r\n0\r\n\r\n<canary>");
+    let chunked = format!("{CHUNKED}X-Request-Id: {{id}}\r\nVia: 1.1 tidegate\r\n\r\n0\r\n\r\n<canary>");
     let row = |name: &str, reply: String, answer: &str| Row::response(name, reply, After::Stay, answer, &again);
     vec![
         row("a second response", format!("{}{EVIL}", super::OK), "<ok><canary>"),
@@ -194,9 +200,9 @@ fn interim() -> Vec<Row> {
 fn http10() -> Vec<Row> {
     let row = |name: &str, reply: &str, after: After, answer: &str| Row {
         send: b"GET /x HTTP/1.0\r\nHost: h\r\n\r\n".to_vec(),
-        ..Row::response(name, reply, after, answer, REQUEST)
+        ..Row::response(name, reply, after, answer, &REQUEST.replace("{for h}", "{for h, 1.0}"))
     };
-    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Request-Id: {id}\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\nConnection: close\r\nX-Request-Id: {id}\r\nVia: 1.1 tidegate\r\n\r\n";
     let chunked = format!("{CHUNKED}\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n");
     let chunked_cut = format!("{CHUNKED}\r\n5\r\nhello\r\n");
     let chunked_bad = format!("{CHUNKED}\r\n5\r\nhello\r\nzz\r\n");

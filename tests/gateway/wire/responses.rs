@@ -1,6 +1,6 @@
 //! Heads of responses, malformed and odd.
 
-use super::{After, Row};
+use super::{After, Row, outcome};
 
 const REQUEST: &str = "GET /x HTTP/1.1\r\nHost: h\r\n{for h}\r\n\r\n";
 
@@ -111,16 +111,11 @@ pub(super) fn rows() -> Vec<Row> {
         Row::response(&name, reply, After::Stay, "<502 bad_response, kept><canary>", &again)
     });
     let accepted = ACCEPTED.iter().map(|(head, expected)| {
-        let answer = format!("{expected}X-Request-Id: {{id}}\r\n\r\nok<canary>");
+        let version = &head[5..8];
+        let answer = format!("{expected}X-Request-Id: {{id}}\r\nVia: {version} tidegate\r\n\r\nok<canary>");
         let reply = format!("{head}Content-Length: 2\r\n\r\nok");
         let name = format!("good response {}", head.escape_debug());
-        Row::response(
-            &name,
-            reply,
-            After::Stay,
-            &answer.replace("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Request-Id: {id}\r\n\r\nok", "<ok>"),
-            &format!("{REQUEST}{{canary}}"),
-        )
+        Row::response(&name, reply, After::Stay, &outcome::brief_known(&answer), &format!("{REQUEST}{{canary}}"))
     });
     let refused_head = "<502 bad_response, kept><canary>";
     let large = [

@@ -22,6 +22,7 @@ mod target;
 pub use request::RequestHead;
 pub use response::{ResponseContext, ResponseHead};
 pub use section::Fields;
+pub use target::is_authority;
 
 pub(super) use section::Section;
 pub(super) use target::is_writable;

@@ -164,6 +164,15 @@ impl Section {
         Fields { section: self, spans: self.spans.iter() }
     }
 
+    fn field(&self, span: &FieldSpan) -> Field<'_> {
+        Field {
+            name: &self.bytes[span.name()],
+            value: &self.bytes[span.value()],
+            known: span.known,
+            hop_by_hop: span.nominated || span.known.is_hop_by_hop(),
+        }
+    }
+
     /// The value of the first field with this name.
     pub(super) fn get(&self, known: Known) -> Option<&[u8]> {
         self.spans.iter().find(|span| span.known == known).map(|span| &self.bytes[span.value()])
@@ -199,17 +208,17 @@ impl<'a> Iterator for Fields<'a> {
     type Item = Field<'a>;
 
     fn next(&mut self) -> Option<Field<'a>> {
-        let span = self.spans.next()?;
-        Some(Field {
-            name: &self.section.bytes[span.name()],
-            value: &self.section.bytes[span.value()],
-            known: span.known,
-            hop_by_hop: span.nominated || span.known.is_hop_by_hop(),
-        })
+        self.spans.next().map(|span| self.section.field(span))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         self.spans.size_hint()
+    }
+}
+
+impl DoubleEndedIterator for Fields<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.spans.next_back().map(|span| self.section.field(span))
     }
 }
 

@@ -116,7 +116,7 @@ pub(in crate::http::h1) fn is_writable(target: &[u8]) -> bool {
 /// 255 bytes, an IPv4 address, or an IPv6 address in brackets. RFC 3986 also allows percent-encoding and
 /// sub-delimiters in a name; no name that resolves has them, and readers disagree about them. User information,
 /// lists and an empty port are refused, as is an empty host (RFC 9110 section 4.2.1).
-pub(super) fn is_authority(text: &[u8]) -> bool {
+pub fn is_authority(text: &[u8]) -> bool {
     let (host, port) = match text.first() {
         Some(b'[') => {
             let Some(close) = text.iter().position(|&b| b == b']') else { return false };

@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -176,6 +177,10 @@ impl IoUring {
 
     pub(in super::super) fn connect(&mut self, address: SocketAddr) -> io::Result<Key> {
         Ok(self.adopt_stream(sys::connect(address)?, false, false))
+    }
+
+    pub(in super::super) fn connect_unix(&mut self, path: &Path) -> io::Result<Key> {
+        Ok(self.adopt_stream(sys::connect_unix(path)?, true, false))
     }
 
     pub(in super::super) fn take_error(&mut self, stream: Key) -> io::Result<()> {

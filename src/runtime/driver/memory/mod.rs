@@ -4,12 +4,18 @@
 //! ready, so an hour of timeouts takes no time and a run depends on its seed
 //! alone. The network keeps TCP's promises and no more: bytes arrive in order,
 //! in pieces of any size, after any delay; a close with unread bytes is a reset.
+//! Unix sockets differ as the kernel's do: a connect is done at once, a full
+//! queue refuses it, who has closed is known to be gone, and only unread bytes
+//! make a close a reset.
+
+mod stream;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::io::{self, IoSlice};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,6 +25,7 @@ use super::epoll::gone;
 use super::{Accepted, Held, Interest};
 use crate::base::slab::{Key, Slab};
 use crate::base::time::Instant;
+use stream::{Event, Stream};
 
 /// How the network behaves.
 #[derive(Debug, Clone)]
@@ -31,12 +38,14 @@ pub struct Network {
     pub piece: usize,
     /// The bytes of one direction that may be on their way or unread.
     pub window: usize,
+    /// The connections that may wait at a Unix socket to be accepted, less one, as listen(2) counts them there.
+    pub queue: usize,
 }
 
 impl Default for Network {
     /// Instant delivery in whole pieces.
     fn default() -> Self {
-        Network { seed: 0, latency: Duration::ZERO..Duration::ZERO, piece: usize::MAX, window: 64 * 1024 }
+        Network { seed: 0, latency: Duration::ZERO..Duration::ZERO, piece: usize::MAX, window: 64 * 1024, queue: 128 }
     }
 }
 
@@ -47,7 +56,8 @@ pub(in super::super) struct Memory {
     random: fastrand::Rng,
     now: Instant,
     sockets: Slab<Socket>,
-    listeners: HashMap<SocketAddr, Key>,
+    /// That of a Unix socket stays when it is closed, as its file does.
+    listeners: HashMap<Place, Key>,
     events: BinaryHeap<Reverse<Scheduled>>,
     scheduled: u64,
     next_port: u16,
@@ -57,31 +67,14 @@ pub(in super::super) struct Memory {
 #[derive(Debug)]
 enum Socket {
     Stream(Stream),
-    Listener { address: SocketAddr, backlog: VecDeque<Accepted>, accepting: Interest },
+    Listener { place: Place, backlog: VecDeque<Accepted>, accepting: Interest },
 }
 
-#[derive(Debug)]
-struct Stream {
-    /// The other end; stale once that is closed.
-    peer: Key,
-    inbox: VecDeque<u8>,
-    /// Bytes on their way to this end.
-    on_the_way: usize,
-    /// Nothing from this end may arrive before this.
-    last_arrival: Instant,
-    connected: bool,
-    ended: bool,
-    /// What ended the connection, until somebody was told.
-    error: Option<io::ErrorKind>,
-    failed: bool,
-    shut: bool,
-    /// Bytes that may still be sent to a peer that is gone, until its reset comes.
-    void: usize,
-    resets: bool,
-    starved: bool,
-    reading: Interest,
-    writing: Interest,
-    ending: Interest,
+/// Where one listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,16 +84,6 @@ struct Scheduled {
     order: u64,
     target: u64,
     event: Event,
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
-    Bytes(Vec<u8>),
-    End,
-    Reset,
-    Connected,
-    Refused,
-    Knock { stream: u64, peer: SocketAddr },
 }
 
 impl Memory {
@@ -119,12 +102,21 @@ impl Memory {
     }
 
     pub(in super::super) fn listen(&mut self, address: SocketAddr) -> io::Result<Key> {
-        if self.listeners.contains_key(&address) {
+        self.listen_at(Place::Tcp(address))
+    }
+
+    /// Takes the place of a listener that is gone; with the kernel its file would have to be removed first.
+    pub(in super::super) fn listen_unix(&mut self, path: &Path) -> io::Result<Key> {
+        self.listen_at(Place::Unix(path.to_owned()))
+    }
+
+    fn listen_at(&mut self, place: Place) -> io::Result<Key> {
+        if self.listeners.get(&place).is_some_and(|&key| self.sockets.get(key).is_some()) {
             return Err(io::ErrorKind::AddrInUse.into());
         }
         let (backlog, accepting) = Default::default();
-        let key = self.sockets.insert(Socket::Listener { address, backlog, accepting });
-        self.listeners.insert(address, key);
+        let key = self.sockets.insert(Socket::Listener { place: place.clone(), backlog, accepting });
+        self.listeners.insert(place, key);
         Ok(key)
     }
 
@@ -142,13 +134,13 @@ impl Memory {
     }
 
     pub(in super::super) fn connect(&mut self, address: SocketAddr) -> io::Result<Key> {
-        let near = self.sockets.insert(Socket::Stream(Stream::new(Key::NONE)));
+        let near = self.sockets.insert(Socket::Stream(Stream::new(Key::NONE, false)));
         self.next_port = self.next_port.checked_add(1).unwrap_or(49152);
         let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, self.next_port));
-        match self.listeners.get(&address).copied() {
+        match self.listeners.get(&Place::Tcp(address)).copied() {
             None => self.schedule(near, Event::Refused),
             Some(listener) => {
-                let far = self.sockets.insert(Socket::Stream(Stream::new(near)));
+                let far = self.sockets.insert(Socket::Stream(Stream::new(near, false)));
                 if let Some(stream) = self.stream(near) {
                     stream.peer = far;
                 }
@@ -161,6 +153,27 @@ impl Memory {
                 self.schedule(listener, Event::Knock { stream: far.pack(), peer });
                 self.schedule_at(connected, near, Event::Connected);
             }
+        }
+        Ok(near)
+    }
+
+    pub(in super::super) fn connect_unix(&mut self, path: &Path) -> io::Result<Key> {
+        let listener = *self.listeners.get(&Place::Unix(path.to_owned())).ok_or(io::ErrorKind::NotFound)?;
+        match self.sockets.get(listener) {
+            Some(Socket::Listener { backlog, .. }) if backlog.len() > self.network.queue => {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            Some(Socket::Listener { .. }) => {}
+            _ => return Err(io::ErrorKind::ConnectionRefused.into()),
+        }
+        let near = self.sockets.insert(Socket::Stream(Stream::new(Key::NONE, true)));
+        let far = self.sockets.insert(Socket::Stream(Stream::new(near, true)));
+        if let Some(stream) = self.stream(near) {
+            stream.peer = far;
+        }
+        if let Some(Socket::Listener { backlog, accepting, .. }) = self.sockets.get_mut(listener) {
+            backlog.push_back((far, None));
+            accepting.wake();
         }
         Ok(near)
     }
@@ -287,7 +300,7 @@ impl Memory {
 
     pub(in super::super) fn reset_on_close(&mut self, stream: Key) {
         if let Some(stream) = self.stream(stream) {
-            stream.resets = true;
+            stream.resets = !stream.unix;
         }
     }
 
@@ -295,23 +308,29 @@ impl Memory {
         match self.sockets.get(key) {
             Some(Socket::Stream(stream)) => {
                 let unread = stream.inbox.len() + stream.on_the_way;
-                let (peer, shut, resets) = (stream.peer, stream.shut, stream.resets);
-                let void = self.network.window.saturating_sub(unread);
+                let Stream { peer, shut, resets, unix, .. } = *stream;
+                let void = if unix { 0 } else { self.network.window.saturating_sub(unread) };
                 if let Some(peer) = self.stream(peer) {
                     peer.void = void;
                 }
                 if resets || unread > 0 {
                     self.schedule_in_order(key, peer, Event::Reset);
+                } else if unix {
+                    self.schedule_in_order(key, peer, Event::Gone);
                 } else if !shut {
                     self.schedule_in_order(key, peer, Event::End);
                 }
                 self.sockets.remove(key);
             }
             Some(Socket::Listener { .. }) => {
-                let Some(Socket::Listener { address, backlog, .. }) = self.sockets.remove(key) else { return };
-                self.listeners.remove(&address);
+                let Some(Socket::Listener { place, backlog, .. }) = self.sockets.remove(key) else { return };
+                if matches!(place, Place::Tcp(_)) {
+                    self.listeners.remove(&place);
+                }
                 for (stream, _) in backlog {
-                    self.reset_on_close(stream);
+                    if let Some(stream) = self.stream(stream) {
+                        stream.resets = true;
+                    }
                     self.close(stream);
                 }
             }
@@ -410,59 +429,5 @@ impl Memory {
     fn schedule_at(&mut self, at: Instant, target: Key, event: Event) {
         self.scheduled += 1;
         self.events.push(Reverse(Scheduled { at, order: self.scheduled, target: target.pack(), event }));
-    }
-}
-
-impl Stream {
-    fn new(peer: Key) -> Stream {
-        Stream {
-            peer,
-            inbox: VecDeque::new(),
-            on_the_way: 0,
-            last_arrival: Instant::ZERO,
-            connected: false,
-            ended: false,
-            error: None,
-            failed: false,
-            shut: false,
-            void: 0,
-            resets: false,
-            starved: false,
-            reading: Interest::default(),
-            writing: Interest::default(),
-            ending: Interest::default(),
-        }
-    }
-
-    fn happen(&mut self, event: Event) {
-        match event {
-            Event::Bytes(bytes) => {
-                self.on_the_way -= bytes.len();
-                self.inbox.extend(bytes);
-                self.reading.wake();
-            }
-            Event::End => {
-                self.ended = true;
-                self.reading.wake();
-                self.ending.wake();
-            }
-            Event::Reset => self.fail(io::ErrorKind::ConnectionReset),
-            Event::Refused => self.fail(io::ErrorKind::ConnectionRefused),
-            Event::Connected => {
-                self.connected = true;
-                self.writing.wake();
-            }
-            Event::Knock { .. } => {}
-        }
-    }
-
-    /// The first failure counts. After the peer's end only a sender hears of it.
-    fn fail(&mut self, kind: io::ErrorKind) {
-        if !std::mem::replace(&mut self.failed, true) && !self.ended {
-            self.error = Some(kind);
-        }
-        self.reading.wake();
-        self.writing.wake();
-        self.ending.wake();
     }
 }

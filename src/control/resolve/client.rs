@@ -1,0 +1,334 @@
+//! Asks name servers, through hickory, and the hosts file.
+//!
+//! What the system's configuration says holds: its name servers (unless others are configured), its search list, its
+//! `ndots`, and `/etc/hosts`, which is read for every question. hickory does not cache, for then it and not we would
+//! know the TTLs; it asks again over TCP where an answer was truncated.
+//!
+//! The search list is walked here and not by hickory, so that both families of an address come from the same name, and
+//! so that a server that fails for one name does not lead to another: the next name is tried only where the one before
+//! has no records.
+//!
+//! `localhost` and what is below it (RFC 6761 section 6.3) is never asked for. It is 127.0.0.1 alone: `::1` is the same
+//! machine, and a service that listens at only one of them would lose every second request.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolveHosts, ResolverOpts};
+use hickory_resolver::lookup::Lookup;
+use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::op::{Query, ResponseCode};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::read_system_conf;
+use hickory_resolver::{Hosts, TokioResolver};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use super::answers::{HostReply, Reply, SourceReply, Srv, TargetAddress, first_group};
+use super::counts::{Counts, Failure};
+use crate::base::units::display_duration;
+use crate::config::DnsConfig;
+
+/// Questions that are open at a time.
+const QUESTIONS_MOST: usize = 64;
+
+/// Targets of SRV records that are asked for.
+const SRV_TARGETS_MOST: usize = 256;
+
+/// What asks.
+#[derive(Debug)]
+pub(super) struct Client {
+    resolver: TokioResolver,
+    search: Vec<Name>,
+    ndots: usize,
+    permits: Semaphore,
+    timeout: Duration,
+    attempts: u32,
+    counts: Arc<Counts>,
+}
+
+impl Client {
+    /// Reads the system's configuration. Must be called on a runtime of tokio.
+    ///
+    /// # Errors
+    /// When hickory cannot work with the configuration.
+    pub(super) fn new(config: &DnsConfig, counts: Arc<Counts>) -> Result<Client, NetError> {
+        let (system, mut options) = match read_system_conf() {
+            Ok(read) => read,
+            Err(error) => {
+                if config.servers.is_empty() {
+                    // What resolv.conf(5) says of a machine without that file.
+                    let advice = "write [gateway.dns] servers = [...] to ask others";
+                    tracing::warn!(%error, "/etc/resolv.conf names no servers, so 127.0.0.1 is asked; {advice}");
+                }
+                let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
+                (ResolverConfig::from_name_servers(vec![server(local)]), ResolverOpts::default())
+            }
+        };
+        let (domain, mut search, mut servers) = system.into_parts();
+        if search.is_empty() {
+            search.extend(domain);
+        }
+        if !config.servers.is_empty() {
+            servers = config.servers.iter().map(|address| server(*address)).collect();
+        }
+        let attempts = u32::try_from(config.attempts).unwrap_or(1).max(1);
+        options.timeout = config.timeout;
+        // hickory counts what comes after the first.
+        options.attempts = attempts as usize - 1;
+        options.cache_size = 0;
+        options.use_hosts_file = ResolveHosts::Never;
+        options.max_active_requests = QUESTIONS_MOST;
+        let ndots = options.ndots;
+        let servers = ResolverConfig::from_name_servers(servers);
+        let builder = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default());
+        let resolver = builder.with_options(options).build()?;
+        let permits = Semaphore::new(QUESTIONS_MOST);
+        Ok(Client { resolver, search, ndots, permits, timeout: config.timeout, attempts, counts })
+    }
+
+    /// Asks for all that is needed to know the endpoints of a target with a name.
+    pub(super) async fn ask(self: Arc<Client>, target: &TargetAddress) -> SourceReply {
+        match target {
+            TargetAddress::Srv(name) => self.ask_srv(name).await,
+            TargetAddress::Name { host, .. } => SourceReply::Host(self.ask_host(host).await),
+            TargetAddress::Ip(_) | TargetAddress::Unix(_) => {
+                let none = Reply::Absent("it has no name");
+                SourceReply::Host(HostReply { v4: none.clone(), v6: none })
+            }
+        }
+    }
+
+    async fn ask_host(&self, host: &str) -> HostReply {
+        if let Some(reply) = local(host) {
+            return reply;
+        }
+        let candidates = match candidates(host, &self.search, self.ndots) {
+            Ok(candidates) => candidates,
+            Err(error) => return HostReply { v4: Reply::Failed(error.clone()), v6: Reply::Failed(error) };
+        };
+        let mut gone = Reply::Absent("NXDOMAIN");
+        for name in candidates {
+            let (v4, v6) = tokio::join!(self.lookup(&name, RecordType::A), self.lookup(&name, RecordType::AAAA));
+            match (addresses(v4), addresses(v6)) {
+                (Reply::Absent(why), Reply::Absent(other)) => {
+                    if [why, other] != ["NXDOMAIN"; 2] {
+                        gone = Reply::Absent("no records");
+                    }
+                }
+                (v4, v6) => return HostReply { v4, v6 },
+            }
+        }
+        HostReply { v4: gone.clone(), v6: gone }
+    }
+
+    async fn ask_srv(self: Arc<Client>, name: &str) -> SourceReply {
+        let reply = match candidates(name, &self.search, self.ndots) {
+            Ok(candidates) => self.lookup_srv(candidates).await,
+            Err(error) => Reply::Failed(error),
+        };
+        let Reply::Found(records, ttl) = reply else { return SourceReply::Srv(reply, Vec::new()) };
+        let mut records = first_group(records);
+        let mut hosts: Vec<String> = records.iter().map(|srv| srv.host.clone()).filter(|host| !host.is_empty()).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts.truncate(SRV_TARGETS_MOST);
+        records.retain(|srv| srv.host.is_empty() || hosts.binary_search(&srv.host).is_ok());
+        let mut asking = JoinSet::new();
+        for host in hosts {
+            let client = self.clone();
+            // The target of a record is a whole name.
+            asking.spawn(async move { (host.clone(), client.ask_host(&format!("{host}.")).await) });
+        }
+        let replies = asking.join_all().await;
+        SourceReply::Srv(Reply::Found(records, ttl), replies)
+    }
+
+    async fn lookup_srv(&self, candidates: Vec<Name>) -> Reply<Srv> {
+        let mut gone = Reply::Absent("NXDOMAIN");
+        for name in candidates {
+            match found(self.lookup(&name, RecordType::SRV).await, srv) {
+                Reply::Absent("NXDOMAIN") => {}
+                Reply::Absent(why) => gone = Reply::Absent(why),
+                reply => return reply,
+            }
+        }
+        gone
+    }
+
+    /// Asks one question.
+    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, Reply<std::convert::Infallible>> {
+        // It is never closed.
+        let _permit = self.permits.acquire().await;
+        self.counts.query();
+        // hickory keeps to its own time; this is for the case that it does not.
+        let patience = self.timeout * self.attempts + Duration::from_millis(500);
+        let asked = tokio::time::timeout(patience, self.resolver.lookup(name.clone(), kind)).await;
+        let error = match asked {
+            Ok(Ok(lookup)) => return Ok(lookup),
+            Ok(Err(error)) => error,
+            Err(_) => NetError::Timeout,
+        };
+        let (failure, reply) = match &error {
+            NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
+                ResponseCode::NXDomain => (Failure::NxDomain, Reply::Absent("NXDOMAIN")),
+                _ => (Failure::NoRecords, Reply::Absent("no records")),
+            },
+            NetError::Timeout => {
+                let waited = display_duration(self.timeout * self.attempts);
+                (Failure::Timeout, Reply::Failed(format!("no name server has answered within {waited}")))
+            }
+            NetError::Dns(DnsError::ResponseCode(code)) => {
+                (Failure::Server, Reply::Failed(format!("the name server has answered with an error: {code}")))
+            }
+            NetError::Io(error) => (Failure::Network, Reply::Failed(format!("no name server can be reached: {error}"))),
+            NetError::NoConnections => (Failure::Network, Reply::Failed("no name server can be reached".to_owned())),
+            other => (Failure::Server, Reply::Failed(format!("the answer of the name server is of no use: {other}"))),
+        };
+        // That a name has no address of one family is no failure.
+        if failure != Failure::NoRecords || kind == RecordType::SRV {
+            self.counts.failure(failure);
+        }
+        Err(reply)
+    }
+}
+
+/// A name server that is asked over UDP, and over TCP where that is not enough.
+fn server(address: SocketAddr) -> NameServerConfig {
+    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+    for connection in &mut connections {
+        connection.port = address.port();
+    }
+    NameServerConfig::new(address.ip(), true, connections)
+}
+
+/// The whole names that a written one may stand for, in the order in which they are tried (resolv.conf(5)).
+fn candidates(written: &str, search: &[Name], ndots: usize) -> Result<Vec<Name>, String> {
+    let parse = |text: &str| Name::from_ascii(text).map_err(|error| format!("`{written}` is not a name: {error}"));
+    let mut whole = parse(written)?;
+    if written.ends_with('.') {
+        return Ok(vec![whole]);
+    }
+    let relative = whole.clone();
+    whole.set_fqdn(true);
+    let searched = search.iter().filter_map(|domain| {
+        let mut name = relative.clone().append_domain(domain).ok()?;
+        name.set_fqdn(true);
+        Some(name)
+    });
+    let mut names: Vec<Name> = searched.collect();
+    let has_dots = written.matches('.').count() >= ndots;
+    names.insert(if has_dots { 0 } else { names.len() }, whole);
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    Ok(names)
+}
+
+/// What this machine knows by itself: its hosts file, and `localhost`.
+fn local(host: &str) -> Option<HostReply> {
+    from_hosts(host, &Hosts::from_system().unwrap_or_default())
+}
+
+fn from_hosts(host: &str, hosts: &Hosts) -> Option<HostReply> {
+    let mut name = Name::from_ascii(host).ok()?.to_lowercase();
+    name.set_fqdn(true);
+    let of = |kind: RecordType| {
+        let found = hosts.lookup_static_host(&Query::query(name.clone(), kind));
+        found.map_or(Reply::Absent("hosts file"), |lookup| addresses(Ok(lookup)))
+    };
+    let (mut v4, mut v6) = (of(RecordType::A), of(RecordType::AAAA));
+    if name.is_localhost() {
+        v6 = Reply::Absent("localhost");
+        if !matches!(v4, Reply::Found(..)) {
+            v4 = Reply::Found(vec![Ipv4Addr::LOCALHOST.into()], u32::MAX >> 1);
+        }
+    }
+    let known = matches!(v4, Reply::Found(..)) || matches!(v6, Reply::Found(..));
+    known.then_some(HostReply { v4, v6 })
+}
+
+fn addresses(answer: Result<Lookup, Reply<std::convert::Infallible>>) -> Reply<IpAddr> {
+    found(answer, |data| match data {
+        RData::A(address) => Some(IpAddr::V4(address.0)),
+        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+        _ => None,
+    })
+}
+
+fn srv(data: &RData) -> Option<Srv> {
+    let RData::SRV(srv) = data else { return None };
+    let host = srv.target.to_lowercase().to_ascii().trim_end_matches('.').to_owned();
+    Some(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, host })
+}
+
+/// The records of an answer, and the shortest TTL on the way to them.
+fn found<T: Ord>(
+    answer: Result<Lookup, Reply<std::convert::Infallible>>,
+    read: impl Fn(&RData) -> Option<T>,
+) -> Reply<T> {
+    let lookup = match answer {
+        Ok(lookup) => lookup,
+        Err(Reply::Absent(why)) => return Reply::Absent(why),
+        Err(Reply::Failed(error)) => return Reply::Failed(error),
+        Err(Reply::Found(..)) => return Reply::Absent("no records"),
+    };
+    let mut records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
+    let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
+    records.sort_unstable();
+    records.dedup();
+    if records.is_empty() { Reply::Absent("no records") } else { Reply::Found(records, ttl) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<Name> {
+        names.iter().map(|name| Name::from_ascii(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn the_search_list_is_walked_as_resolv_conf_says() {
+        let search = names(&["svc.local.", "local."]);
+        for (written, ndots, expected) in [
+            ("users", 1, &["users.svc.local.", "users.local.", "users."][..]),
+            ("users.prod", 1, &["users.prod.", "users.prod.svc.local.", "users.prod.local."]),
+            ("users.prod", 5, &["users.prod.svc.local.", "users.prod.local.", "users.prod."]),
+            ("users.", 1, &["users."]),
+            ("_http._tcp.users", 1, &["_http._tcp.users.", "_http._tcp.users.svc.local.", "_http._tcp.users.local."]),
+        ] {
+            assert_eq!(candidates(written, &search, ndots).unwrap(), names(expected), "{written}");
+        }
+        assert_eq!(candidates("users", &[], 1).unwrap(), names(&["users."]));
+        let long = "a".repeat(64);
+        assert!(candidates(&long, &[], 1).unwrap_err().contains("is not a name"));
+    }
+
+    #[test]
+    fn the_hosts_file_answers_for_both_families() {
+        let mut hosts = Hosts::default();
+        let file = "10.0.0.1 Users.internal users\n10.0.0.2 users.internal\n::7 six\n127.0.0.3 app.localhost\n::1 localhost\n";
+        hosts.read_hosts_conf(file.as_bytes()).unwrap();
+        let of = |host: &str| {
+            from_hosts(host, &hosts).map(|reply| {
+                [reply.v4, reply.v6].map(|reply| match reply {
+                    Reply::Found(addresses, _) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+                    Reply::Absent(_) => "-".to_owned(),
+                    Reply::Failed(error) => panic!("{error}"),
+                })
+            })
+        };
+        let is = |host: &str, v4: &str, v6: &str| assert_eq!(of(host), Some([v4.to_owned(), v6.to_owned()]), "{host}");
+        is("users.internal", "10.0.0.1 10.0.0.2", "-");
+        is("USERS", "10.0.0.1", "-");
+        is("users.", "10.0.0.1", "-");
+        is("six", "-", "::7");
+        is("localhost", "127.0.0.1", "-");
+        is("localhost.", "127.0.0.1", "-");
+        is("app.localhost", "127.0.0.3", "-");
+        is("other.localhost", "127.0.0.1", "-");
+        assert_eq!(of("orders.internal"), None);
+    }
+}

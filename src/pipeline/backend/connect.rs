@@ -1,0 +1,199 @@
+//! A target, and a connection to it: one that idles, a new one, or the first that becomes free.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+use super::Stage;
+use super::again::Again;
+use crate::base::time::Instant;
+use crate::net::{self, Reader};
+use crate::observe::counters::Counter;
+use crate::pipeline::Reject;
+use crate::upstream::balance::{InFlight, Target};
+use crate::upstream::pool::Connection;
+use crate::upstream::queue::Lease;
+
+/// A connection to a target.
+pub(super) struct Upstream {
+    pub(super) connection: Connection,
+    pub(super) reader: Reader,
+    /// It has carried other requests before.
+    pub(super) reused: bool,
+}
+
+/// Which targets a request may go to.
+#[derive(Default)]
+pub(super) struct Wanted<'a> {
+    /// What a consistent hash is made of.
+    pub(super) key: Option<u64>,
+    /// The request, if it may go out more than once: others than the targets that it has been to come first.
+    pub(super) again: Option<&'a Again<'a>>,
+    /// This target and no other, over a new connection.
+    pub(super) replaced: Option<Rc<Target>>,
+    /// This one, if it can be.
+    pub(super) preferred: Option<Rc<Target>>,
+}
+
+/// Why there is no connection.
+pub(super) struct Unconnected {
+    pub(super) reject: Reject,
+    /// The target that is to blame, and since when it was waited for.
+    pub(super) target: Option<(InFlight, Instant)>,
+}
+
+/// What there is for a request, without waiting.
+enum Found {
+    Idle(Rc<Target>, Connection),
+    /// A new connection may be made.
+    Leased(Rc<Target>, Lease),
+    /// All targets have as many connections as they may.
+    Full,
+    /// There is no target, or none that is well.
+    Nobody,
+}
+
+/// Finds a target and a connection to it. The request counts as the target's from before the connection is made.
+pub(super) async fn connect(
+    stage: &Stage<'_>,
+    wanted: &Wanted<'_>,
+    waiting: &mut Reader,
+) -> Result<(InFlight, Upstream), Unconnected> {
+    let found = match find(stage, wanted, stage.backend.queue.is_empty()) {
+        Found::Full => {
+            // Somebody else is waited for now, and must not be kept from his buffers.
+            waiting.park();
+            Box::pin(wait_for_one(stage, wanted)).await?
+        }
+        found => found,
+    };
+    match found {
+        Found::Idle(target, connection) => {
+            stage.shard.counters().count(Counter::UpstreamReused);
+            Ok((target.begin(), Upstream { connection, reader: Reader::default(), reused: true }))
+        }
+        // It is as rare as it is large.
+        Found::Leased(target, lease) => Box::pin(open(stage, target, lease, waiting)).await,
+        Found::Full => Err(unconnected(Reject::QueueFull)),
+        Found::Nobody => Err(unconnected(Reject::NoTarget)),
+    }
+}
+
+fn unconnected(reject: Reject) -> Unconnected {
+    Unconnected { reject, target: None }
+}
+
+/// The best target that has a connection to give, if it `may` be taken.
+fn find(stage: &Stage<'_>, wanted: &Wanted<'_>, may: bool) -> Found {
+    let now = stage.shard.handle.now();
+    if let Some(target) = &wanted.replaced {
+        return at(stage, target, false).unwrap_or(Found::Full);
+    }
+    if !may {
+        return Found::Full;
+    }
+    if let Some(found) = wanted.preferred.as_ref().and_then(|target| at(stage, target, true)) {
+        return found;
+    }
+    let tried = wanted.again.map(Again::tried);
+    let tried = tried.as_deref().map_or(&[][..], Vec::as_slice);
+    let mut balancer = stage.backend.balancer.borrow_mut();
+    let Some(first) = balancer.pick(now, wanted.key, tried) else { return Found::Nobody };
+    if let Some(found) = at(stage, &first, true) {
+        return found;
+    }
+    // Rare: this one is full. Another may not be.
+    let mut passed = tried.to_vec();
+    passed.push(first.id());
+    while let Some(target) = balancer.pick(now, wanted.key, &passed) {
+        if passed.contains(&target.id()) {
+            break;
+        }
+        if let Some(found) = at(stage, &target, true) {
+            return found;
+        }
+        passed.push(target.id());
+    }
+    Found::Full
+}
+
+/// What `target` has to give, if anything.
+fn at(stage: &Stage<'_>, target: &Rc<Target>, idle_too: bool) -> Option<Found> {
+    let kept = idle_too && stage.service.proxy_protocol.is_none();
+    if kept {
+        let taken = target.pool.borrow_mut().take(stage.shard.handle.now());
+        stage.shard.counters().add(Counter::UpstreamStale, taken.stale);
+        if let Some(connection) = taken.connection {
+            return Some(Found::Idle(target.clone(), connection));
+        }
+    }
+    let lease = stage.backend.queue.lease(&target.endpoint, stage.service.pool.max_connections)?;
+    Some(Found::Leased(target.clone(), lease))
+}
+
+/// Waits in the line of this worker until a connection is free.
+async fn wait_for_one(stage: &Stage<'_>, wanted: &Wanted<'_>) -> Result<Found, Unconnected> {
+    let pool = &stage.service.pool;
+    let Some(place) = stage.backend.queue.enter(pool.queue) else { return Err(unconnected(Reject::QueueFull)) };
+    stage.shard.counters().count(Counter::UpstreamQueued);
+    let found = poll_fn(|context| {
+        if !place.is_first(context) {
+            return Poll::Pending;
+        }
+        match find(stage, wanted, true) {
+            Found::Full => Poll::Pending,
+            found => Poll::Ready(found),
+        }
+    });
+    let handle = &stage.shard.handle;
+    let patience = (handle.now() + pool.queue_timeout).min(stage.deadline);
+    match handle.timeout(patience, pin!(found)).await {
+        Ok(found) => Ok(found),
+        Err(_) if patience == stage.deadline => Err(unconnected(Reject::TotalTimeout)),
+        Err(_) => Err(unconnected(Reject::QueueTimeout)),
+    }
+}
+
+/// Makes a connection.
+async fn open(
+    stage: &Stage<'_>,
+    target: Rc<Target>,
+    lease: Lease,
+    waiting: &mut Reader,
+) -> Result<(InFlight, Upstream), Unconnected> {
+    let (shard, handle, counters) = (stage.shard, &stage.shard.handle, stage.shard.counters());
+    let in_flight = target.begin();
+    // A backend that is slow to accept must not take the buffers from those that answer.
+    waiting.park();
+    let began = handle.now_exactly();
+    let patience = (began + stage.route.timeouts.connect).min(stage.deadline);
+    let connected = handle.timeout(patience, pin!(net::connect(handle, target.endpoint.address()))).await;
+    let reject = match connected {
+        Ok(Ok(stream)) => {
+            counters.count(Counter::UpstreamConnects);
+            let connection = Connection { stream, lease };
+            return Ok((in_flight, Upstream { connection, reader: Reader::default(), reused: false }));
+        }
+        Ok(Err(error)) if is_shortage(&error) => {
+            // Idle connections are what we can do without.
+            shard.give_up_idle();
+            Reject::Exhausted
+        }
+        Ok(Err(_)) => Reject::ConnectFailed,
+        Err(_) if patience == stage.deadline => Reject::TotalTimeout,
+        Err(_) => Reject::ConnectTimeout,
+    };
+    counters.count(Counter::UpstreamConnectErrors);
+    // What the gateway lacks, the target is not to blame for.
+    let target = (reject != Reject::Exhausted).then_some((in_flight, began));
+    Err(Unconnected { reject, target })
+}
+
+/// Whether the machine or the process has run out of something.
+#[must_use]
+pub fn is_shortage(error: &io::Error) -> bool {
+    const SHORTAGES: &[i32] = &[libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::ENOMEM, libc::EADDRNOTAVAIL];
+    error.raw_os_error().is_some_and(|errno| SHORTAGES.contains(&errno))
+}

@@ -1,0 +1,273 @@
+//! Reads a `health` table.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::{BodyRule, HealthConfig, Jitter, Statuses};
+use crate::base::decode::{Diagnostic, FromValue, Section, Value, Wrong, text, type_of};
+use crate::base::units::display_duration;
+use crate::http::fields::{is_token, is_value};
+
+/// How often a target may be asked.
+const INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(24 * 3600);
+
+/// The fields that a check writes itself, and how to set them.
+const OWN_FIELDS: &[(&str, &str)] = &[
+    ("host", "write `host = \"...\"` beside `headers`"),
+    ("connection", "each check has a connection of its own; leave it out"),
+    ("content-length", "a check has no body; leave it out"),
+    ("transfer-encoding", "a check has no body; leave it out"),
+    ("expect", "a check has no body; leave it out"),
+    ("upgrade", "a check stays on HTTP/1.1; leave it out"),
+    ("te", "a check takes no trailers; leave it out"),
+];
+
+/// Keys that say what to ask over HTTP.
+const HTTP_KEYS: [&str; 6] = ["path", "method", "host", "headers", "statuses", "body"];
+
+impl HealthConfig {
+    /// Reads the table, and adds what is wrong with it to the faults of `section`.
+    pub fn read(mut section: Section<'_, '_>) -> HealthConfig {
+        let mut config = HealthConfig::default();
+        let (mut path, mut host, mut headers, mut body, mut port) = Default::default();
+        let mut method = Method(config.method);
+        let mut tcp = Flag(config.tcp);
+        section.read("tcp", &mut tcp);
+        section.inherit("path", &mut path);
+        section.read("method", &mut method);
+        section.inherit("host", &mut host);
+        section.inherit("headers", &mut headers);
+        section.read("statuses", &mut config.statuses);
+        section.inherit("body", &mut body);
+        section.inherit("port", &mut port);
+        let mut interval = Interval(config.interval);
+        section.read("interval", &mut interval);
+        section.read("jitter", &mut config.jitter);
+        section.inherit("timeout", &mut config.timeout);
+        section.read_within("healthy", 1..=100, &mut config.healthy);
+        section.read_within("unhealthy", 1..=100, &mut config.unhealthy);
+        section.finish(&[]);
+        config.path = path.map(|Path(path)| path);
+        config.host = host.map(|Host(host)| host);
+        config.headers = headers.map_or_else(Vec::new, |Headers(headers)| headers);
+        config.body = body.map(|Body(body)| body);
+        config.port = port.map(|Port(port)| port);
+        (config.tcp, config.method, config.interval) = (tcp.0, method.0, interval.0);
+        config.check(&mut section);
+        config
+    }
+
+    /// What is wrong between the keys.
+    fn check(&self, section: &mut Section<'_, '_>) {
+        if self.tcp {
+            for key in HTTP_KEYS {
+                if let Some(place) = section.place(key) {
+                    let message = format!("`{key}` is for checks over HTTP, and `tcp = true` only connects");
+                    let fault = Diagnostic::new(place, message, "nothing is asked over this connection");
+                    section.fault(fault.help(format!("leave out `{key}`, or leave out `tcp`")));
+                }
+            }
+        } else if section.place("path").is_none() {
+            // A missing key has no place but the table's: `require` words it.
+            let help = "\"/health\", or tcp = true for a check that only connects";
+            section.require_value("path", help);
+        }
+        if let (Some(place), Some(timeout)) = (section.place("timeout"), self.timeout)
+            && timeout > self.interval
+        {
+            let (timeout, interval) = (display_duration(timeout), display_duration(self.interval));
+            let message = format!("`timeout` ({timeout}) is longer than `interval` ({interval})");
+            let fault = Diagnostic::new(place, message, "the next check would begin before this one has ended");
+            section.fault(fault.help("make `timeout` shorter or `interval` longer"));
+        }
+        if let (Some(place), "HEAD") = (section.place("body"), self.method) {
+            let fault = Diagnostic::new(place, "`body` cannot be checked with HEAD", "the answer to HEAD has no body");
+            section.fault(fault.help("write method = \"GET\", or leave out `body`"));
+        }
+    }
+}
+
+struct Flag(bool);
+struct Path(String);
+struct Method(&'static str);
+struct Host(String);
+struct Headers(Vec<(String, String)>);
+struct Body(String);
+struct Port(u16);
+struct Interval(Duration);
+
+impl FromValue for Flag {
+    fn from_value(value: &Value<'_>) -> Result<Flag, Wrong> {
+        match value.get_ref() {
+            DeValue::Boolean(flag) => Ok(Flag(*flag)),
+            _ => Err(Wrong::Type("`true` or `false`".into())),
+        }
+    }
+}
+
+impl FromValue for Path {
+    fn from_value(value: &Value<'_>) -> Result<Path, Wrong> {
+        let path = text(value, "a path such as \"/health\"")?;
+        if !path.starts_with('/') {
+            return Err(Wrong::content(format!("`{path}` does not begin with a slash"), format!("write \"/{path}\"")));
+        }
+        if let Some(odd) = path.chars().find(|c| !c.is_ascii_graphic() || *c == '#') {
+            let problem = format!("`{path}` has `{}`, which no request can have", odd.escape_default());
+            return Err(Wrong::content(problem, "write such characters as percent escapes, a space as %20"));
+        }
+        Ok(Path(path.into()))
+    }
+}
+
+impl FromValue for Method {
+    fn from_value(value: &Value<'_>) -> Result<Method, Wrong> {
+        let expected = "\"GET\", \"HEAD\" or \"OPTIONS\"";
+        let method = text(value, expected)?;
+        ["GET", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).map(Method).ok_or_else(|| {
+            let problem = format!("a check must change nothing, so it does not ask with `{method}`");
+            Wrong::content(problem, format!("write {expected}"))
+        })
+    }
+}
+
+impl FromValue for Host {
+    fn from_value(value: &Value<'_>) -> Result<Host, Wrong> {
+        let host = text(value, "the value of a Host field, such as \"users.internal\"")?;
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+        if host.is_empty() || !host.bytes().all(is_plain) {
+            let problem = format!("`{}` cannot be the value of a Host field", host.escape_default());
+            return Err(Wrong::content(
+                problem,
+                "write a name, and a port if one belongs there: \"users.internal:8080\"",
+            ));
+        }
+        Ok(Host(host.into()))
+    }
+}
+
+impl FromValue for Headers {
+    fn from_value(value: &Value<'_>) -> Result<Headers, Wrong> {
+        let DeValue::Table(table) = value.get_ref() else {
+            return Err(Wrong::Type("a table such as { authorization = \"Bearer 1234\" }".into()));
+        };
+        let mut entries: Vec<_> = table.iter().collect();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        entries.into_iter().map(|(name, value)| header(name.get_ref(), value)).collect::<Result<_, _>>().map(Headers)
+    }
+}
+
+/// One field of a check.
+fn header(name: &str, value: &Value<'_>) -> Result<(String, String), Wrong> {
+    if !is_token(name.as_bytes()) {
+        let problem = format!("`{}` cannot be the name of a field", name.escape_default());
+        return Err(Wrong::content(problem, "a name is letters, digits and `-`"));
+    }
+    if let Some((_, help)) = OWN_FIELDS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
+        return Err(Wrong::content(format!("a check writes the field `{name}` itself"), *help));
+    }
+    let DeValue::String(_) = value.get_ref() else {
+        let problem = format!("the value of `{name}` is {}", type_of(value.get_ref()));
+        return Err(Wrong::content(problem, "the value of a field is a string"));
+    };
+    let text = text(value, "a string")?;
+    if !is_value(text.as_bytes()) || text.trim() != text {
+        let problem = format!("`{}` cannot be the value of a field", text.escape_default());
+        return Err(Wrong::content(problem, "a value is one line of text without spaces around it"));
+    }
+    Ok((name.into(), text.into()))
+}
+
+impl FromValue for Statuses {
+    fn from_value(value: &Value<'_>) -> Result<Statuses, Wrong> {
+        let example = "a list such as [\"2xx\", 301]";
+        match value.get_ref() {
+            DeValue::Array(list) if list.is_empty() => {
+                Err(Wrong::content("no status counts as well, so no target could ever be", format!("write {example}")))
+            }
+            DeValue::Array(list) => list.iter().map(status).collect::<Result<_, _>>().map(Statuses),
+            _ => Err(Wrong::Type(example.into())),
+        }
+    }
+}
+
+/// One status or one class of them.
+fn status(value: &Value<'_>) -> Result<(u16, u16), Wrong> {
+    let help = "write a class such as \"2xx\" or a status such as 301";
+    match value.get_ref() {
+        DeValue::Integer(_) => match usize::from_value(value)? {
+            status @ 200..=599 => Ok((status as u16, status as u16)),
+            status => {
+                Err(Wrong::content(format!("`{status}` is not the status of an answer"), "it is from 200 to 599"))
+            }
+        },
+        DeValue::String(text) => match text.as_bytes() {
+            [digit @ b'2'..=b'5', b'x' | b'X', b'x' | b'X'] => {
+                let first = u16::from(digit - b'0') * 100;
+                Ok((first, first + 99))
+            }
+            digits if digits.len() == 3 && digits.iter().all(u8::is_ascii_digit) => {
+                Err(Wrong::content(format!("`\"{text}\"` is a string"), format!("write {text} without quotes")))
+            }
+            _ => Err(Wrong::content(format!("`{text}` is not a class of statuses"), help)),
+        },
+        other => Err(Wrong::content(format!("{} is not a status", type_of(other)), help)),
+    }
+}
+
+impl FromValue for Body {
+    fn from_value(value: &Value<'_>) -> Result<Body, Wrong> {
+        let body = text(value, "text that must be in the body, or a regular expression such as \"~ ^ok\"")?;
+        if body.trim_start_matches('~').trim().is_empty() {
+            return Err(Wrong::content("every body has this", "leave it out, or write what must be in the body"));
+        }
+        match BodyRule::new(body) {
+            Ok(_) => Ok(Body(body.into())),
+            Err(error) => {
+                let last = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
+                let problem = format!("`{}` is not a regular expression: {last}", body.escape_debug());
+                Err(Wrong::content(problem, "mend it, or leave out the `~` to look for the text as it is"))
+            }
+        }
+    }
+}
+
+impl FromValue for Port {
+    fn from_value(value: &Value<'_>) -> Result<Port, Wrong> {
+        let port = usize::from_value(value)?;
+        let port = u16::try_from(port).ok().filter(|port| *port != 0).map(Port);
+        port.ok_or_else(|| Wrong::content("this is not a port", "a port is from 1 to 65535"))
+    }
+}
+
+impl FromValue for Interval {
+    fn from_value(value: &Value<'_>) -> Result<Interval, Wrong> {
+        let interval = Duration::from_value(value)?;
+        if INTERVALS.contains(&interval) {
+            return Ok(Interval(interval));
+        }
+        let side = if interval < *INTERVALS.start() { "short" } else { "long" };
+        let problem = format!("`{}` is too {side}", display_duration(interval));
+        let (first, last) = (display_duration(*INTERVALS.start()), display_duration(*INTERVALS.end()));
+        Err(Wrong::content(problem, format!("it can be from {first} to {last}")))
+    }
+}
+
+impl FromValue for Jitter {
+    fn from_value(value: &Value<'_>) -> Result<Jitter, Wrong> {
+        let share: f64 = match value.get_ref() {
+            DeValue::Float(number) => number.as_str().parse().unwrap_or(f64::NAN),
+            DeValue::Integer(number) => number.as_str().parse().unwrap_or(f64::NAN),
+            _ => return Err(Wrong::Type("a share of the interval, such as 0.1".into())),
+        };
+        if !(0.0..=0.5).contains(&share) {
+            return Err(Wrong::content(
+                "this is not a share that an interval may differ by",
+                "it can be from 0 to 0.5",
+            ));
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is from 0 to 500")]
+        Ok(Jitter((share * 1000.0).round() as u16))
+    }
+}
