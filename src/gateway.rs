@@ -24,7 +24,7 @@ use crate::control::Control;
 use crate::net::{Bound, bind, is_taken};
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core, raise_descriptors};
 use crate::shard::Shared;
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ListenerId, Snapshot};
 use crate::worker;
 
 /// A gateway that serves.
@@ -276,9 +276,9 @@ fn run_worker(index: usize, snapshot: Arc<Snapshot>, shared: Arc<Shared>, socket
         Err(error) => return drop(report.send(Err(error))),
     };
     let handle = runtime.handle();
-    let entries = sockets.into_iter().map(|bound| {
-        let port = Some(bound.address()?.port());
-        handle.listen(bound).map(|listener| worker::Entry { listener, port })
+    let entries = sockets.into_iter().zip(0..).map(|(bound, index)| {
+        let door = worker::Door { listener: ListenerId(index), port: Some(bound.address()?.port()) };
+        handle.listen(bound).map(|listener| worker::Entry { listener, door })
     });
     let entries = match entries.collect::<io::Result<Vec<_>>>() {
         Ok(entries) => entries,

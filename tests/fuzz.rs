@@ -1,4 +1,4 @@
-//! Fuzzing of request heads, response heads and chunked bodies on stable Rust.
+//! Fuzzing of request heads, response heads, chunked bodies and PROXY headers on stable Rust.
 //!
 //! A seeded mutator works on the inputs of `tests/corpus` and on those of its own that were accepted, which is how
 //! it gets deep without knowing the code's branches. What must hold of every input is in `oracle.rs`, shared with
@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! cargo test --test fuzz                              bounded, a new seed each time
-//! TIDEGATE_SOAK_SECONDS=600 cargo test --test fuzz    so long for each of the three
+//! TIDEGATE_SOAK_SECONDS=600 cargo test --test fuzz    so long for each of the four
 //! TIDEGATE_FUZZ_SEED=7 cargo test --test fuzz         the seed that a failure has named
 //! ```
 
@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use tidegate::http;
+use tidegate::net::proxy_protocol::{self, Endpoints, Progress};
 
 #[path = "../src/http/h1/oracle.rs"]
 mod oracle;
@@ -89,6 +90,17 @@ const WORDS: &[&[u8]] = &[
     b", ",
     b"+",
     b"0x",
+    b"PROXY ",
+    b"TCP4 ",
+    b"TCP6 ",
+    b"UNKNOWN ",
+    b"1.2.3.4 ",
+    b"::1 ",
+    b"\r\n\r\n\0\r\nQUIT\n",
+    b"\x21\x11\0\x0c",
+    b"\x21\x21\0\x24",
+    b"\x03\0\x04",
+    b"\x04\0\x01a",
 ];
 
 /// Damages `input` in a few places.
@@ -181,4 +193,30 @@ fn response_heads() {
 #[test]
 fn chunked_bodies() {
     fuzz("chunked", oracle::chunked, |input| matches!(reference::chunked(input), Verdict::Taken(_)));
+}
+
+/// The answer is one however the input is cut, within bounds, and what is understood can be written and read again.
+fn proxy_header(input: &[u8]) {
+    let whole = proxy_protocol::parse(input);
+    for cut in 0..input.len().min(300) {
+        let part = proxy_protocol::parse(&input[..cut]);
+        assert!(part == whole || part == Ok(Progress::Incomplete), "{part:?} and then {whole:?}");
+    }
+    let Ok(Progress::Complete { consumed, endpoints }) = whole else { return };
+    assert!(consumed <= input.len() && consumed <= 16 + proxy_protocol::BLOCK_MAX);
+    assert_eq!(proxy_protocol::parse(&input[..consumed]), whole, "what is behind a header is not looked at");
+    if let Endpoints::Tcp { source, destination } = endpoints {
+        assert_eq!(source.is_ipv4(), destination.is_ipv4());
+        for version in [proxy_protocol::Version::V1, proxy_protocol::Version::V2] {
+            let mut again = Vec::new();
+            proxy_protocol::encode(version, &endpoints, &mut again);
+            let consumed = again.len();
+            assert_eq!(proxy_protocol::parse(&again), Ok(Progress::Complete { consumed, endpoints }));
+        }
+    }
+}
+
+#[test]
+fn proxy_headers() {
+    fuzz("proxy", proxy_header, |input| matches!(proxy_protocol::parse(input), Ok(Progress::Complete { .. })));
 }

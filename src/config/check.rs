@@ -3,25 +3,28 @@
 //! They run on what could be read of a file that has faults, so that all its faults are shown at once, and again when a
 //! configuration is compiled.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::ops::Range;
 
 use serde_spanned::Spanned;
 
-use super::{Config, RouteConfig};
+use super::Config;
 use crate::base::decode::{Diagnostic, closest};
-use crate::router::Pattern;
-use crate::router::path::normalize;
+use crate::router::{RouteId, RouteInput, Router, Surroundings};
 
 /// Adds what is wrong between the sections of `config`.
 pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
     addresses(config, faults);
     loops(config, faults);
     services(config, faults);
-    paths(&config.routes, faults);
-    for route in &config.routes {
-        faults.extend(route.headers.check(&[]));
+    match router(config, 1) {
+        Ok(router) => {
+            for (route, index) in config.routes.iter().zip(0..) {
+                let captures: Vec<&str> = router.capture_names(RouteId(index)).iter().map(|name| &**name).collect();
+                faults.extend(route.headers.check(&captures));
+            }
+        }
+        Err(wrong) => faults.extend(wrong),
     }
 }
 
@@ -108,123 +111,12 @@ fn some(names: &[&str]) -> String {
     }
 }
 
-/// Every path must be one that the router can take, and only once; `strip_prefix` must be in front of it.
-fn paths(routes: &[RouteConfig], faults: &mut Vec<Diagnostic>) {
-    let mut seen: HashMap<Pattern, (&str, Range<usize>)> = HashMap::new();
-    for route in routes {
-        let pattern = match pattern(&route.path) {
-            Ok(pattern) => pattern,
-            Err(fault) => {
-                faults.push(*fault);
-                continue;
-            }
-        };
-        if let Some(prefix) = &route.strip_prefix {
-            faults.extend(strip_prefix(prefix, &pattern, route.path.span()));
-        }
-        let name = route.name.get_ref().as_str();
-        if let Some((other, place)) = seen.get(&pattern) {
-            let message = format!("routes `{other}` and `{name}` have the same path");
-            let fault = Diagnostic::new(route.path.span(), message, "this path is taken");
-            faults.push(fault.related(place.clone(), format!("by `{other}`, here")));
-        } else {
-            seen.insert(pattern, (name, route.path.span()));
-        }
-    }
-}
-
-/// Reads the path of a route.
-pub(crate) fn pattern(path: &Spanned<String>) -> Result<Pattern, Box<Diagnostic>> {
-    let text = path.get_ref().as_str();
-    let fault = |message: String, label: &str, help: String| {
-        Err(Box::new(Diagnostic::new(path.span(), message, label).help(help)))
-    };
-    let unbuilt = |what: &str, label: &str| {
-        let help = "write an exact path (\"/users\") or a prefix (\"/users/*\")";
-        fault(format!("{what} in paths are not built yet"), label, help.into())
-    };
-    if text.starts_with('~') {
-        return unbuilt("regular expressions", "this is a regular expression");
-    }
-    if !text.starts_with('/') {
-        let message = format!("the path `{text}` does not begin with a slash");
-        return fault(message, "the first character must be `/`", format!("write \"/{text}\""));
-    }
-    if text.contains(['{', '}']) {
-        return unbuilt("captures", "`{...}` is a capture");
-    }
-    let (literal, star) = match text.strip_suffix("/*") {
-        Some(prefix) => (prefix, "/*"),
-        None => (text, ""),
-    };
-    if let Some(place) = literal.find('*') {
-        let last = place + 1 == literal.len();
-        let until = if last { place } else { literal[..place].rfind('/').unwrap_or(0) };
-        let message = format!("the path `{text}` has a `*` that does not stand for whole segments");
-        let help = format!("a `*` can only be the last segment, such as \"{}/*\"", &literal[..until]);
-        return fault(message, "this path", help);
-    }
-    if let Some((message, label, help)) = odd_literal(literal, star) {
-        return fault(message, label, help);
-    }
-    Ok(if star.is_empty() { Pattern::Exact(literal.into()) } else { Pattern::Prefix(literal.into()) })
-}
-
-/// What is wrong with a path that has no capture, the label and the help for it: it must be in the normal form that
-/// requests are matched in, or it would never match. `star` is what was written after it.
-fn odd_literal(literal: &str, star: &str) -> Option<(String, &'static str, String)> {
-    if let Some(odd) = literal.chars().find(|c| matches!(c, '?' | '#')) {
-        let help = format!("leave out what begins with `{odd}`");
-        return Some((format!("a path has no `{odd}`"), "only the path is compared here", help));
-    }
-    if literal.chars().any(|c| !c.is_ascii_graphic()) {
-        let message = format!("the path `{literal}{star}` has characters that a request cannot have");
-        let help = format!("write them as percent escapes: \"{}{star}\"", escape(literal));
-        return Some((message, "this path", help));
-    }
-    let mut buffer = Vec::new();
-    // The prefix `/*` is the empty string here.
-    let normal = if literal.is_empty() { Ok(&b""[..]) } else { normalize(literal.as_bytes(), &mut buffer) };
-    match normal {
-        Ok(normal) if normal == literal.as_bytes() => None,
-        Ok(normal) => {
-            let message = format!("the path `{literal}{star}` is not in its normal form");
-            let help = format!("write \"{}{star}\", as which requests are compared", String::from_utf8_lossy(normal));
-            Some((message, "no request would match this", help))
-        }
-        Err(error) => {
-            let message = format!("{error}: `{literal}{star}`");
-            Some((message, "requests for it are refused", "write the path of requests that can arrive".into()))
-        }
-    }
-}
-
-/// What is stripped must be whole segments at the front of the route's path.
-fn strip_prefix(prefix: &Spanned<String>, pattern: &Pattern, path: Range<usize>) -> Option<Diagnostic> {
-    let text = prefix.get_ref().as_str();
-    let fault = |message: String, label: &str| Some(Diagnostic::new(prefix.span(), message, label));
-    if text.is_empty() || text == "/" {
-        let fault = fault(format!("`strip_prefix = \"{text}\"` strips nothing"), "there is nothing to strip");
-        return fault.map(|fault| fault.help("leave it out"));
-    }
-    if let Some(plain) = text.strip_suffix("/*").or(text.strip_suffix('/')) {
-        let fault = fault(format!("the prefix `{text}` does not end with a segment"), "this prefix");
-        return fault.map(|fault| fault.help(format!("write \"{plain}\"")));
-    }
-    if pattern.is_under(text) {
-        return None;
-    }
-    let fault = fault(format!("`{text}` is not a prefix of the path `{pattern}`"), "this does not lead the path");
-    fault.map(|fault| {
-        fault.related(path, "of this route").help("`strip_prefix` takes whole segments from the front of `path`")
-    })
-}
-
-/// `text` with percent escapes for all that cannot stand in a path.
-fn escape(text: &str) -> String {
-    let escaped = |byte: u8| match byte {
-        _ if byte.is_ascii_graphic() => char::from(byte).to_string(),
-        _ => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escaped).collect()
+/// The router of all routes, for so many workers, or what is wrong with them.
+pub(crate) fn router(config: &Config, workers: usize) -> Result<Router, Vec<Diagnostic>> {
+    let listeners: Vec<&str> = config.listeners.iter().map(|listener| listener.name.get_ref().as_str()).collect();
+    let routes = config.routes.iter();
+    let routes: Vec<RouteInput<'_>> = routes
+        .map(|route| RouteInput { name: &route.name, matches: &route.matches, forward: &route.forward })
+        .collect();
+    Router::compile(&routes, &Surroundings { listeners: &listeners, slashes: config.gateway.slashes(), workers })
 }

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 
 pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
-pub(crate) use check::pattern;
+pub(crate) use check::router;
 pub use sections::{
     AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
     Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,

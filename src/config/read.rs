@@ -20,6 +20,7 @@ use crate::policy::headers::{RulesConfig, Scope};
 use crate::policy::limits::LimitsConfig;
 use crate::policy::request_id::RequestIdConfig;
 use crate::policy::upgrade::UpgradeConfig;
+use crate::router::{ForwardConfig, MatchConfig};
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
@@ -93,6 +94,7 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     section.read("pin", &mut config.pin);
     section.read("drain_timeout", &mut config.drain_timeout);
     section.read_within("connections_per_worker", 1..=1_048_576, &mut config.connections_per_worker);
+    section.read("merge_slashes", &mut config.merge_slashes);
     if let Some(section) = section.table("limits", "[gateway.limits]") {
         config.limits = connection_limits(section);
     }
@@ -212,41 +214,17 @@ fn timeouts(section: &mut Section<'_, '_>) -> TimeoutsConfig {
 }
 
 fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteConfig> {
-    let path = section.require("path", "\"/users/*\"", Spanned::from_value);
+    let matches = MatchConfig::read(section);
     let service = section.require("service", "\"users\"", Spanned::from_value);
-    let mut strip_prefix = None;
-    section.inherit("strip_prefix", &mut strip_prefix);
+    let forward = ForwardConfig::read(section);
     let timeouts = timeouts(section);
     let limits = limits(section);
     let upgrade = UpgradeConfig::read(section);
     let headers = RulesConfig::read(section, Scope::Route);
     let mut preserve_host = true;
     section.read("preserve_host", &mut preserve_host);
-    section.finish(&[
-        "hosts",
-        "methods",
-        "headers",
-        "query",
-        "priority",
-        "listeners",
-        "rewrite",
-        "forward_path",
-        "auth",
-        "rate_limit",
-        "cache",
-        "retries",
-    ]);
-    Some(RouteConfig {
-        name,
-        path: path?,
-        service: service?,
-        strip_prefix,
-        timeouts,
-        limits,
-        upgrade,
-        headers,
-        preserve_host,
-    })
+    section.finish(&["auth", "rate_limit", "cache", "retries"]);
+    Some(RouteConfig { name, matches, service: service?, forward, timeouts, limits, upgrade, headers, preserve_host })
 }
 
 fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {

@@ -15,6 +15,8 @@ use crate::policy::limits::LimitsConfig;
 use crate::policy::request_id::RequestIdConfig;
 use crate::policy::upgrade::UpgradeConfig;
 use crate::policy::via::ViaConfig;
+use crate::router::path::Slashes;
+use crate::router::{ForwardConfig, MatchConfig};
 
 /// `[gateway]`: the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub struct GatewayConfig {
     pub drain_timeout: Duration,
     /// `connections_per_worker`: how many client connections one worker holds at a time.
     pub connections_per_worker: usize,
+    /// `merge_slashes`: whether slashes in a row are one in a path.
+    pub merge_slashes: bool,
     /// `[gateway.limits]`: what one client connection may do.
     pub limits: ConnectionLimitsConfig,
     /// `trusted_proxies` and `forwarded`: whom requests come from, and what services are told of it.
@@ -47,11 +51,20 @@ impl Default for GatewayConfig {
             pin: Pin::Auto,
             drain_timeout: Duration::from_secs(30),
             connections_per_worker: 16_384,
+            merge_slashes: false,
             limits: ConnectionLimitsConfig::default(),
             forwarded: ForwardedConfig::default(),
             via: Setting::On(ViaConfig::default()),
             request_id: RequestIdConfig::default(),
         }
+    }
+}
+
+impl GatewayConfig {
+    /// What slashes in a row are in a path.
+    #[must_use]
+    pub const fn slashes(&self) -> Slashes {
+        if self.merge_slashes { Slashes::Merged } else { Slashes::Kept }
     }
 }
 
@@ -218,12 +231,12 @@ impl Default for PoolConfig {
 pub struct RouteConfig {
     /// The name of the table.
     pub name: Spanned<String>,
-    /// `path`, as it is written: `/x` for exactly this path, `/x/*` for it and everything under it.
-    pub path: Spanned<String>,
+    /// `hosts`, `path`, `methods`, `headers`, `query`, `listeners` and `priority`: which requests it takes.
+    pub matches: MatchConfig,
     /// `service`: the name of one.
     pub service: Spanned<String>,
-    /// `strip_prefix`: what is not sent on of the path.
-    pub strip_prefix: Option<Spanned<String>>,
+    /// `strip_prefix`, `rewrite` and `forward_path`: what path is sent on.
+    pub forward: ForwardConfig,
     /// `connect_timeout`, `first_byte_timeout` and `timeout`, where they differ from the service's.
     pub timeouts: TimeoutsConfig,
     /// `limits`, where they differ from those of `[defaults]`.

@@ -4,6 +4,7 @@
 //! TCP connection today and may be an encrypted one tomorrow.
 
 mod address;
+pub mod proxy_protocol;
 mod reader;
 mod stream;
 

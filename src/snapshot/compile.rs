@@ -5,11 +5,12 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::thread::available_parallelism;
 
 use super::{
-    BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot, Timeouts,
+    BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, RouteId, Service, ServiceId, Snapshot,
+    Timeouts,
 };
 use crate::base::units::{Rate, Size};
 use crate::config::{
-    Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, pattern,
+    Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, router,
 };
 use crate::policy::forwarded::{self, Forwarding};
 use crate::policy::headers::Rules;
@@ -17,19 +18,25 @@ use crate::policy::limits::Limits;
 use crate::policy::request_id::RequestIds;
 use crate::policy::upgrade::Upgrade;
 use crate::policy::via::{self, Via};
-use crate::router::Router;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
 pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
-    let mut router = Router::default();
+    let gateway = gateway(&config.gateway);
+    let router = router(config, gateway.workers).map_err(|faults| {
+        let first = faults.into_iter().next();
+        Box::new(first.unwrap_or_else(|| Diagnostic::of_file("the routes cannot be compiled")))
+    })?;
     let names = config.services.iter().enumerate();
     let services = names.map(|(index, service)| (service.name.get_ref().as_str(), index)).collect();
     let fields = fields(&config.gateway);
-    let routes = config.routes.iter().map(|written| route(config, written, &services, &fields, &mut router));
+    let routes = config.routes.iter().zip(0..).map(|(written, index)| {
+        let captures: Vec<&str> = router.capture_names(RouteId(index)).iter().map(|name| &**name).collect();
+        route(config, written, &services, &captures, &fields)
+    });
     let routes = routes.collect::<Result<_, _>>()?;
     let listeners = config.listeners.iter();
     Ok(Snapshot {
-        gateway: gateway(&config.gateway),
+        gateway,
         limits: connection_limits(&config.gateway.limits),
         fields,
         listeners: listeners
@@ -39,6 +46,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         services: config.services.iter().map(service).collect::<Result<_, _>>()?,
         routes,
         router,
+        slashes: config.gateway.slashes(),
     })
 }
 
@@ -112,27 +120,22 @@ fn route(
     config: &Config,
     written: &RouteConfig,
     services: &HashMap<&str, usize>,
+    captures: &[&str],
     fields: &Fields,
-    router: &mut Router,
 ) -> Result<Route, Box<Diagnostic>> {
-    let pattern = pattern(&written.path)?;
-    let strip = written.strip_prefix.as_ref().map_or("", |prefix| prefix.get_ref());
-    router.add(&pattern, strip).map_err(|_| {
-        Diagnostic::new(written.path.span(), format!("two routes have the path `{pattern}`"), "this path is taken")
-    })?;
     let Some(&index) = services.get(written.service.get_ref().as_str()) else {
         let message = format!("there is no service `{}`", written.service.get_ref());
         return Err(Diagnostic::new(written.service.span(), message, "this service").into());
     };
     Ok(Route {
         name: name(written.name.get_ref()),
-        path: name(written.path.get_ref()),
+        path: name(written.matches.path.as_ref().map_or("/*", |path| path.get_ref())),
         service: ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")),
         timeouts: timeouts(&written.timeouts, &config.services[index].timeouts),
         retries: crate::upstream::retry::RetriesConfig::compile(None, None),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
         upgrade: Upgrade::compile(written.upgrade.as_ref()),
-        rules: rules(config, written, Some(index), fields)?,
+        rules: rules(config, written, Some(index), captures, fields)?,
         preserve_host: written.preserve_host,
     })
 }
@@ -142,12 +145,13 @@ fn rules(
     config: &Config,
     written: &RouteConfig,
     service: Option<usize>,
+    captures: &[&str],
     fields: &Fields,
 ) -> Result<Rules, Box<Diagnostic>> {
     let mut own: Vec<&[u8]> = forwarded::NAMES.to_vec();
     own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date"]);
     let service = service.map(|index| &config.services[index].headers);
-    Rules::compile(&config.defaults.headers, service, &written.headers, &[], &own)
+    Rules::compile(&config.defaults.headers, service, &written.headers, captures, &own)
 }
 
 /// The timeouts of a route: each its own, else its service's, else the default.
@@ -168,7 +172,8 @@ fn name(text: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::RouteId;
+    use crate::http::h1::parse::{HeadLimits, RequestHead};
+    use crate::router::{Captures, ListenerId, Lookup, RouteId};
     use std::time::Duration;
 
     const TEXT: &str = r#"
@@ -206,10 +211,21 @@ mod tests {
         Snapshot::compile(&config).unwrap()
     }
 
+    /// The route of a GET for `path`, and the path that it sends on.
+    fn route_for(snapshot: &Snapshot, path: &str) -> Option<(RouteId, String)> {
+        let mut head = RequestHead::default();
+        head.parse(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes(), &HeadLimits::default()).unwrap();
+        let lookup = Lookup { head: &head, path: path.as_bytes(), listener: ListenerId(0), worker: 0 };
+        let (mut captures, mut target) = (Captures::default(), Vec::new());
+        let id = snapshot.router.find(&lookup, &mut captures).ok()?;
+        snapshot.router.forward(id, path.as_bytes(), path.as_bytes(), &mut captures, &mut target).unwrap();
+        Some((id, String::from_utf8(target).unwrap()))
+    }
+
     #[test]
     fn names_become_indexes_and_inheritance_is_resolved() {
         let snapshot = compiled();
-        let id = snapshot.route_for(b"/api/users/7").unwrap();
+        let (id, sent) = route_for(&snapshot, "/api/users/7").unwrap();
         let users = snapshot.route(id);
         assert_eq!((id, &*users.name, &*users.path), (RouteId(0), "users", "/api/users/*"));
         let service = snapshot.service(users.service);
@@ -227,9 +243,9 @@ mod tests {
             }
         );
         assert_eq!(users.limits.body, 1024);
-        assert_eq!(snapshot.router.rewrite(id, b"/api/users/7"), b"/users/7");
+        assert_eq!(sent, "/users/7");
 
-        let orders = snapshot.route(snapshot.route_for(b"/orders").unwrap());
+        let orders = snapshot.route(route_for(&snapshot, "/orders").unwrap().0);
         assert_eq!(&*snapshot.service(orders.service).name, "orders");
         assert_eq!(
             orders.timeouts,
@@ -242,7 +258,7 @@ mod tests {
             }
         );
         assert_eq!(orders.limits.body, u64::MAX);
-        assert_eq!(snapshot.route_for(b"/orders/7"), None);
+        assert_eq!(route_for(&snapshot, "/orders/7"), None);
     }
 
     #[test]

@@ -18,8 +18,9 @@ use crate::policy::limits::Limits;
 use crate::policy::request_id::RequestIds;
 use crate::policy::upgrade::Upgrade;
 use crate::policy::via::Via;
-pub use crate::router::RouteId;
 use crate::router::Router;
+use crate::router::path::Slashes;
+pub use crate::router::{ListenerId, RouteId};
 use crate::upstream::endpoint::EndpointSpec;
 use crate::upstream::members::Members;
 
@@ -40,8 +41,10 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// All routes, in the order of the file.
     pub routes: Vec<Route>,
-    /// Which of the routes a path takes.
+    /// Which of the routes a request takes.
     pub router: Router,
+    /// What slashes in a row are in a path.
+    pub slashes: Slashes,
 }
 
 /// The settings of the process.
@@ -154,7 +157,7 @@ pub struct PoolSettings {
 pub struct Route {
     /// Its name in the file.
     pub name: Box<str>,
-    /// Its path as it is written in the file, for people to read.
+    /// Its path as it is written in the file, for people to read; `/*` where there is none.
     pub path: Box<str>,
     /// Where its requests go.
     pub service: ServiceId,
@@ -199,12 +202,6 @@ impl Snapshot {
             return refused(faults);
         }
         compile::snapshot(config).or_else(|fault| refused(vec![*fault]))
-    }
-
-    /// The route that takes `path`, which is in normal form (see [`crate::router::path::normalize`]) and has no query.
-    #[must_use]
-    pub fn route_for(&self, path: &[u8]) -> Option<RouteId> {
-        self.router.route(path)
     }
 
     /// The route with this id.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Admission, Refusal, Worker};
+use super::{Admission, Door, Refusal, Worker};
 use crate::base::recycler::Recycler;
 use crate::base::time::{Instant, unix_millis};
 use crate::http::fields::{FieldName, FieldValue};
@@ -89,9 +89,9 @@ pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next
 }
 
 /// Refuses a connection that is one too many.
-pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>) {
+pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>, door: Door) {
     let worker = &refusal.worker;
-    let mut connection = Connection::new(worker.clone(), stream, peer, None);
+    let mut connection = Connection::new(worker.clone(), stream, peer, door);
     let mut x = worker.exchange();
     x.begin(worker.shard.handle.now(), unix_millis(), &worker.snapshot.fields, &connection.client);
     let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
@@ -109,8 +109,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, port: Option<u16>) -> Connection {
-        let client = Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port };
+    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, door: Door) -> Connection {
+        let Door { listener, port } = door;
+        let client =
+            Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port, listener };
         Connection { worker, client, peer, requests: 0, counted: 0 }
     }
 
@@ -235,11 +237,15 @@ impl Connection {
             (FieldName::literal("Content-Type"), FieldValue::literal("application/problem+json")),
             (FieldName::literal("Cache-Control"), FieldValue::literal("no-store")),
             (self.worker.snapshot.fields.request_ids.name(), value(id.as_bytes())),
-            (FieldName::literal("Retry-After"), FieldValue::literal("1")),
+            match reject {
+                // RFC 9110 section 15.5.6: a 405 has one, be it empty.
+                Reject::MethodNotAllowed => (FieldName::literal("Allow"), value(&x.allow)),
+                _ => (FieldName::literal("Retry-After"), FieldValue::literal("1")),
+            },
         ];
         let response = LocalResponse {
             status: answer.status,
-            fields: if answer.status == 503 { &fields } else { &fields[..4] },
+            fields: if matches!(answer.status, 503 | 405) { &fields } else { &fields[..4] },
             body: x.problem.as_bytes(),
             to_head: x.method() == Some(Method::Head),
             client: if x.parsed { x.request.version() } else { Version::Http11 },

@@ -205,6 +205,53 @@ impl<'t, 'f> Section<'t, 'f> {
         Section::new(title, span, table, self.faults)
     }
 
+    /// Reads a list that may be missing, and is empty then. A list that is there has at least one value; `example` is
+    /// one to show where it is not a list.
+    pub fn some<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&'t Value<'t>) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let values = self.convert(key, value, |value| match value.get_ref() {
+            DeValue::Array(list) if list.is_empty() => {
+                Err(Wrong::content("the list is empty", format!("leave it out, or write a list such as {example}")))
+            }
+            DeValue::Array(list) => Ok(list.iter().collect::<Vec<_>>()),
+            _ => Err(Wrong::Type(format!("a list, such as {example}"))),
+        });
+        values.unwrap_or_default().into_iter().filter_map(|value| self.convert(key, value, &read)).collect()
+    }
+
+    /// Reads a table whose keys are of the user's choice, in the order of the file. It may be missing, and is empty
+    /// then; a table that is there has at least one key. `example` is one to show where it is not a table.
+    pub fn keyed<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&'t Value<'t>) -> Result<T, Wrong>,
+    ) -> Vec<(Spanned<String>, T)> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let entries = self.convert(key, value, |value| match value.get_ref() {
+            DeValue::Table(table) if table.is_empty() => {
+                Err(Wrong::content("the table is empty", format!("leave it out, or write a table such as {example}")))
+            }
+            DeValue::Table(table) => Ok(table.iter().collect::<Vec<_>>()),
+            _ => Err(Wrong::Type(format!("a table, such as {example}"))),
+        });
+        let mut entries = entries.unwrap_or_default();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let mut pairs = Vec::new();
+        for (name, value) in entries {
+            let title = format!("{key}.{}", name.get_ref());
+            if let Some(read) = self.convert(&title, value, &read) {
+                pairs.push((Spanned::new(name.span(), name.get_ref().to_string()), read));
+            }
+        }
+        pairs
+    }
+
     /// The tables that are keyed by names of the user's choice, such as those of `[services.NAME]`. `each` reads one.
     pub fn named<T>(
         &mut self,

@@ -100,9 +100,22 @@ pub(super) async fn attempt(
     progress: &Progress,
 ) -> Result<Answer, Failure> {
     let Stage { shard, snapshot, route, .. } = stage;
-    let Exchange { request, response, upload: up, download: down, outgoing, reply, id, path, origin, scratch, .. } = x;
+    let Exchange {
+        request,
+        response,
+        upload: up,
+        download: down,
+        outgoing,
+        reply,
+        id,
+        path,
+        captures,
+        origin,
+        scratch,
+        ..
+    } = x;
     let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
-    let facts = Facts { snapshot, route, request, path, origin, id };
+    let facts = Facts { snapshot, route, request, path, captures, origin, id };
     let rules = Rules {
         handle: &shard.handle,
         timeouts: route.timeouts,
