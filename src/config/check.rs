@@ -4,13 +4,15 @@
 //! configuration is compiled.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use serde_spanned::Spanned;
 
-use super::Config;
+use super::{Config, ServiceConfig};
 use crate::base::decode::{Diagnostic, closest};
 use crate::router::{RouteId, RouteInput, Router, Surroundings};
+use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::targets::TargetAddress;
 
 /// Adds what is wrong between the sections of `config`.
 pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
@@ -68,18 +70,14 @@ fn overlap(a: &SocketAddr, b: &SocketAddr) -> bool {
 
 /// A request must not come back to the gateway: it would go round until the descriptors have run out.
 fn loops(config: &Config, faults: &mut Vec<Diagnostic>) {
-    let listens = |listener: &SocketAddr, target: &SocketAddr| {
-        let here = listener.ip().is_unspecified() && target.ip().to_canonical().is_loopback();
-        target.port() == listener.port() && (listener.ip() == target.ip() || here)
-    };
     for service in &config.services {
         for target in &service.targets {
-            let own = config.listeners.iter().find(|own| listens(own.address.get_ref(), target.get_ref()));
+            let own = config.listeners.iter().find(|own| is_at(own.address.get_ref(), &target.address));
             let Some(listener) = own else { continue };
             let (service, name) = (service.name.get_ref(), listener.name.get_ref());
             let message = format!("service `{service}` is the gateway itself: listener `{name}` has this address");
             faults.push(
-                Diagnostic::new(target.span(), message, "requests sent here come back to the gateway")
+                Diagnostic::new(target.span.clone(), message, "requests sent here come back to the gateway")
                     .related(listener.address.span(), format!("listener `{name}`"))
                     .help("write the address of the service"),
             );
@@ -87,20 +85,74 @@ fn loops(config: &Config, faults: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The service of each route must be there.
+/// Whether what is sent to `target` arrives at `listener`, as far as that can be told.
+fn is_at(listener: &SocketAddr, target: &TargetAddress) -> bool {
+    let here = |ip: IpAddr| ip.to_canonical().is_loopback() || ip.is_unspecified();
+    match target {
+        TargetAddress::Ip(target) => {
+            let same = listener.ip() == target.ip() || (listener.ip().is_unspecified() && here(target.ip()));
+            target.port() == listener.port() && same
+        }
+        TargetAddress::Name { host, port } => {
+            matches!(&**host, "localhost" | "localhost.") && *port == listener.port() && here(listener.ip())
+        }
+        TargetAddress::Unix(_) | TargetAddress::Srv(_) => false,
+    }
+}
+
+/// The services that routes and fallbacks name must be there, and fallbacks must not lead in a circle.
 fn services(config: &Config, faults: &mut Vec<Diagnostic>) {
     let names: Vec<&str> = config.services.iter().map(|service| service.name.get_ref().as_str()).collect();
     let known: HashSet<&str> = names.iter().copied().collect();
-    for route in config.routes.iter().filter(|route| !known.contains(route.service.get_ref().as_str())) {
-        let name = route.service.get_ref();
+    let of_routes = config.routes.iter().map(|route| (format!("route `{}`", route.name.get_ref()), &route.service));
+    let of_fallbacks = config.services.iter().filter_map(|service| match &service.fallback {
+        Some(FallbackConfig::Service(other)) => {
+            Some((format!("the fallback of service `{}`", service.name.get_ref()), other))
+        }
+        _ => None,
+    });
+    for (who, wanted) in of_routes.chain(of_fallbacks) {
+        let name = wanted.get_ref();
+        if known.contains(name.as_str()) {
+            continue;
+        }
         let help = match (closest(name, &names), names.as_slice()) {
             (Some(meant), _) => format!("did you mean `{meant}`?"),
             (None, []) => format!("add a section [services.{name}]"),
             (None, names) => format!("add a section [services.{name}], or use one of: {}", some(names)),
         };
-        let message = format!("route `{}` goes to a service that is not there, `{name}`", route.name.get_ref());
-        faults.push(Diagnostic::new(route.service.span(), message, "there is no service of this name").help(help));
+        let message = format!("{who} goes to a service that is not there, `{name}`");
+        faults.push(Diagnostic::new(wanted.span(), message, "there is no service of this name").help(help));
     }
+    circles(config, faults);
+}
+
+/// Fallbacks must end somewhere.
+fn circles(config: &Config, faults: &mut Vec<Diagnostic>) {
+    let next = |service: &ServiceConfig| match &service.fallback {
+        Some(FallbackConfig::Service(other)) => config.service(other.get_ref()),
+        _ => None,
+    };
+    for service in &config.services {
+        let name = service.name.get_ref();
+        let way = std::iter::successors(next(service), |service| next(service)).take(config.services.len());
+        let way: Vec<&str> = way.map(|service| service.name.get_ref().as_str()).collect();
+        let Some(length) = way.iter().position(|other| other == name) else { continue };
+        // A circle is told of once, by the first of its services.
+        let first = way[..=length].iter().filter_map(|other| names_place(config, other)).min();
+        if first == names_place(config, name)
+            && let Some(FallbackConfig::Service(other)) = &service.fallback
+        {
+            let message =
+                format!("the fallback of service `{name}` comes back to it: {name} -> {}", way[..=length].join(" -> "));
+            let fault = Diagnostic::new(other.span(), message, "this leads in a circle");
+            faults.push(fault.help("the last one can have a response of its own: fallback = { status = 503 }"));
+        }
+    }
+}
+
+fn names_place(config: &Config, name: &str) -> Option<usize> {
+    config.services.iter().position(|service| service.name.get_ref() == name)
 }
 
 /// A list to choose from, of a length that can be read.

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::sections::{
     AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
-    Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
+    Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 use super::{Config, check};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
@@ -21,6 +21,12 @@ use crate::policy::limits::LimitsConfig;
 use crate::policy::request_id::RequestIdConfig;
 use crate::policy::upgrade::UpgradeConfig;
 use crate::router::{ForwardConfig, MatchConfig};
+use crate::upstream::affinity::AffinityConfig;
+use crate::upstream::ejection::EjectionConfig;
+use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::retry::RetriesConfig;
+use crate::upstream::settings::PoolConfig;
+use crate::upstream::{balance, targets};
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
@@ -170,45 +176,42 @@ fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
 }
 
 fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfig {
-    let targets = targets(section);
+    let targets = targets::read(section);
     let timeouts = timeouts(section);
-    let mut pool = PoolConfig::default();
-    if let Some(mut section) = section.table("pool", "`pool`") {
-        section.read_within("idle_connections", 0..=65_536, &mut pool.idle_connections);
-        section.read("idle_timeout", &mut pool.idle_timeout);
-        section.finish(&[]);
-    }
+    let balance = balance::read(section);
+    let (mut slow_start, mut proxy_protocol) = (Setting::Off, Setting::Off);
+    section.read("slow_start", &mut slow_start);
+    let ejection = EjectionConfig::read(section);
+    let affinity = AffinityConfig::read(section);
+    let retries = RetriesConfig::read(section);
+    let pool = PoolConfig::read(section);
+    let fallback = FallbackConfig::read(section);
+    section.read("proxy_protocol", &mut proxy_protocol);
     let headers = RulesConfig::read(section, Scope::Shared);
-    section.finish(&["balance", "retries", "health", "breaker"]);
-    ServiceConfig { name, targets, timeouts, pool, headers }
-}
-
-/// The one target of a service; empty where it is missing or wrong, which is a fault by then.
-fn targets(section: &mut Section<'_, '_>) -> Vec<Spanned<SocketAddr>> {
-    let example = "[\"127.0.0.1:3001\"]";
-    let Some(value) = section.require_value("targets", example) else { return Vec::new() };
-    let list = section.convert("targets", value, |value| match value.get_ref() {
-        DeValue::Array(list) if list.is_empty() => {
-            Err(Wrong::content("the list is empty", format!("write a target, such as {example}")))
-        }
-        DeValue::Array(list) => Ok(list.iter().collect::<Vec<_>>()),
-        _ => Err(Wrong::Type(format!("a list, such as {example}"))),
-    });
-    let list = list.unwrap_or_default();
-    let targets = list.iter().filter_map(|value| section.convert("targets", value, target)).collect();
-    if let Some(second) = list.get(1) {
-        section.fault(
-            Diagnostic::new(second.span(), "more than one target is not built yet", "this is the second target")
-                .help("leave one target for now"),
-        );
+    section.finish(&["health", "breaker"]);
+    let (slow_start, proxy_protocol) = (slow_start.value(), proxy_protocol.value());
+    ServiceConfig {
+        name,
+        targets,
+        timeouts,
+        balance,
+        slow_start,
+        ejection,
+        affinity,
+        retries,
+        pool,
+        fallback,
+        proxy_protocol,
+        headers,
     }
-    targets
 }
 
 fn timeouts(section: &mut Section<'_, '_>) -> TimeoutsConfig {
     let mut config = TimeoutsConfig::default();
     section.inherit("connect_timeout", &mut config.connect);
+    section.inherit("send_timeout", &mut config.send);
     section.inherit("first_byte_timeout", &mut config.first_byte);
+    section.inherit("between_bytes_timeout", &mut config.between_bytes);
     section.inherit("timeout", &mut config.total);
     config
 }
@@ -218,13 +221,25 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
     let service = section.require("service", "\"users\"", Spanned::from_value);
     let forward = ForwardConfig::read(section);
     let timeouts = timeouts(section);
+    let retries = RetriesConfig::read(section);
     let limits = limits(section);
     let upgrade = UpgradeConfig::read(section);
     let headers = RulesConfig::read(section, Scope::Route);
     let mut preserve_host = true;
     section.read("preserve_host", &mut preserve_host);
-    section.finish(&["auth", "rate_limit", "cache", "retries"]);
-    Some(RouteConfig { name, matches, service: service?, forward, timeouts, limits, upgrade, headers, preserve_host })
+    section.finish(&["auth", "rate_limit", "cache"]);
+    Some(RouteConfig {
+        name,
+        matches,
+        service: service?,
+        forward,
+        timeouts,
+        retries,
+        limits,
+        upgrade,
+        headers,
+        preserve_host,
+    })
 }
 
 fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {
@@ -260,48 +275,12 @@ fn bind_address(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
     }
 }
 
-/// Where a backend is: an IP address and a port.
-fn target(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
-    if matches!(value.get_ref(), DeValue::Table(_)) {
-        return Err(Wrong::content("targets as tables are not built yet", "write the address alone, as a string"));
-    }
-    let text = text(value, "an address such as \"127.0.0.1:3001\"")?;
-    let not_yet =
-        |what: &str| Err(Wrong::content(format!("{what} are not built yet"), "write an IP address and a port"));
-    if text.starts_with("unix:") {
-        return not_yet("unix sockets");
-    }
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let help = format!("leave out `{scheme}://`, and what follows the port: \"{}\"", until_slash(rest));
-        return Err(Wrong::content(format!("`{text}` is a URL, and a target is only an address"), help));
-    }
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return match address.port() {
-            0 => Err(Wrong::content(format!("`{text}` has port 0, which cannot be connected to"), "write a port")),
-            _ => Ok(Spanned::new(value.span(), address)),
-        };
-    }
-    match text.rsplit_once(':') {
-        Some((host, port)) if is_name(host) && port.parse::<u16>().is_ok() => match host {
-            "localhost" => {
-                Err(Wrong::content("host names in targets are not built yet", format!("write \"127.0.0.1:{port}\"")))
-            }
-            _ => not_yet("host names in targets"),
-        },
-        _ => Err(Wrong::content(format!("`{text}` is not an address with a port"), address_help(text, 3001))),
-    }
-}
-
 /// What to write instead of `text`, where that can be told.
 fn address_help(text: &str, port: u16) -> String {
     match text.parse::<std::net::IpAddr>() {
         Ok(address) => format!("add a port: \"{}\"", SocketAddr::new(address, port)),
         Err(_) => format!("write an IP address and a port from 0 to 65535, such as \"127.0.0.1:{port}\""),
     }
-}
-
-fn until_slash(text: &str) -> &str {
-    text.split('/').next().unwrap_or(text)
 }
 
 /// Whether this could be the name of a host.

@@ -17,6 +17,13 @@ use crate::policy::upgrade::UpgradeConfig;
 use crate::policy::via::ViaConfig;
 use crate::router::path::Slashes;
 use crate::router::{ForwardConfig, MatchConfig};
+use crate::upstream::affinity::AffinityConfig;
+use crate::upstream::balance::Method;
+use crate::upstream::ejection::EjectionConfig;
+use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::retry::RetriesConfig;
+use crate::upstream::settings::{PoolConfig, ProxyProtocol};
+use crate::upstream::targets::TargetConfig;
 
 /// `[gateway]`: the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,14 +187,28 @@ pub struct DefaultsConfig {
 pub struct ServiceConfig {
     /// The name of the table.
     pub name: Spanned<String>,
-    /// `targets`: exactly one for now.
-    pub targets: Vec<Spanned<SocketAddr>>,
-    /// `connect_timeout`, `first_byte_timeout` and `timeout`.
+    /// `targets`, at least one.
+    pub targets: Vec<TargetConfig>,
+    /// `connect_timeout` and the other timeouts.
     pub timeouts: TimeoutsConfig,
+    /// `balance`.
+    pub balance: Method,
+    /// `slow_start`.
+    pub slow_start: Option<Duration>,
+    /// `ejection`.
+    pub ejection: Setting<EjectionConfig>,
+    /// `affinity`.
+    pub affinity: Option<AffinityConfig>,
+    /// `retries`.
+    pub retries: Option<Setting<RetriesConfig>>,
     /// `pool`.
     pub pool: PoolConfig,
     /// `request_headers` and `response_headers`.
     pub headers: RulesConfig,
+    /// `fallback`.
+    pub fallback: Option<FallbackConfig>,
+    /// `proxy_protocol`.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// The timeouts of a service, or of a route that overrides its service's.
@@ -195,8 +216,12 @@ pub struct ServiceConfig {
 pub struct TimeoutsConfig {
     /// `connect_timeout`: until the backend has accepted a connection (504).
     pub connect: Option<Duration>,
+    /// `send_timeout`: for each piece of the request that the backend is slow to take (504).
+    pub send: Option<Setting<Duration>>,
     /// `first_byte_timeout`: from the last byte of the request to the first of the response (504).
     pub first_byte: Option<Setting<Duration>>,
+    /// `between_bytes_timeout`: from one piece of the response's body to the next (a cut response).
+    pub between_bytes: Option<Setting<Duration>>,
     /// `timeout`: the whole exchange, bodies included (504, or a cut response).
     pub total: Option<Setting<Duration>>,
 }
@@ -204,26 +229,16 @@ pub struct TimeoutsConfig {
 impl TimeoutsConfig {
     /// `connect_timeout` where neither route nor service has one.
     pub const CONNECT: Duration = Duration::from_secs(5);
+    /// `send_timeout` where neither route nor service has one.
+    pub const SEND: Setting<Duration> = Setting::On(Duration::from_secs(30));
     /// `first_byte_timeout` where neither route nor service has one.
     pub const FIRST_BYTE: Setting<Duration> = Setting::On(Duration::from_secs(30));
+    /// `between_bytes_timeout` where neither route nor service has one. Streams of events send a comment in quiet times
+    /// (HTML section 9.2.7 proposes every 15 seconds), so that this tells a quiet one from a dead one.
+    pub const BETWEEN_BYTES: Setting<Duration> = Setting::On(Duration::from_secs(60));
     /// `timeout` where neither route nor service has one. Off, for a large body or a stream of events may take hours and
-    /// be well; what stalls before the response begins is caught by `first_byte_timeout`.
+    /// be well; what stalls is caught by the others.
     pub const TOTAL: Setting<Duration> = Setting::Off;
-}
-
-/// `[services.NAME] pool`: idle connections to a backend, kept for the next request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolConfig {
-    /// `idle_connections`: how many each worker keeps; 0 closes each connection after its request.
-    pub idle_connections: usize,
-    /// `idle_timeout`: how long one is kept.
-    pub idle_timeout: Duration,
-}
-
-impl Default for PoolConfig {
-    fn default() -> Self {
-        Self { idle_connections: 256, idle_timeout: Duration::from_secs(50) }
-    }
 }
 
 /// `[routes.NAME]`: which requests go to which service, and how.
@@ -239,6 +254,8 @@ pub struct RouteConfig {
     pub forward: ForwardConfig,
     /// `connect_timeout`, `first_byte_timeout` and `timeout`, where they differ from the service's.
     pub timeouts: TimeoutsConfig,
+    /// `retries`, where they differ from the service's.
+    pub retries: Option<Setting<RetriesConfig>>,
     /// `limits`, where they differ from those of `[defaults]`.
     pub limits: Option<Setting<LimitsConfig>>,
     /// `upgrade`: whether requests may switch protocols.

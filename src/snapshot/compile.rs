@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use serde_spanned::Spanned;
+
 use super::{
-    BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, RouteId, Service, ServiceId, Snapshot,
+    BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, Route, RouteId, Service, ServiceId, Snapshot,
     Timeouts,
 };
-use crate::base::units::{Rate, Size};
+use crate::base::units::{Rate, Setting, Size};
 use crate::config::{
     Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, router,
 };
@@ -18,6 +21,10 @@ use crate::policy::limits::Limits;
 use crate::policy::request_id::RequestIds;
 use crate::policy::upgrade::Upgrade;
 use crate::policy::via::{self, Via};
+use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::retry::RetriesConfig;
+use crate::upstream::settings::Settings;
+use crate::upstream::targets::TargetConfig;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
 pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
@@ -43,7 +50,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
             .map(|listener| Listener { name: name(listener.name.get_ref()), address: *listener.address.get_ref() })
             .collect(),
         admin: *config.admin.address.get_ref(),
-        services: config.services.iter().map(service).collect::<Result<_, _>>()?,
+        services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
         router,
         slashes: config.gateway.slashes(),
@@ -88,32 +95,40 @@ fn connection_limits(config: &ConnectionLimitsConfig) -> ConnectionLimits {
     }
 }
 
-fn service(config: &ServiceConfig) -> Result<Service, Box<Diagnostic>> {
-    let Some(target) = config.targets.first() else {
+fn service(config: &ServiceConfig, services: &HashMap<&str, usize>) -> Result<Service, Box<Diagnostic>> {
+    if config.targets.is_empty() {
         let message = format!("service `{}` has no target", config.name.get_ref());
         return Err(Diagnostic::new(config.name.span(), message, "this service").into());
+    }
+    let settings = Settings {
+        method: config.balance.clone(),
+        slow_start: config.slow_start,
+        ejection: match &config.ejection {
+            Setting::Off => None,
+            Setting::On(ejection) => Some(ejection.compile()),
+        },
+        affinity: config.affinity.as_ref().map(|affinity| affinity.compile(config.name.get_ref())),
+        pool: config.pool.compile(),
+        proxy_protocol: config.proxy_protocol,
     };
     Ok(Service {
         name: name(config.name.get_ref()),
-        address: *target.get_ref(),
-        pool: PoolSettings {
-            idle_connections: config.pool.idle_connections,
-            idle_timeout: config.pool.idle_timeout,
-            max_connections: None,
-            queue: 128,
-            queue_timeout: std::time::Duration::from_secs(1),
+        targets: config.targets.iter().map(TargetConfig::compile).collect(),
+        settings: Arc::new(settings),
+        fallback: match &config.fallback {
+            None => None,
+            Some(FallbackConfig::Service(other)) => Some(Fallback::Service(service_id(other, services)?)),
+            Some(FallbackConfig::Response(response)) => Some(Fallback::Response(response.clone())),
         },
-        settings: std::sync::Arc::new(crate::upstream::settings::Settings {
-            method: crate::upstream::balance::Method::RoundRobin,
-            slow_start: None,
-            ejection: None,
-            pool: crate::upstream::settings::PoolSettings {
-                idle_connections: config.pool.idle_connections,
-                idle_timeout: config.pool.idle_timeout,
-            },
-        }),
-        proxy_protocol: None,
     })
+}
+
+fn service_id(name: &Spanned<String>, services: &HashMap<&str, usize>) -> Result<ServiceId, Box<Diagnostic>> {
+    let Some(&index) = services.get(name.get_ref().as_str()) else {
+        let message = format!("there is no service `{}`", name.get_ref());
+        return Err(Diagnostic::new(name.span(), message, "this service").into());
+    };
+    Ok(ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")))
 }
 
 fn route(
@@ -123,19 +138,17 @@ fn route(
     captures: &[&str],
     fields: &Fields,
 ) -> Result<Route, Box<Diagnostic>> {
-    let Some(&index) = services.get(written.service.get_ref().as_str()) else {
-        let message = format!("there is no service `{}`", written.service.get_ref());
-        return Err(Diagnostic::new(written.service.span(), message, "this service").into());
-    };
+    let service = service_id(&written.service, services)?;
+    let of_service = &config.services[service.index()];
     Ok(Route {
         name: name(written.name.get_ref()),
         path: name(written.matches.path.as_ref().map_or("/*", |path| path.get_ref())),
-        service: ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")),
-        timeouts: timeouts(&written.timeouts, &config.services[index].timeouts),
-        retries: crate::upstream::retry::RetriesConfig::compile(None, None),
+        service,
+        timeouts: timeouts(&written.timeouts, &of_service.timeouts),
+        retries: RetriesConfig::compile(written.retries.as_ref(), of_service.retries.as_ref()),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
         upgrade: Upgrade::compile(written.upgrade.as_ref()),
-        rules: rules(config, written, Some(index), captures, fields)?,
+        rules: rules(config, written, Some(service.index()), captures, fields)?,
         preserve_host: written.preserve_host,
     })
 }
@@ -158,9 +171,9 @@ fn rules(
 fn timeouts(route: &TimeoutsConfig, service: &TimeoutsConfig) -> Timeouts {
     Timeouts {
         connect: route.connect.or(service.connect).unwrap_or(TimeoutsConfig::CONNECT),
-        send: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
-        between_bytes: Some(std::time::Duration::from_secs(60)),
+        send: route.send.or(service.send).unwrap_or(TimeoutsConfig::SEND).value(),
         first_byte: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
+        between_bytes: route.between_bytes.or(service.between_bytes).unwrap_or(TimeoutsConfig::BETWEEN_BYTES).value(),
         total: route.total.or(service.total).unwrap_or(TimeoutsConfig::TOTAL).value(),
     }
 }
@@ -174,6 +187,8 @@ mod tests {
     use super::*;
     use crate::http::h1::parse::{HeadLimits, RequestHead};
     use crate::router::{Captures, ListenerId, Lookup, RouteId};
+    use crate::upstream::balance::{HashBy, Method};
+    use crate::upstream::settings::ProxyProtocol;
     use std::time::Duration;
 
     const TEXT: &str = r#"
@@ -193,6 +208,7 @@ mod tests {
         targets = ["127.0.0.1:3001"]
         timeout = "9s"
         first_byte_timeout = false
+        send_timeout = "8s"
         pool = { idle_connections = 7 }
         [routes.users]
         path = "/api/users/*"
@@ -229,36 +245,82 @@ mod tests {
         let users = snapshot.route(id);
         assert_eq!((id, &*users.name, &*users.path), (RouteId(0), "users", "/api/users/*"));
         let service = snapshot.service(users.service);
-        assert_eq!((&*service.name, service.address.port()), ("users", 3001));
-        assert_eq!(service.pool.idle_connections, 7);
+        assert_eq!((&*service.name, service.targets[0].address.to_string()), ("users", "127.0.0.1:3001".to_owned()));
+        assert_eq!(service.settings.pool.idle_connections, 7);
         let seconds = Duration::from_secs;
-        assert_eq!(
-            users.timeouts,
-            Timeouts {
-                connect: seconds(1),
-                send: None,
-                between_bytes: Some(seconds(60)),
-                first_byte: None,
-                total: None
-            }
-        );
+        let expected = Timeouts {
+            connect: seconds(1),
+            send: Some(seconds(8)),
+            first_byte: None,
+            between_bytes: Some(seconds(60)),
+            total: None,
+        };
+        assert_eq!(users.timeouts, expected);
         assert_eq!(users.limits.body, 1024);
         assert_eq!(sent, "/users/7");
 
         let orders = snapshot.route(route_for(&snapshot, "/orders").unwrap().0);
         assert_eq!(&*snapshot.service(orders.service).name, "orders");
-        assert_eq!(
-            orders.timeouts,
-            Timeouts {
-                connect: seconds(5),
-                send: Some(seconds(30)),
-                between_bytes: Some(seconds(60)),
-                first_byte: Some(seconds(30)),
-                total: None
-            }
-        );
+        let expected = Timeouts {
+            connect: seconds(5),
+            send: Some(seconds(30)),
+            first_byte: Some(seconds(30)),
+            between_bytes: Some(seconds(60)),
+            total: None,
+        };
+        assert_eq!(orders.timeouts, expected);
         assert_eq!(orders.limits.body, u64::MAX);
         assert_eq!(route_for(&snapshot, "/orders/7"), None);
+    }
+
+    #[test]
+    fn what_a_service_says_of_its_targets() {
+        let text = r#"
+            [listeners.public]
+            address = "0.0.0.0:8080"
+            [services.spare]
+            targets = ["unix:/run/spare.sock", { address = "Users.internal:80", weight = 3 }, "127.0.0.1:3001"]
+            fallback = { status = 200, body = "later" }
+            ejection = false
+            slow_start = "30s"
+            retries = false
+            [services.users]
+            targets = ["srv:_http._tcp.users.internal"]
+            balance = { method = "consistent_hash", by = "cookie:session", load = false }
+            affinity = { cookie = "backend" }
+            fallback = { service = "spare" }
+            retries = { attempts = 5, on = ["timeout", "5xx"] }
+            pool = { max_connections = 0 }
+            proxy_protocol = "v2"
+            [routes.users]
+            path = "/users"
+            service = "users"
+            retries = { attempts = 3 }
+            [routes.spare]
+            path = "/spare"
+            service = "spare"
+        "#;
+        let config = Config::parse("test.toml", text).unwrap_or_else(|faults| panic!("{}", faults.render(false)));
+        let snapshot = Snapshot::compile(&config).unwrap();
+        let [spare, users] = &snapshot.services[..] else { panic!("there are two") };
+        let targets: Vec<String> = spare.targets.iter().map(|target| target.address.to_string()).collect();
+        assert_eq!(targets, ["unix:/run/spare.sock", "users.internal:80", "127.0.0.1:3001"]);
+        assert_eq!(spare.targets.iter().map(|target| target.weight).collect::<Vec<_>>(), [1, 3, 1]);
+        let known = spare.targets.iter().map(|target| target.endpoint().map(|endpoint| endpoint.address.to_string()));
+        let known: Vec<_> = known.collect();
+        assert_eq!(known, [Some("unix:/run/spare.sock".into()), None, Some("127.0.0.1:3001".into())]);
+        assert_eq!((&spare.settings.ejection, spare.settings.slow_start), (&None, Some(Duration::from_secs(30))));
+        assert!(matches!(&spare.fallback, Some(Fallback::Response(response)) if &*response.body == "later"));
+
+        let hash = Method::ConsistentHash { by: HashBy::Cookie("session".into()), load: None };
+        assert_eq!(users.settings.method, hash);
+        assert_eq!(users.fallback, Some(Fallback::Service(ServiceId(0))));
+        assert_eq!(users.settings.pool.max_connections, None);
+        assert_eq!(users.settings.proxy_protocol, Some(ProxyProtocol::V2));
+        assert!(users.settings.affinity.is_some() && users.settings.ejection.is_some());
+        let retries = snapshot.routes[0].retries.as_ref().unwrap();
+        assert_eq!((retries.attempts, retries.on_connect, retries.on_timeout), (3, false, true));
+        assert!(retries.on_statuses.contains(599) && snapshot.routes[1].retries.is_none());
     }
 
     #[test]

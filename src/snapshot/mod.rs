@@ -21,8 +21,11 @@ use crate::policy::via::Via;
 use crate::router::Router;
 use crate::router::path::Slashes;
 pub use crate::router::{ListenerId, RouteId};
-use crate::upstream::endpoint::EndpointSpec;
+use crate::upstream::fallback::FixedResponse;
 use crate::upstream::members::Members;
+use crate::upstream::retry::Retries;
+use crate::upstream::settings::Settings;
+use crate::upstream::targets::TargetSpec;
 
 /// One version of the configuration, shared by all threads.
 #[derive(Debug)]
@@ -127,29 +130,21 @@ impl ServiceId {
 pub struct Service {
     /// Its name in the file: what its state is keyed by from one snapshot to the next.
     pub name: Box<str>,
-    /// Its one target.
-    pub address: SocketAddr,
-    /// How its idle connections are kept.
-    pub pool: PoolSettings,
-    /// How requests are spread over its targets.
-    pub settings: Arc<crate::upstream::settings::Settings>,
-    /// Sent in front of every connection.
-    pub proxy_protocol: Option<()>,
+    /// Its targets as they are written; names among them are still to be resolved.
+    pub targets: Vec<TargetSpec>,
+    /// How its requests are spread and sent.
+    pub settings: Arc<Settings>,
+    /// What answers when all targets are down.
+    pub fallback: Option<Fallback>,
 }
 
-/// How the idle connections to a target are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// How many each worker keeps; 0 closes each connection after its request.
-    pub idle_connections: usize,
-    /// How long one is kept.
-    pub idle_timeout: Duration,
-    /// How many connections each target may have, of all workers; `None` for any number.
-    pub max_connections: Option<u32>,
-    /// How many requests may wait for one of them, of all workers.
-    pub queue: u32,
-    /// How long one waits.
-    pub queue_timeout: Duration,
+/// What answers when all targets of a service are down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Another service.
+    Service(ServiceId),
+    /// Always the same.
+    Response(FixedResponse),
 }
 
 /// Which requests go to which service, and how.
@@ -163,10 +158,10 @@ pub struct Route {
     pub service: ServiceId,
     /// How long its requests may take: its own timeouts, else its service's.
     pub timeouts: Timeouts,
+    /// Which of its requests are sent again: its own retries, else its service's, key by key; `None` for none.
+    pub retries: Option<Retries>,
     /// What it admits: its own limits, else the defaults'.
     pub limits: Limits,
-    /// What is sent again; `None` for nothing.
-    pub retries: Option<crate::upstream::retry::Retries>,
     /// Whether its requests may switch protocols.
     pub upgrade: Upgrade,
     /// The rules over the fields of its requests and responses.
@@ -180,12 +175,12 @@ pub struct Route {
 pub struct Timeouts {
     /// Until the backend has accepted a connection (504).
     pub connect: Duration,
-    /// While the backend takes nothing of the request (504).
+    /// For each piece of the request that the backend is slow to take (504).
     pub send: Option<Duration>,
-    /// While the backend sends nothing in the middle of its response (a cut response).
-    pub between_bytes: Option<Duration>,
     /// From the last byte of the request to the first of the response (504).
     pub first_byte: Option<Duration>,
+    /// From one piece of the response's body to the next (a cut response).
+    pub between_bytes: Option<Duration>,
     /// The whole exchange, bodies included (504, or a cut response).
     pub total: Option<Duration>,
 }
@@ -215,8 +210,7 @@ impl Snapshot {
     pub fn members(&self, now: Instant) -> Vec<Arc<Members>> {
         let members = self.services.iter().map(|service| {
             let members = Members::new(&service.name, self.gateway.workers);
-            let authority = service.address.to_string().into();
-            members.update(vec![EndpointSpec { address: service.address.into(), authority, weight: 1 }], now);
+            members.update(service.targets.iter().filter_map(TargetSpec::endpoint).collect(), now);
             Arc::new(members)
         });
         members.collect()

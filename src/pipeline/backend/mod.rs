@@ -143,7 +143,7 @@ fn settle(
     let target = in_flight.target().clone();
     conclude(stage, in_flight, outcome(stage, status), progress.answered.get().unwrap_or(now) - began);
     let Answer::Complete { keep_alive, reusable } = answer;
-    if reusable && stage.service.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
+    if reusable && stage.service.settings.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
         target.pool.borrow_mut().put(upstream.connection, now);
         stage.backend.queue.wake_first();
     }
