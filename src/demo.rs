@@ -70,7 +70,8 @@ pub fn banner(gateway: &Gateway) -> String {
     let admin = gateway.admin_address();
     let mut text = String::from("\nTidegate's demo. Routes:\n");
     for route in &gateway.snapshot().routes {
-        let service = gateway.snapshot().service(route.service);
+        let Some(service) = route.action.service() else { continue };
+        let service = gateway.snapshot().service(service);
         // Writing to a string does not fail.
         let _ = writeln!(text, "  {:<20} -> {} ({})", route.path, service.name, service.targets[0].address);
     }

@@ -23,6 +23,7 @@ pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
         Ok(router) => {
             for (route, index) in config.routes.iter().zip(0..) {
                 let captures: Vec<&str> = router.capture_names(RouteId(index)).iter().map(|name| &**name).collect();
+                faults.extend(route.action.check(&captures));
                 faults.extend(route.headers.check(&captures));
             }
         }
@@ -104,7 +105,10 @@ fn is_at(listener: &SocketAddr, target: &TargetAddress) -> bool {
 fn services(config: &Config, faults: &mut Vec<Diagnostic>) {
     let names: Vec<&str> = config.services.iter().map(|service| service.name.get_ref().as_str()).collect();
     let known: HashSet<&str> = names.iter().copied().collect();
-    let of_routes = config.routes.iter().map(|route| (format!("route `{}`", route.name.get_ref()), &route.service));
+    let of_routes = config
+        .routes
+        .iter()
+        .filter_map(|route| Some((format!("route `{}`", route.name.get_ref()), route.action.service()?)));
     let of_fallbacks = config.services.iter().filter_map(|service| match &service.fallback {
         Some(FallbackConfig::Service(other)) => {
             Some((format!("the fallback of service `{}`", service.name.get_ref()), other))

@@ -33,8 +33,8 @@ pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
 use crate::upstream::targets::TargetConfig;
 pub(crate) use check::router;
 pub use sections::{
-    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
-    Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
+    ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
+    ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 
 /// One configuration, as it was written. The tables that are keyed by name stand in the order of the file.

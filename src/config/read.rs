@@ -9,8 +9,8 @@ use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::sections::{
-    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
-    Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
+    ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
+    ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 use super::{Config, check};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
@@ -18,7 +18,9 @@ use crate::base::units::{Rate, Setting, Size};
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::{RulesConfig, Scope};
 use crate::policy::limits::LimitsConfig;
+use crate::policy::redirect::RedirectConfig;
 use crate::policy::request_id::RequestIdConfig;
+use crate::policy::respond::RespondConfig;
 use crate::policy::upgrade::UpgradeConfig;
 use crate::router::{ForwardConfig, MatchConfig};
 use crate::upstream::affinity::AffinityConfig;
@@ -218,7 +220,7 @@ fn timeouts(section: &mut Section<'_, '_>) -> TimeoutsConfig {
 
 fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteConfig> {
     let matches = MatchConfig::read(section);
-    let service = section.require("service", "\"users\"", Spanned::from_value);
+    let action = action(section);
     let forward = ForwardConfig::read(section);
     let timeouts = timeouts(section);
     let retries = RetriesConfig::read(section);
@@ -231,7 +233,7 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
     Some(RouteConfig {
         name,
         matches,
-        service: service?,
+        action: action?,
         forward,
         timeouts,
         retries,
@@ -240,6 +242,57 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
         headers,
         preserve_host,
     })
+}
+
+/// Keys of a route that are about what is sent to a service.
+const OF_SERVICES: &[&str] = &[
+    "strip_prefix",
+    "rewrite",
+    "forward_path",
+    "preserve_host",
+    "request_headers",
+    "upgrade",
+    "connect_timeout",
+    "send_timeout",
+    "first_byte_timeout",
+    "between_bytes_timeout",
+    "timeout",
+    "retries",
+];
+
+/// What becomes of the requests of a route: exactly one of three keys says it.
+fn action(section: &mut Section<'_, '_>) -> Option<ActionConfig> {
+    let keys = ["service", "redirect", "respond"];
+    let mut there: Vec<_> = keys.iter().filter_map(|key| Some((*key, section.place(key)?))).collect();
+    there.sort_by_key(|(_, place)| place.start);
+    if let [(first, first_place), (second, place), ..] = there.as_slice() {
+        let message = format!("`{first}` and `{second}` are both there, and each says what becomes of a request");
+        let fault = Diagnostic::new(place.clone(), message, "the one").related(first_place.clone(), "the other");
+        section.fault(fault.help("leave one of them, or write a route for each"));
+    }
+    let only = there.first().map_or("service", |(key, _)| key);
+    if only != "service" {
+        for key in OF_SERVICES {
+            if let Some(place) = section.place(key) {
+                let message = format!("`{key}` has no effect on a route with `{only}`");
+                let fault = Diagnostic::new(place, message, "nothing is sent to a service here");
+                section.fault(fault.help("leave it out"));
+            }
+        }
+    }
+    // All are read, so that the faults of each are found.
+    let redirect = RedirectConfig::read(section).map(ActionConfig::Redirect);
+    let respond = RespondConfig::read(section).map(ActionConfig::Respond);
+    let mut service = None;
+    match only {
+        "service" => service = section.require("service", "\"users\"", Spanned::from_value),
+        _ => section.inherit("service", &mut service),
+    }
+    match only {
+        "redirect" => redirect,
+        "respond" => respond,
+        _ => service.map(ActionConfig::Service),
+    }
 }
 
 fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {

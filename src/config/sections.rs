@@ -8,11 +8,14 @@ use std::time::Duration;
 
 use serde_spanned::Spanned;
 
+use crate::base::decode::Diagnostic;
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::RulesConfig;
 use crate::policy::limits::LimitsConfig;
+use crate::policy::redirect::RedirectConfig;
 use crate::policy::request_id::RequestIdConfig;
+use crate::policy::respond::RespondConfig;
 use crate::policy::upgrade::UpgradeConfig;
 use crate::policy::via::ViaConfig;
 use crate::router::path::Slashes;
@@ -248,8 +251,8 @@ pub struct RouteConfig {
     pub name: Spanned<String>,
     /// `hosts`, `path`, `methods`, `headers`, `query`, `listeners` and `priority`: which requests it takes.
     pub matches: MatchConfig,
-    /// `service`: the name of one.
-    pub service: Spanned<String>,
+    /// `service`, `redirect` or `respond`: what becomes of its requests.
+    pub action: ActionConfig,
     /// `strip_prefix`, `rewrite` and `forward_path`: what path is sent on.
     pub forward: ForwardConfig,
     /// `connect_timeout`, `first_byte_timeout` and `timeout`, where they differ from the service's.
@@ -264,4 +267,37 @@ pub struct RouteConfig {
     pub headers: RulesConfig,
     /// `preserve_host`: whether the client's Host is sent on, and not the target's own.
     pub preserve_host: bool,
+}
+
+/// What becomes of a route's requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActionConfig {
+    /// `service`: the name of one, to which they are sent.
+    Service(Spanned<String>),
+    /// `redirect`: the client is sent elsewhere.
+    Redirect(RedirectConfig),
+    /// `respond`: they are answered here.
+    Respond(RespondConfig),
+}
+
+impl ActionConfig {
+    /// The name of the service, if it is one.
+    #[must_use]
+    pub const fn service(&self) -> Option<&Spanned<String>> {
+        match self {
+            Self::Service(name) => Some(name),
+            Self::Redirect(_) | Self::Respond(_) => None,
+        }
+    }
+
+    /// What is wrong with it on a route whose path captures these names.
+    #[must_use]
+    pub fn check(&self, captures: &[&str]) -> Vec<Diagnostic> {
+        let faults = match self {
+            Self::Service(_) => Vec::new(),
+            Self::Redirect(redirect) => vec![redirect.compile(captures).err()],
+            Self::Respond(respond) => vec![respond.compile(captures).err(), respond.steps(captures).err()],
+        };
+        faults.into_iter().flatten().map(|fault| *fault).collect()
+    }
 }

@@ -42,7 +42,7 @@ impl<'a> Facts<'a> {
             client_port: self.origin.client.port(),
             request_id: self.id.as_str(),
             scheme: self.origin.scheme(),
-            service: &self.snapshot.service(self.route.service).name,
+            service: self.route.action.service().map_or("", |id| &*self.snapshot.service(id).name),
             route: &self.route.name,
         }
     }

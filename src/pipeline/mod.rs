@@ -8,6 +8,7 @@
 pub mod backend;
 pub mod exchange;
 mod facts;
+pub mod local;
 pub mod reject;
 mod relay;
 pub mod tunnel;
@@ -15,7 +16,7 @@ pub mod tunnel;
 use crate::http::message::Framing;
 use crate::router::{Lookup, Missed, path};
 use crate::shard::Shard;
-use crate::snapshot::{Route, Snapshot};
+use crate::snapshot::{Action, Route, Snapshot};
 pub use exchange::{Client, Exchange};
 pub use reject::Reject;
 
@@ -37,6 +38,11 @@ pub enum Ended {
         reset: bool,
         /// Why.
         why: Cut,
+    },
+    /// The response is made here: [`local::encode`] writes it.
+    Local {
+        /// The response's status.
+        status: u16,
     },
     /// The client left.
     ClientGone,
@@ -92,7 +98,11 @@ pub async fn run(
 ) -> Result<Ended, Reject> {
     let route = find_route(shard, snapshot, x, client)?;
     check_announced_length(route, x)?;
-    backend::proxy(shard, snapshot, route, x, client, may_keep_alive).await
+    match &route.action {
+        Action::Service(service) => backend::proxy(shard, snapshot, route, *service, x, client, may_keep_alive).await,
+        Action::Redirect(redirect) => local::redirect(snapshot, route, redirect, x),
+        Action::Respond(respond) => Ok(local::respond(snapshot, route, respond, x)),
+    }
 }
 
 /// Brings the path to normal form, finds the route that takes the request, and writes what to ask its backend for.

@@ -8,12 +8,13 @@ use std::thread::available_parallelism;
 use serde_spanned::Spanned;
 
 use super::{
-    BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, Route, RouteId, Service, ServiceId, Snapshot,
-    Timeouts,
+    Action, BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, Route, RouteId, Service, ServiceId,
+    Snapshot, Timeouts,
 };
 use crate::base::units::{Rate, Setting, Size};
 use crate::config::{
-    Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, router,
+    ActionConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig,
+    TimeoutsConfig, router,
 };
 use crate::policy::forwarded::{self, Forwarding};
 use crate::policy::headers::Rules;
@@ -138,18 +139,32 @@ fn route(
     captures: &[&str],
     fields: &Fields,
 ) -> Result<Route, Box<Diagnostic>> {
-    let service = service_id(&written.service, services)?;
-    let of_service = &config.services[service.index()];
+    let service = match written.action.service() {
+        None => None,
+        Some(service) => Some(service_id(service, services)?),
+    };
+    let of_service = service.map(|service| &config.services[service.index()]);
     Ok(Route {
         name: name(written.name.get_ref()),
         path: name(written.matches.path.as_ref().map_or("/*", |path| path.get_ref())),
-        service,
-        timeouts: timeouts(&written.timeouts, &of_service.timeouts),
-        retries: RetriesConfig::compile(written.retries.as_ref(), of_service.retries.as_ref()),
+        action: action(&written.action, service, captures)?,
+        timeouts: timeouts(&written.timeouts, of_service.map(|service| &service.timeouts)),
+        retries: RetriesConfig::compile(
+            written.retries.as_ref(),
+            of_service.and_then(|service| service.retries.as_ref()),
+        ),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
         upgrade: Upgrade::compile(written.upgrade.as_ref()),
-        rules: rules(config, written, Some(service.index()), captures, fields)?,
+        rules: rules(config, written, service.map(ServiceId::index), captures, fields)?,
         preserve_host: written.preserve_host,
+    })
+}
+
+fn action(written: &ActionConfig, service: Option<ServiceId>, captures: &[&str]) -> Result<Action, Box<Diagnostic>> {
+    Ok(match written {
+        ActionConfig::Service(_) => Action::Service(service.expect("it was found by its name")),
+        ActionConfig::Redirect(redirect) => Action::Redirect(redirect.compile(captures)?),
+        ActionConfig::Respond(respond) => Action::Respond(respond.compile(captures)?),
     })
 }
 
@@ -162,13 +177,19 @@ fn rules(
     fields: &Fields,
 ) -> Result<Rules, Box<Diagnostic>> {
     let mut own: Vec<&[u8]> = forwarded::NAMES.to_vec();
-    own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date"]);
+    own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date", b"Location", b"Content-Type"]);
     let service = service.map(|index| &config.services[index].headers);
-    Rules::compile(&config.defaults.headers, service, &written.headers, captures, &own)
+    let first = match &written.action {
+        ActionConfig::Respond(respond) => respond.steps(captures)?,
+        ActionConfig::Service(_) | ActionConfig::Redirect(_) => Vec::new(),
+    };
+    Rules::compile(&config.defaults.headers, service, &written.headers, captures, &own, first)
 }
 
 /// The timeouts of a route: each its own, else its service's, else the default.
-fn timeouts(route: &TimeoutsConfig, service: &TimeoutsConfig) -> Timeouts {
+fn timeouts(route: &TimeoutsConfig, service: Option<&TimeoutsConfig>) -> Timeouts {
+    let none = TimeoutsConfig::default();
+    let service = service.unwrap_or(&none);
     Timeouts {
         connect: route.connect.or(service.connect).unwrap_or(TimeoutsConfig::CONNECT),
         send: route.send.or(service.send).unwrap_or(TimeoutsConfig::SEND).value(),
@@ -244,7 +265,7 @@ mod tests {
         let (id, sent) = route_for(&snapshot, "/api/users/7").unwrap();
         let users = snapshot.route(id);
         assert_eq!((id, &*users.name, &*users.path), (RouteId(0), "users", "/api/users/*"));
-        let service = snapshot.service(users.service);
+        let service = snapshot.service(users.action.service().unwrap());
         assert_eq!((&*service.name, service.targets[0].address.to_string()), ("users", "127.0.0.1:3001".to_owned()));
         assert_eq!(service.settings.pool.idle_connections, 7);
         let seconds = Duration::from_secs;
@@ -260,7 +281,7 @@ mod tests {
         assert_eq!(sent, "/users/7");
 
         let orders = snapshot.route(route_for(&snapshot, "/orders").unwrap().0);
-        assert_eq!(&*snapshot.service(orders.service).name, "orders");
+        assert_eq!(&*snapshot.service(orders.action.service().unwrap()).name, "orders");
         let expected = Timeouts {
             connect: seconds(5),
             send: Some(seconds(30)),

@@ -15,7 +15,9 @@ use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
+use crate::policy::redirect::Redirect;
 use crate::policy::request_id::RequestIds;
+use crate::policy::respond::Respond;
 use crate::policy::upgrade::Upgrade;
 use crate::policy::via::Via;
 use crate::router::Router;
@@ -154,8 +156,8 @@ pub struct Route {
     pub name: Box<str>,
     /// Its path as it is written in the file, for people to read; `/*` where there is none.
     pub path: Box<str>,
-    /// Where its requests go.
-    pub service: ServiceId,
+    /// What becomes of its requests.
+    pub action: Action,
     /// How long its requests may take: its own timeouts, else its service's.
     pub timeouts: Timeouts,
     /// Which of its requests are sent again: its own retries, else its service's, key by key; `None` for none.
@@ -168,6 +170,28 @@ pub struct Route {
     pub rules: Rules,
     /// Whether the client's Host is sent on, and not the target's own.
     pub preserve_host: bool,
+}
+
+/// What becomes of the requests of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They are sent to a service.
+    Service(ServiceId),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+    /// They are answered here.
+    Respond(Respond),
+}
+
+impl Action {
+    /// The service, if it is one.
+    #[must_use]
+    pub const fn service(&self) -> Option<ServiceId> {
+        match self {
+            Self::Service(id) => Some(*id),
+            Self::Redirect(_) | Self::Respond(_) => None,
+        }
+    }
 }
 
 /// How long an exchange with a backend may take.

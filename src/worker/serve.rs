@@ -11,13 +11,12 @@ use std::time::Duration;
 use super::{Admission, Door, Refusal, Worker};
 use crate::base::recycler::Recycler;
 use crate::base::time::{Instant, unix_millis};
-use crate::http::fields::{FieldName, FieldValue};
-use crate::http::h1::encode::{LocalResponse, encode_local};
 use crate::http::h1::parse::Progress;
-use crate::http::message::{Framing, Method, Version};
+use crate::http::message::Framing;
 use crate::net::{Reader, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
+use crate::pipeline::local::{self, What};
 use crate::pipeline::{self, Client, Ended, Exchange, Reject};
 use crate::policy::forwarded::ClientAddress;
 use crate::shard::Shard;
@@ -171,6 +170,7 @@ impl Connection {
                 count_status(&self.worker.shard, status);
                 Next::Linger
             }
+            Ok(Ended::Local { status }) => self.answer(x, What::Route(status), may_keep_alive).await,
             Ok(Ended::Cut { status, reset, why }) => {
                 count_status(&self.worker.shard, status);
                 counters.count(Counter::ResponsesCut);
@@ -222,41 +222,23 @@ impl Connection {
         let shard = self.worker.shard.clone();
         let counters = shard.counters();
         counters.refuse(reject.cause());
-        count_status(&self.worker.shard, answer.status);
         self.tell(x, answer.code, answer.detail, Some(answer.status));
         x.describe(&answer);
+        self.answer(x, What::Refusal(answer), true).await
+    }
+
+    /// Sends a response that is made here, and gets rid of what is left of the request.
+    async fn answer(&mut self, x: &mut Exchange, what: What, may_keep_alive: bool) -> Next {
+        let shard = &self.worker.shard;
+        count_status(shard, what.status());
         let left = if x.parsed { body_left(x) } else { None };
-        let wants = x.parsed && x.request.keep_alive() && !self.worker.shard.is_draining();
-        let keep_alive = wants && !answer.closes && left.is_some();
-        let id = x.id;
-        let value = |text| FieldValue::new(text).unwrap_or(FieldValue::literal("invalid"));
-        // RFC 9110 section 6.6.1: of this response we are the origin.
-        let date = self.worker.shard.date();
-        let fields = [
-            (FieldName::literal("Date"), value(&date)),
-            (FieldName::literal("Content-Type"), FieldValue::literal("application/problem+json")),
-            (FieldName::literal("Cache-Control"), FieldValue::literal("no-store")),
-            (self.worker.snapshot.fields.request_ids.name(), value(id.as_bytes())),
-            match reject {
-                // RFC 9110 section 15.5.6: a 405 has one, be it empty.
-                Reject::MethodNotAllowed => (FieldName::literal("Allow"), value(&x.allow)),
-                _ => (FieldName::literal("Retry-After"), FieldValue::literal("1")),
-            },
-        ];
-        let response = LocalResponse {
-            status: answer.status,
-            fields: if matches!(answer.status, 503 | 405) { &fields } else { &fields[..4] },
-            body: x.problem.as_bytes(),
-            to_head: x.method() == Some(Method::Head),
-            client: if x.parsed { x.request.version() } else { Version::Http11 },
-            keep_alive,
-        };
-        x.reply.clear();
-        encode_local(&response, &mut x.reply);
-        let deadline = self.worker.shard.handle.now() + LINGER;
+        let wants = x.parsed && x.request.keep_alive() && may_keep_alive && !shard.is_draining();
+        let keep_alive = wants && !what.closes() && left.is_some();
+        local::encode(&self.worker.snapshot, what, x, keep_alive, &shard.date());
+        let deadline = shard.handle.now() + LINGER;
         self.client.reader.park();
         let sending = self.client.stream.send(&[IoSlice::new(&x.reply)]);
-        if !matches!(self.worker.shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
+        if !matches!(shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
             return Next::Close;
         }
         match left {

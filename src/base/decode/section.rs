@@ -136,11 +136,16 @@ impl<'t, 'f> Section<'t, 'f> {
     pub fn require_value(&mut self, key: &'static str, example: &str) -> Option<&'t Value<'t>> {
         let value = self.take(key);
         if value.is_none() {
-            let message = format!("{} has no `{key}`", self.title);
-            let fault = Diagnostic::new(self.span.clone(), message, format!("`{key}` is missing here"));
-            self.faults.push(fault.help(format!("add a line such as: {key} = {example}")));
+            self.missing(key, example);
         }
         value
+    }
+
+    /// Adds the fault of a key that is not there; `example` is a value to show.
+    pub fn missing(&mut self, key: &str, example: &str) {
+        let message = format!("{} has no `{key}`", self.title);
+        let fault = Diagnostic::new(self.span.clone(), message, format!("`{key}` is missing here"));
+        self.faults.push(fault.help(format!("add a line such as: {key} = {example}")));
     }
 
     /// The value of a key that may be missing, to be read with [`Section::convert`].
@@ -305,9 +310,9 @@ impl<'t, 'f> Section<'t, 'f> {
         }
     }
 
-    /// Reads a list that may be missing; `expected` is what to say that it is. What is wrong with an element becomes a
+    /// Reads a list that may be missing, and may be empty; `expected` is what to say that it is. What is wrong with an element becomes a
     /// fault, and the others stay.
-    pub fn list<T: FromValue>(&mut self, key: &'static str, expected: &str, into: &mut Vec<Spanned<T>>) {
+    pub fn read_list<T: FromValue>(&mut self, key: &'static str, expected: &str, into: &mut Vec<Spanned<T>>) {
         let Some(value) = self.take(key) else { return };
         match value.get_ref() {
             DeValue::Array(list) => {
@@ -318,7 +323,7 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// All that is in the table, under keys of the user's choice, in the order of the file.
-    pub fn pairs(&mut self) -> Vec<(Spanned<String>, &'t Value<'t>)> {
+    pub fn entries(&mut self) -> Vec<(Spanned<String>, &'t Value<'t>)> {
         self.entries.iter_mut().for_each(|entry| entry.asked_for = true);
         let pair = |entry: &Entry<'t>| (Spanned::new(entry.key.span(), entry.key.get_ref().to_string()), entry.value);
         self.entries.iter().map(pair).collect()

@@ -28,7 +28,7 @@ use crate::base::time::Instant;
 use crate::http::message::Version;
 use crate::observe::counters::Counter;
 use crate::shard::{Backend, Shard};
-use crate::snapshot::{Route, Service, Snapshot};
+use crate::snapshot::{Route, Service, ServiceId, Snapshot};
 use crate::upstream::balance::{InFlight, Outcome};
 use again::Again;
 use attempt::{Answer, Failure, Progress, Sent, attempt};
@@ -46,7 +46,7 @@ struct Stage<'a> {
     may_keep_alive: bool,
 }
 
-/// Sends the request in `x` to a backend of `route` and its response to the client.
+/// Sends the request in `x`, which has taken `route`, to a backend of `service` and its response to the client.
 ///
 /// # Errors
 /// The refusal to answer with. Nothing of a response has been sent then.
@@ -54,12 +54,13 @@ pub async fn proxy(
     shard: &Shard,
     snapshot: &Snapshot,
     route: &Route,
+    service: ServiceId,
     x: &mut Exchange,
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
     let deadline = route.timeouts.total.map_or(Instant::NEVER, |total| x.started + total);
-    let (service, backend) = (snapshot.service(route.service), shard.backend(route.service.index()));
+    let (service, backend) = (snapshot.service(service), shard.backend(service.index()));
     let stage = Stage { shard, snapshot, route, service, backend, deadline, may_keep_alive };
     forward(&stage, x, client).await
 }
