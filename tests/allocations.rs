@@ -160,6 +160,7 @@ const KINDS: [Kind; 8] = [
         request: b"GET /rules/7?q=8 HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 192.0.2.1, 10.0.0.1\r\n\
                    X-Forwarded-Proto: https\r\nForwarded: for=192.0.2.1\r\nX-Request-Id: kept\r\nX-Old: 1\r\n\
                    Cookie: a=b\r\n\r\n",
+        line: "GET /rules/7?q=8 HTTP/1.1\r\n",
         request_end: b"\r\nX-Id: 7 8 192.0.2.1 kept\r\n\r\n",
         response: b"HTTP/1.1 200 OK\r\nServer: x\r\nX-Internal-A: 1\r\nContent-Length: 2\r\n\r\nok",
         response_end: b"\r\nX-Route: rules\r\n\r\nok",
@@ -168,6 +169,7 @@ const KINDS: [Kind; 8] = [
     Kind {
         name: "a redirect",
         request: b"GET /redirect/7?q=8 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        line: "never",
         request_end: b"never",
         response: b"",
         response_end: b"\r\nX-All: yes\r\n\r\n",
@@ -176,6 +178,7 @@ const KINDS: [Kind; 8] = [
     Kind {
         name: "an answer of a route",
         request: b"GET /respond/7 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        line: "never",
         request_end: b"never",
         response: b"",
         response_end: b"\r\n\r\nhello 7",
