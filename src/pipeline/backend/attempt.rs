@@ -88,6 +88,8 @@ pub(super) struct Rules<'a> {
     pub(super) facts: Facts<'a>,
     pub(super) scratch: &'a RefCell<Scratch>,
     pub(super) again: &'a Again<'a>,
+    /// The Set-Cookie that goes with the response; empty for none.
+    pub(super) cookie: &'a [u8],
 }
 
 /// Runs both directions on one connection, to the end of the response.
@@ -112,6 +114,7 @@ pub(super) async fn attempt(
         captures,
         origin,
         scratch,
+        cookie,
         ..
     } = x;
     let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
@@ -127,6 +130,7 @@ pub(super) async fn attempt(
         facts,
         scratch,
         again,
+        cookie,
     };
     let stream = &upstream.connection.stream;
     let relay = Relay::new(&mut client.reader, up, stream, request.framing(), route.limits.body);
