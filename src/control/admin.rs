@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn every_series_stands_once_and_has_a_type() {
-        let shared = Shared::new(2, Vec::new());
+        let shared = Shared::new(2, Vec::new(), 0);
         shared.counters[1].add(Counter::Requests, 3);
         shared.counters[0].refuse(Reject::NoRoute.cause());
         let text = render(&shared);

@@ -18,9 +18,10 @@ use crate::shard::Shard;
 use crate::snapshot::{Route, Snapshot};
 pub use exchange::{Client, Exchange};
 pub use reject::Reject;
+use tunnel::Tunnel;
 
 /// How a request ended that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Ended {
     /// The response was sent whole.
     Replied {
@@ -38,6 +39,8 @@ pub enum Ended {
         /// Why.
         why: Cut,
     },
+    /// The backend has switched protocols, and the client was told.
+    Switched(Box<Tunnel>),
     /// The client left.
     ClientGone,
 }

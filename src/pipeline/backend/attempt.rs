@@ -32,6 +32,8 @@ pub(super) enum Answer {
         /// The backend's may, too.
         reusable: bool,
     },
+    /// The backend has switched protocols, and the client knows.
+    Switched,
 }
 
 /// How an attempt ended, if not well.
@@ -87,6 +89,8 @@ pub(super) struct Rules<'a> {
     pub(super) may_keep_alive: bool,
     pub(super) facts: Facts<'a>,
     pub(super) scratch: &'a RefCell<Scratch>,
+    /// The protocols that the backend is asked to switch to, if any.
+    pub(super) offer: &'a [u8],
     pub(super) again: &'a Again<'a>,
 }
 
@@ -100,7 +104,20 @@ pub(super) async fn attempt(
     progress: &Progress,
 ) -> Result<Answer, Failure> {
     let Stage { shard, snapshot, route, .. } = stage;
-    let Exchange { request, response, upload: up, download: down, outgoing, reply, id, path, origin, scratch, .. } = x;
+    let Exchange {
+        request,
+        response,
+        upload: up,
+        download: down,
+        outgoing,
+        reply,
+        id,
+        path,
+        origin,
+        scratch,
+        offer,
+        ..
+    } = x;
     let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
     let facts = Facts { snapshot, route, request, path, origin, id };
     let rules = Rules {
@@ -108,11 +125,12 @@ pub(super) async fn attempt(
         timeouts: route.timeouts,
         limits: snapshot.limits,
         expects_continue: request.expects_continue(),
-        method: ResponseContext { method: request.method(), upgrade_requested: false },
+        method: ResponseContext { method: request.method(), upgrade_requested: !offer.is_empty() },
         client_version: request.version(),
         may_keep_alive: stage.may_keep_alive && request.keep_alive(),
         facts,
         scratch,
+        offer,
         again,
     };
     let stream = &upstream.connection.stream;

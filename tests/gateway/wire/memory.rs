@@ -121,7 +121,7 @@ fn run(row: &Row, network: Network, cuts: &[usize], snapshot: &Arc<Snapshot>) ->
         handle.spawn(accept(origin, handle.clone(), row.clone(), log.clone()));
         let listener = handle.listen_in_memory(public()).expect("a free address");
         let entry = worker::Entry { listener, port: Some(public().port()) };
-        let shared = Shared::new(1, snapshot.members(handle.now()));
+        let shared = Shared::new(1, snapshot.members(handle.now()), snapshot.routes.len());
         let ended = Rc::new(RefCell::new(false));
         handle.spawn({
             let (handle, snapshot, shared, ended) = (handle.clone(), snapshot.clone(), shared.clone(), ended.clone());
