@@ -7,7 +7,10 @@ round, and the proxies' CPU time is the scheduler's own account of them. Prints
 medians and their ratio to nginx, and the system calls of a request when strace
 is there.
 
-usage: first_look.py [rounds] [seconds]
+With `features`, Tidegate runs twice more: round robin over three targets (three ports of the same backend), passive
+health, retries and rules for fields.
+
+usage: first_look.py [rounds] [seconds] [features]
 """
 import glob
 import os
@@ -22,8 +25,11 @@ import tempfile
 import time
 import urllib.request
 
+from instructions import FEATURES_ROUTE, FEATURES_SERVICE
+
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 3
 SECONDS = int(sys.argv[2]) if len(sys.argv) > 2 else 5
+FEATURES = len(sys.argv) > 3 and sys.argv[3] == "features"
 BINARY = os.environ.get("TIDEGATE", "target/release/tidegate")
 NGINX = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin")
 
@@ -34,7 +40,7 @@ http {{
   access_log off; keepalive_requests 100000000; client_body_temp_path {dir}/b1; proxy_temp_path {dir}/b2;
   fastcgi_temp_path {dir}/b3; uwsgi_temp_path {dir}/b4; scgi_temp_path {dir}/b5;
   open_file_cache max=10; default_type text/plain; root {dir}; index {size}.txt;
-  server {{ listen 127.0.0.1:{port}; }}
+  server {{ {listen} }}
 }}
 """
 
@@ -69,11 +75,24 @@ address = "127.0.0.1:{port}"
 [admin]
 address = "127.0.0.1:0"
 [services.app]
-targets = ["127.0.0.1:{backend}"]
+targets = [{targets}]
+{service}
 [routes.all]
 path = "/*"
 service = "app"
+{route}
 """
+
+def contestants():
+    for features in (False, True) if FEATURES else (False,):
+        for driver in ("epoll", "io_uring"):
+            yield driver, features
+
+
+def gateway(driver, port, backends, features):
+    targets = ", ".join(f'"127.0.0.1:{backend}"' for backend in backends)
+    service, route = (FEATURES_SERVICE, FEATURES_ROUTE) if features else ("", "")
+    return GATEWAY.format(driver=driver, port=port, targets=targets, service=service, route=route)
 
 
 def free_port():
@@ -127,17 +146,21 @@ def main():
         for size in (128, 10240):
             backend = free_port()
             write(f"{size}.txt", "x" * size)
-            path = write(f"backend{size}.conf", BACKEND.format(dir=directory, port=backend, size=size))
+            ports = [backend, free_port(), free_port()]
+            listen = " ".join(f"listen 127.0.0.1:{each};" for each in ports)
+            path = write(f"backend{size}.conf", BACKEND.format(dir=directory, listen=listen, size=size))
             running.append(start(1, NGINX, "-c", path))
             wait_for(backend)
             contenders = {}
             port = free_port()
             path = write("proxy.conf", PROXY.format(dir=directory, port=port, backend=backend))
             contenders["nginx"] = (start(0, NGINX, "-c", path), port)
-            for driver in ("epoll", "io_uring"):
+            for driver, features in contestants():
                 port = free_port()
-                path = write(f"{driver}.toml", GATEWAY.format(driver=driver, port=port, backend=backend))
-                contenders[f"tidegate, {driver}"] = (start(0, BINARY, "run", "--config", path), port)
+                name = f"tidegate, {driver}" + (", features" if features else "")
+                text = gateway(driver, port, ports if features else ports[:1], features)
+                path = write(f"{driver}{features}.toml", text)
+                contenders[name] = (start(0, BINARY, "run", "--config", path), port)
             running.extend(process for process, _ in contenders.values())
             for _, port in contenders.values():
                 wait_for(port)
@@ -150,7 +173,7 @@ def main():
             base = medians["nginx"][0]
             print(f"{size} B bodies, {ROUNDS} rounds of {SECONDS} s")
             for name, (used, rate) in medians.items():
-                print(f"  {name:20} {used:6.2f} us CPU a request   {used / base:5.2f} of nginx   {rate:8.0f} requests/s")
+                print(f"  {name:28} {used:6.2f} us CPU a request   {used / base:5.2f} of nginx   {rate:8.0f} requests/s")
             for process, _ in contenders.values():
                 process.send_signal(signal.SIGKILL)
     finally:

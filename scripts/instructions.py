@@ -9,6 +9,7 @@ machine is doing.
   base      one target; the binary that TIDEGATE_BASE names, such as one of the commit before
   single    one target; the binary that TIDEGATE names
   features  round robin over three targets, passive health, retries and rules for fields; the same binary
+  nginx     one target; the nginx that is installed, for comparison
 
 usage: [TIDEGATE=BINARY] [TIDEGATE_BASE=BINARY] instructions.py [--requests N] [--only NAME,...] [--keep DIR]
 """
@@ -64,6 +65,19 @@ pool = {{ idle_timeout = "1h" }}
 path = "/*"
 service = "app"
 {route}
+"""
+
+NGINX_PROXY = """
+  upstream app {{ server 127.0.0.1:{backend}; keepalive 256; keepalive_requests 100000000; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $http_host; proxy_set_header X-Forwarded-For $remote_addr;
+      proxy_set_header X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host;
+      proxy_set_header X-Request-Id $request_id; add_header X-Request-Id $request_id;
+    }}
+  }}
 """
 
 FEATURES_SERVICE = """
@@ -154,24 +168,12 @@ def ask(connection, requests):
         reader.read(length)
 
 
-def count(directory, binary, configuration, port, requests, label):
-    """Instructions of the worker's thread, from its start to its end."""
-    path = os.path.join(directory, f"{label}.toml")
-    with open(path, "w") as file:
-        file.write(configuration)
+def count(directory, program, port, requests, label):
+    """Instructions of the thread that has executed most, from its start to its end: the worker's."""
     output = os.path.join(directory, f"{label}.{requests}.out")
-    command = [
-        VALGRIND,
-        "--tool=callgrind",
-        "--separate-threads=yes",
-        f"--callgrind-out-file={output}",
-        binary,
-        "run",
-        "--config",
-        path,
-    ]
+    tool = [VALGRIND, "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={output}"]
     with open(os.path.join(directory, f"{label}.log"), "w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, preexec_fn=hide_auxiliary_vector)
+        process = subprocess.Popen(tool + program, stdout=log, stderr=log, preexec_fn=hide_auxiliary_vector)
     try:
         with connect(port, process) as connection:
             ask(connection, requests)
@@ -180,30 +182,46 @@ def count(directory, binary, configuration, port, requests, label):
     finally:
         process.kill()
     totals = []
-    for part in glob.glob(f"{output}-*"):
+    for part in glob.glob(f"{output}*"):
         with open(part) as file:
             found = re.search(r"^(?:totals|summary): (\d+)", file.read(), re.MULTILINE)
         totals.append(int(found[1]) if found else 0)
-    if not totals:
+    if not any(totals):
         raise SystemExit(f"callgrind has written nothing; see {directory}/{label}.log")
-    # The worker does nearly all there is to do.
     return max(totals)
 
 
-def per_request(directory, name, binary, targets, service, route, requests):
+def write(directory, name, text):
+    path = os.path.join(directory, name)
+    with open(path, "w") as file:
+        file.write(text)
+    return path
+
+
+def per_request(directory, name, ports, requests):
     counts = []
     for number in (requests, requests // 2):
         port = free_port()
-        names = ", ".join(f'"127.0.0.1:{target}"' for target in targets)
-        text = GATEWAY.format(port=port, targets=names, service=service, route=route)
-        counts.append(count(directory, binary, text, port, number, name))
+        if name == "nginx":
+            own = os.path.join(directory, "nginx")
+            os.makedirs(own, exist_ok=True)
+            servers = NGINX_PROXY.format(port=port, backend=ports[0])
+            path = write(directory, "nginx.conf", NGINX_CONFIGURATION.format(dir=own, servers=servers))
+            program = [NGINX, "-c", path]
+        else:
+            features = name == "features"
+            targets = ", ".join(f'"127.0.0.1:{target}"' for target in (ports if features else ports[:1]))
+            service, route = (FEATURES_SERVICE, FEATURES_ROUTE) if features else ("", "")
+            text = GATEWAY.format(port=port, targets=targets, service=service, route=route)
+            program = [BASE if name == "base" else BINARY, "run", "--config", write(directory, f"{name}.toml", text)]
+        counts.append(count(directory, program, port, number, name))
     return (counts[0] - counts[1]) / (requests - requests // 2)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20000, help="of the longer run (20000)")
-    parser.add_argument("--only", default="base,single,features", help="some of base,single,features")
+    parser.add_argument("--only", default="base,single,features,nginx", help="some of base,single,features,nginx")
     parser.add_argument("--keep", help="where callgrind's files stay, for callgrind_annotate")
     options = parser.parse_args()
     if not VALGRIND or not NGINX:
@@ -212,20 +230,13 @@ def main():
     os.makedirs(directory, exist_ok=True)
     ports = [free_port() for _ in range(3)]
     servers = "\n".join(SERVER.format(port=port, body="x" * 128) for port in ports)
-    path = os.path.join(directory, "backend.conf")
-    with open(path, "w") as file:
-        file.write(NGINX_CONFIGURATION.format(dir=directory, servers=servers))
+    path = write(directory, "backend.conf", NGINX_CONFIGURATION.format(dir=directory, servers=servers))
     backend = subprocess.Popen([NGINX, "-c", path], stderr=subprocess.DEVNULL)
-    contenders = {
-        "base": (BASE, ports[:1], "", ""),
-        "single": (BINARY, ports[:1], "", ""),
-        "features": (BINARY, ports, FEATURES_SERVICE, FEATURES_ROUTE),
-    }
     try:
         connect(ports[0], backend).close()
         results = {}
         for name in options.only.split(","):
-            results[name] = per_request(directory, name, *contenders[name], options.requests)
+            results[name] = per_request(directory, name, ports, options.requests)
             first = next(iter(results))
             ratio = results[name] / results[first]
             print(f"{name:10} {results[name]:9.0f} instructions a request   {ratio:6.3f} of {first}", flush=True)

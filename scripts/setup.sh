@@ -14,9 +14,12 @@ if ! mkdir -p "$TOOLS" 2>/dev/null || [ ! -w "$TOOLS" ]; then
     TOOLS="$PWD/.tools"
 fi
 
+# Where Debian's node-ws is.
+DEBIAN_WS=/usr/share/nodejs/ws
+
 say() { echo "setup: $*" >&2; }
 
-# Debian keeps nginx in a directory that only root's PATH names.
+# Debian keeps nginx and named in a directory that only root's PATH names.
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
 as_root() {
@@ -101,9 +104,15 @@ need_cargo_deny() {
     ln -sfn "$root/bin/cargo-deny" .tools/cargo-deny
 }
 
-# npm's `ws`, of the version and with the hash that the lock file says.
+# npm's `ws`, of the version and with the hash that the lock file says; where there is no npm, Debian's package of it.
 need_node_packages() {
     local of=tests/process/node root
+    if ! have npm; then
+        mkdir -p .tools/node-debian/node_modules
+        ln -sfn "$DEBIAN_WS" .tools/node-debian/node_modules/ws
+        ln -sfn node-debian .tools/node
+        return
+    fi
     root="$TOOLS/node-$(sha256sum "$of/package-lock.json" | cut -c1-16)"
     if [ ! -d "$root/node_modules/ws" ]; then
         say "installing the npm packages of $of"
@@ -145,7 +154,8 @@ for need in "$@"; do
     nginx) need_program nginx nginx-light ;;
     node)
         need_program node nodejs
-        need_program npm npm
+        # Debian's npm brings four hundred packages with it; its ws comes alone.
+        have npm || [ -d "$DEBIAN_WS" ] || missing_packages+=(node-ws)
         ;;
     python3) need_program python3 python3 ;;
     valgrind) need_program valgrind valgrind libc6-dbg ;;

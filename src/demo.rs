@@ -20,6 +20,7 @@ use axum::routing::get;
 
 use crate::config::Config;
 use crate::gateway::Gateway;
+use crate::upstream::targets::TargetAddress;
 
 const USERS: &[&str] = &["Ada", "Grace", "Edsger", "Barbara", "Donald"];
 const PRODUCTS: &[(&str, u32)] = &[("sextant", 12900), ("tide table", 1450), ("anchor", 8990)];
@@ -32,7 +33,10 @@ pub fn start(config: &mut Config) -> io::Result<()> {
     let services = [("users", users()), ("orders", orders()), ("products", products())];
     let mut origins = Vec::new();
     for (name, router) in services {
-        let wished = config.service(name).and_then(|service| service.targets.first()).map(|target| *target.as_ref());
+        let wished = config.service(name).and_then(|service| match service.targets.first()?.address {
+            TargetAddress::Ip(address) => Some(address),
+            _ => None,
+        });
         let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let bound = wished.map(std::net::TcpListener::bind);
         let listener = match bound {
@@ -66,9 +70,10 @@ pub fn banner(gateway: &Gateway) -> String {
     let admin = gateway.admin_address();
     let mut text = String::from("\nTidegate's demo. Routes:\n");
     for route in &gateway.snapshot().routes {
-        let service = gateway.snapshot().service(route.service);
+        let Some(service) = route.action.service() else { continue };
+        let service = gateway.snapshot().service(service);
         // Writing to a string does not fail.
-        let _ = writeln!(text, "  {:<20} -> {} ({})", route.path, service.name, service.address);
+        let _ = writeln!(text, "  {:<20} -> {} ({})", route.path, service.name, service.targets[0].address);
     }
     let _ = write!(
         text,

@@ -22,6 +22,7 @@
 //! [`Snapshot::compile`]: crate::snapshot::Snapshot::compile
 
 mod check;
+pub mod dns;
 mod read;
 pub mod sections;
 
@@ -29,13 +30,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_spanned::Spanned;
-
 pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
-pub(crate) use check::pattern;
+use crate::upstream::targets::TargetConfig;
+pub(crate) use check::router;
+pub use dns::DnsConfig;
 pub use sections::{
-    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
-    Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
+    ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
+    ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 
 /// One configuration, as it was written. The tables that are keyed by name stand in the order of the file.
@@ -115,7 +116,7 @@ impl Config {
     pub fn set_target(&mut self, name: &str, target: SocketAddr) -> bool {
         let service = self.services.iter_mut().find(|service| service.name.get_ref() == name);
         service.is_some_and(|service| {
-            service.targets = vec![Spanned::new(service.name.span(), target)];
+            service.targets = vec![TargetConfig::at(target, service.name.span())];
             true
         })
     }

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::dns::DnsConfig;
 use super::sections::{
-    AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
-    Pin, PoolConfig, RouteConfig, ServiceConfig, TimeoutsConfig,
+    ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
+    ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 use super::{Config, check};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
@@ -18,8 +19,19 @@ use crate::base::units::{Rate, Setting, Size};
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::{RulesConfig, Scope};
 use crate::policy::limits::LimitsConfig;
+use crate::policy::redirect::RedirectConfig;
 use crate::policy::request_id::RequestIdConfig;
+use crate::policy::respond::RespondConfig;
 use crate::policy::upgrade::UpgradeConfig;
+use crate::router::{ForwardConfig, MatchConfig};
+use crate::upstream::affinity::AffinityConfig;
+use crate::upstream::ejection::EjectionConfig;
+use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::health::HealthConfig;
+use crate::upstream::retry::RetriesConfig;
+use crate::upstream::settings::PoolConfig;
+use crate::upstream::targets::TargetAddress;
+use crate::upstream::{balance, targets};
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
 pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
@@ -93,8 +105,12 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     section.read("pin", &mut config.pin);
     section.read("drain_timeout", &mut config.drain_timeout);
     section.read_within("connections_per_worker", 1..=1_048_576, &mut config.connections_per_worker);
+    section.read("merge_slashes", &mut config.merge_slashes);
     if let Some(section) = section.table("limits", "[gateway.limits]") {
         config.limits = connection_limits(section);
+    }
+    if let Some(section) = section.table("dns", "[gateway.dns]") {
+        config.dns = DnsConfig::read(section);
     }
     config.forwarded = ForwardedConfig::read(&mut section);
     section.read("via", &mut config.via);
@@ -168,85 +184,134 @@ fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
 }
 
 fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfig {
-    let targets = targets(section);
+    let targets = targets::read(section);
     let timeouts = timeouts(section);
-    let mut pool = PoolConfig::default();
-    if let Some(mut section) = section.table("pool", "`pool`") {
-        section.read_within("idle_connections", 0..=65_536, &mut pool.idle_connections);
-        section.read("idle_timeout", &mut pool.idle_timeout);
-        section.finish(&[]);
-    }
+    let balance = balance::read(section);
+    let (mut slow_start, mut proxy_protocol) = (Setting::Off, Setting::Off);
+    section.read("slow_start", &mut slow_start);
+    let ejection = EjectionConfig::read(section);
+    let affinity = AffinityConfig::read(section);
+    let retries = RetriesConfig::read(section);
+    let pool = PoolConfig::read(section);
+    let fallback = FallbackConfig::read(section);
+    section.read("proxy_protocol", &mut proxy_protocol);
     let headers = RulesConfig::read(section, Scope::Shared);
-    section.finish(&["balance", "retries", "health", "breaker"]);
-    ServiceConfig { name, targets, timeouts, pool, headers }
-}
-
-/// The one target of a service; empty where it is missing or wrong, which is a fault by then.
-fn targets(section: &mut Section<'_, '_>) -> Vec<Spanned<SocketAddr>> {
-    let example = "[\"127.0.0.1:3001\"]";
-    let Some(value) = section.require_value("targets", example) else { return Vec::new() };
-    let list = section.convert("targets", value, |value| match value.get_ref() {
-        DeValue::Array(list) if list.is_empty() => {
-            Err(Wrong::content("the list is empty", format!("write a target, such as {example}")))
-        }
-        DeValue::Array(list) => Ok(list.iter().collect::<Vec<_>>()),
-        _ => Err(Wrong::Type(format!("a list, such as {example}"))),
-    });
-    let list = list.unwrap_or_default();
-    let targets = list.iter().filter_map(|value| section.convert("targets", value, target)).collect();
-    if let Some(second) = list.get(1) {
-        section.fault(
-            Diagnostic::new(second.span(), "more than one target is not built yet", "this is the second target")
-                .help("leave one target for now"),
-        );
+    let health = match section.table_or_off("health", "`health`") {
+        Some(Setting::On(section)) => Some(HealthConfig::read(section)),
+        Some(Setting::Off) | None => None,
+    };
+    if let Some(place) = section.place("health").filter(|_| health.as_ref().is_some_and(|health| health.port.is_some()))
+        && let Some(target) = targets.iter().find(|target| matches!(target.address, TargetAddress::Unix(_)))
+    {
+        let message = format!("`port` of `health` means nothing to the target `{}`", target.address);
+        let fault =
+            Diagnostic::new(place, message, "the port is in here").related(target.span.clone(), "a Unix socket");
+        section.fault(fault.help("leave `port` out, or make the socket a service of its own"));
     }
-    targets
+    section.finish(&["breaker"]);
+    let (slow_start, proxy_protocol) = (slow_start.value(), proxy_protocol.value());
+    ServiceConfig {
+        name,
+        targets,
+        timeouts,
+        balance,
+        slow_start,
+        ejection,
+        affinity,
+        retries,
+        pool,
+        fallback,
+        proxy_protocol,
+        headers,
+        health,
+    }
 }
 
 fn timeouts(section: &mut Section<'_, '_>) -> TimeoutsConfig {
     let mut config = TimeoutsConfig::default();
     section.inherit("connect_timeout", &mut config.connect);
+    section.inherit("send_timeout", &mut config.send);
     section.inherit("first_byte_timeout", &mut config.first_byte);
+    section.inherit("between_bytes_timeout", &mut config.between_bytes);
     section.inherit("timeout", &mut config.total);
     config
 }
 
 fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteConfig> {
-    let path = section.require("path", "\"/users/*\"", Spanned::from_value);
-    let service = section.require("service", "\"users\"", Spanned::from_value);
-    let mut strip_prefix = None;
-    section.inherit("strip_prefix", &mut strip_prefix);
+    let matches = MatchConfig::read(section);
+    let action = action(section);
+    let forward = ForwardConfig::read(section);
     let timeouts = timeouts(section);
+    let retries = RetriesConfig::read(section);
     let limits = limits(section);
     let upgrade = UpgradeConfig::read(section);
     let headers = RulesConfig::read(section, Scope::Route);
     let mut preserve_host = true;
     section.read("preserve_host", &mut preserve_host);
-    section.finish(&[
-        "hosts",
-        "methods",
-        "headers",
-        "query",
-        "priority",
-        "listeners",
-        "rewrite",
-        "forward_path",
-        "auth",
-        "rate_limit",
-        "cache",
-        "retries",
-    ]);
+    section.finish(&["auth", "rate_limit", "cache"]);
     Some(RouteConfig {
         name,
-        path: path?,
-        service: service?,
-        strip_prefix,
+        matches,
+        action: action?,
+        forward,
         timeouts,
+        retries,
         limits,
         upgrade,
         headers,
         preserve_host,
     })
+}
+
+/// Keys of a route that are about what is sent to a service.
+const OF_SERVICES: &[&str] = &[
+    "strip_prefix",
+    "rewrite",
+    "forward_path",
+    "preserve_host",
+    "request_headers",
+    "upgrade",
+    "connect_timeout",
+    "send_timeout",
+    "first_byte_timeout",
+    "between_bytes_timeout",
+    "timeout",
+    "retries",
+];
+
+/// What becomes of the requests of a route: exactly one of three keys says it.
+fn action(section: &mut Section<'_, '_>) -> Option<ActionConfig> {
+    let keys = ["service", "redirect", "respond"];
+    let mut there: Vec<_> = keys.iter().filter_map(|key| Some((*key, section.place(key)?))).collect();
+    there.sort_by_key(|(_, place)| place.start);
+    if let [(first, first_place), (second, place), ..] = there.as_slice() {
+        let message = format!("`{first}` and `{second}` are both there, and each says what becomes of a request");
+        let fault = Diagnostic::new(place.clone(), message, "the one").related(first_place.clone(), "the other");
+        section.fault(fault.help("leave one of them, or write a route for each"));
+    }
+    let only = there.first().map_or("service", |(key, _)| key);
+    if only != "service" {
+        for key in OF_SERVICES {
+            if let Some(place) = section.place(key) {
+                let message = format!("`{key}` has no effect on a route with `{only}`");
+                let fault = Diagnostic::new(place, message, "nothing is sent to a service here");
+                section.fault(fault.help("leave it out"));
+            }
+        }
+    }
+    // All are read, so that the faults of each are found.
+    let redirect = RedirectConfig::read(section).map(ActionConfig::Redirect);
+    let respond = RespondConfig::read(section).map(ActionConfig::Respond);
+    let mut service = None;
+    match only {
+        "service" => service = section.require("service", "\"users\"", Spanned::from_value),
+        _ => section.inherit("service", &mut service),
+    }
+    match only {
+        "redirect" => redirect,
+        "respond" => respond,
+        _ => service.map(ActionConfig::Service),
+    }
 }
 
 fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {
@@ -282,48 +347,12 @@ fn bind_address(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
     }
 }
 
-/// Where a backend is: an IP address and a port.
-fn target(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
-    if matches!(value.get_ref(), DeValue::Table(_)) {
-        return Err(Wrong::content("targets as tables are not built yet", "write the address alone, as a string"));
-    }
-    let text = text(value, "an address such as \"127.0.0.1:3001\"")?;
-    let not_yet =
-        |what: &str| Err(Wrong::content(format!("{what} are not built yet"), "write an IP address and a port"));
-    if text.starts_with("unix:") {
-        return not_yet("unix sockets");
-    }
-    if let Some((scheme, rest)) = text.split_once("://") {
-        let help = format!("leave out `{scheme}://`, and what follows the port: \"{}\"", until_slash(rest));
-        return Err(Wrong::content(format!("`{text}` is a URL, and a target is only an address"), help));
-    }
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return match address.port() {
-            0 => Err(Wrong::content(format!("`{text}` has port 0, which cannot be connected to"), "write a port")),
-            _ => Ok(Spanned::new(value.span(), address)),
-        };
-    }
-    match text.rsplit_once(':') {
-        Some((host, port)) if is_name(host) && port.parse::<u16>().is_ok() => match host {
-            "localhost" => {
-                Err(Wrong::content("host names in targets are not built yet", format!("write \"127.0.0.1:{port}\"")))
-            }
-            _ => not_yet("host names in targets"),
-        },
-        _ => Err(Wrong::content(format!("`{text}` is not an address with a port"), address_help(text, 3001))),
-    }
-}
-
 /// What to write instead of `text`, where that can be told.
 fn address_help(text: &str, port: u16) -> String {
     match text.parse::<std::net::IpAddr>() {
         Ok(address) => format!("add a port: \"{}\"", SocketAddr::new(address, port)),
         Err(_) => format!("write an IP address and a port from 0 to 65535, such as \"127.0.0.1:{port}\""),
     }
-}
-
-fn until_slash(text: &str) -> &str {
-    text.split('/').next().unwrap_or(text)
 }
 
 /// Whether this could be the name of a host.

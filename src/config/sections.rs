@@ -8,13 +8,27 @@ use std::time::Duration;
 
 use serde_spanned::Spanned;
 
+use super::dns::DnsConfig;
+use crate::base::decode::Diagnostic;
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::RulesConfig;
 use crate::policy::limits::LimitsConfig;
+use crate::policy::redirect::RedirectConfig;
 use crate::policy::request_id::RequestIdConfig;
+use crate::policy::respond::RespondConfig;
 use crate::policy::upgrade::UpgradeConfig;
 use crate::policy::via::ViaConfig;
+use crate::router::path::Slashes;
+use crate::router::{ForwardConfig, MatchConfig};
+use crate::upstream::affinity::AffinityConfig;
+use crate::upstream::balance::Method;
+use crate::upstream::ejection::EjectionConfig;
+use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::health::HealthConfig;
+use crate::upstream::retry::RetriesConfig;
+use crate::upstream::settings::{PoolConfig, ProxyProtocol};
+use crate::upstream::targets::TargetConfig;
 
 /// `[gateway]`: the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +43,12 @@ pub struct GatewayConfig {
     pub drain_timeout: Duration,
     /// `connections_per_worker`: how many client connections one worker holds at a time.
     pub connections_per_worker: usize,
+    /// `merge_slashes`: whether slashes in a row are one in a path.
+    pub merge_slashes: bool,
     /// `[gateway.limits]`: what one client connection may do.
     pub limits: ConnectionLimitsConfig,
+    /// `[gateway.dns]`: how the names of targets are resolved.
+    pub dns: DnsConfig,
     /// `trusted_proxies` and `forwarded`: whom requests come from, and what services are told of it.
     pub forwarded: ForwardedConfig,
     /// `via`: the gateway's name in Via.
@@ -47,11 +65,21 @@ impl Default for GatewayConfig {
             pin: Pin::Auto,
             drain_timeout: Duration::from_secs(30),
             connections_per_worker: 16_384,
+            merge_slashes: false,
             limits: ConnectionLimitsConfig::default(),
+            dns: DnsConfig::default(),
             forwarded: ForwardedConfig::default(),
             via: Setting::On(ViaConfig::default()),
             request_id: RequestIdConfig::default(),
         }
+    }
+}
+
+impl GatewayConfig {
+    /// What slashes in a row are in a path.
+    #[must_use]
+    pub const fn slashes(&self) -> Slashes {
+        if self.merge_slashes { Slashes::Merged } else { Slashes::Kept }
     }
 }
 
@@ -167,14 +195,30 @@ pub struct DefaultsConfig {
 pub struct ServiceConfig {
     /// The name of the table.
     pub name: Spanned<String>,
-    /// `targets`: exactly one for now.
-    pub targets: Vec<Spanned<SocketAddr>>,
-    /// `connect_timeout`, `first_byte_timeout` and `timeout`.
+    /// `targets`, at least one.
+    pub targets: Vec<TargetConfig>,
+    /// `connect_timeout` and the other timeouts.
     pub timeouts: TimeoutsConfig,
+    /// `balance`.
+    pub balance: Method,
+    /// `slow_start`.
+    pub slow_start: Option<Duration>,
+    /// `ejection`.
+    pub ejection: Setting<EjectionConfig>,
+    /// `affinity`.
+    pub affinity: Option<AffinityConfig>,
+    /// `retries`.
+    pub retries: Option<Setting<RetriesConfig>>,
     /// `pool`.
     pub pool: PoolConfig,
+    /// `health`, where it is not `false`.
+    pub health: Option<HealthConfig>,
     /// `request_headers` and `response_headers`.
     pub headers: RulesConfig,
+    /// `fallback`.
+    pub fallback: Option<FallbackConfig>,
+    /// `proxy_protocol`.
+    pub proxy_protocol: Option<ProxyProtocol>,
 }
 
 /// The timeouts of a service, or of a route that overrides its service's.
@@ -182,8 +226,12 @@ pub struct ServiceConfig {
 pub struct TimeoutsConfig {
     /// `connect_timeout`: until the backend has accepted a connection (504).
     pub connect: Option<Duration>,
+    /// `send_timeout`: for each piece of the request that the backend is slow to take (504).
+    pub send: Option<Setting<Duration>>,
     /// `first_byte_timeout`: from the last byte of the request to the first of the response (504).
     pub first_byte: Option<Setting<Duration>>,
+    /// `between_bytes_timeout`: from one piece of the response's body to the next (a cut response).
+    pub between_bytes: Option<Setting<Duration>>,
     /// `timeout`: the whole exchange, bodies included (504, or a cut response).
     pub total: Option<Setting<Duration>>,
 }
@@ -191,26 +239,16 @@ pub struct TimeoutsConfig {
 impl TimeoutsConfig {
     /// `connect_timeout` where neither route nor service has one.
     pub const CONNECT: Duration = Duration::from_secs(5);
+    /// `send_timeout` where neither route nor service has one.
+    pub const SEND: Setting<Duration> = Setting::On(Duration::from_secs(30));
     /// `first_byte_timeout` where neither route nor service has one.
     pub const FIRST_BYTE: Setting<Duration> = Setting::On(Duration::from_secs(30));
+    /// `between_bytes_timeout` where neither route nor service has one. Streams of events send a comment in quiet times
+    /// (HTML section 9.2.7 proposes every 15 seconds), so that this tells a quiet one from a dead one.
+    pub const BETWEEN_BYTES: Setting<Duration> = Setting::On(Duration::from_secs(60));
     /// `timeout` where neither route nor service has one. Off, for a large body or a stream of events may take hours and
-    /// be well; what stalls before the response begins is caught by `first_byte_timeout`.
+    /// be well; what stalls is caught by the others.
     pub const TOTAL: Setting<Duration> = Setting::Off;
-}
-
-/// `[services.NAME] pool`: idle connections to a backend, kept for the next request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PoolConfig {
-    /// `idle_connections`: how many each worker keeps; 0 closes each connection after its request.
-    pub idle_connections: usize,
-    /// `idle_timeout`: how long one is kept.
-    pub idle_timeout: Duration,
-}
-
-impl Default for PoolConfig {
-    fn default() -> Self {
-        Self { idle_connections: 256, idle_timeout: Duration::from_secs(50) }
-    }
 }
 
 /// `[routes.NAME]`: which requests go to which service, and how.
@@ -218,14 +256,16 @@ impl Default for PoolConfig {
 pub struct RouteConfig {
     /// The name of the table.
     pub name: Spanned<String>,
-    /// `path`, as it is written: `/x` for exactly this path, `/x/*` for it and everything under it.
-    pub path: Spanned<String>,
-    /// `service`: the name of one.
-    pub service: Spanned<String>,
-    /// `strip_prefix`: what is not sent on of the path.
-    pub strip_prefix: Option<Spanned<String>>,
+    /// `hosts`, `path`, `methods`, `headers`, `query`, `listeners` and `priority`: which requests it takes.
+    pub matches: MatchConfig,
+    /// `service`, `redirect` or `respond`: what becomes of its requests.
+    pub action: ActionConfig,
+    /// `strip_prefix`, `rewrite` and `forward_path`: what path is sent on.
+    pub forward: ForwardConfig,
     /// `connect_timeout`, `first_byte_timeout` and `timeout`, where they differ from the service's.
     pub timeouts: TimeoutsConfig,
+    /// `retries`, where they differ from the service's.
+    pub retries: Option<Setting<RetriesConfig>>,
     /// `limits`, where they differ from those of `[defaults]`.
     pub limits: Option<Setting<LimitsConfig>>,
     /// `upgrade`: whether requests may switch protocols.
@@ -234,4 +274,37 @@ pub struct RouteConfig {
     pub headers: RulesConfig,
     /// `preserve_host`: whether the client's Host is sent on, and not the target's own.
     pub preserve_host: bool,
+}
+
+/// What becomes of a route's requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ActionConfig {
+    /// `service`: the name of one, to which they are sent.
+    Service(Spanned<String>),
+    /// `redirect`: the client is sent elsewhere.
+    Redirect(RedirectConfig),
+    /// `respond`: they are answered here.
+    Respond(RespondConfig),
+}
+
+impl ActionConfig {
+    /// The name of the service, if it is one.
+    #[must_use]
+    pub const fn service(&self) -> Option<&Spanned<String>> {
+        match self {
+            Self::Service(name) => Some(name),
+            Self::Redirect(_) | Self::Respond(_) => None,
+        }
+    }
+
+    /// What is wrong with it on a route whose path captures these names.
+    #[must_use]
+    pub fn check(&self, captures: &[&str]) -> Vec<Diagnostic> {
+        let faults = match self {
+            Self::Service(_) => Vec::new(),
+            Self::Redirect(redirect) => vec![redirect.compile(captures).err()],
+            Self::Respond(respond) => vec![respond.compile(captures).err(), respond.steps(captures).err()],
+        };
+        faults.into_iter().flatten().map(|fault| *fault).collect()
+    }
 }

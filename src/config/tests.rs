@@ -7,7 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::*;
+use crate::base::units::Setting;
 use crate::snapshot::Snapshot;
+use crate::upstream::ejection::EjectionConfig;
+use crate::upstream::settings::PoolConfig;
 
 fn files_in(directory: &str) -> Vec<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
@@ -58,6 +61,7 @@ fn the_reference_file_has_every_default() {
     assert_eq!(written.gateway, GatewayConfig::default());
     assert_eq!(written.admin.address.get_ref(), AdminConfig::default().address.get_ref());
     assert_eq!(written.services[0].pool, PoolConfig::default());
+    assert_eq!(written.services[0].ejection, Setting::On(EjectionConfig::default()));
 
     // Without any line that sets a default, the same must come out.
     let bare = Config::parse("bare.toml", &without_defaults(&text)).unwrap();
@@ -71,12 +75,15 @@ fn the_reference_file_has_every_key() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gateway.toml")).unwrap();
     // An unknown key is answered with all that are known.
     let probe = "zzzzzzzz = 1\n[gateway]\nzzzzzzzz = 1\n[gateway.limits]\nzzzzzzzz = 1\n[gateway.request_id]\nzzzzzzzz = 1\n[listeners.x]\nzzzzzzzz = 1\n\
-        [admin]\nzzzzzzzz = 1\n[services.x]\nzzzzzzzz = 1\n[services.x.pool]\nzzzzzzzz = 1\n[defaults]\nzzzzzzzz = 1\n\
+        [admin]\nzzzzzzzz = 1\n[services.x]\nzzzzzzzz = 1\n[services.x.pool]\nzzzzzzzz = 1\n\
+        [services.x.health]\nzzzzzzzz = 1\n[gateway.dns]\nzzzzzzzz = 1\n[services.x.ejection]\nzzzzzzzz = 1\n[services.x.retries]\nzzzzzzzz = 1\n[services.x.affinity]\nzzzzzzzz = 1\n\
+        [services.x.fallback]\nzzzzzzzz = 1\n[services.x.balance]\nmethod = \"consistent_hash\"\nzzzzzzzz = 1\n\
+        [services.y]\ntargets = [{ zzzzzzzz = 1 }]\nbalance = { method = \"p2c_ewma\", zzzzzzzz = 1 }\n[defaults]\nzzzzzzzz = 1\n\
         [routes.x]\nzzzzzzzz = 1\n[routes.x.limits]\nzzzzzzzz = 1\n[routes.x.request_headers]\nzzzzzzzz = 1\n";
     let faults = Config::parse("probe.toml", probe).unwrap_err();
     let lists: Vec<&str> =
         faults.iter().filter_map(|fault| fault.help.as_deref()?.strip_prefix("there is only: ")).collect();
-    assert_eq!(lists.len(), 12, "{faults}");
+    assert_eq!(lists.len(), 21, "{faults}");
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         let is_there = [format!("{key} = "), format!("[{key}]"), format!("[{key}."), format!(".{key}]")];
         assert!(is_there.iter().any(|form| text.contains(form.as_str())), "config/gateway.toml has no `{key}`");
@@ -102,7 +109,7 @@ fn tests_can_change_what_a_file_says() {
     config.use_free_ports();
     config.gateway.workers = 2;
     let snapshot = Snapshot::compile(&config).unwrap();
-    assert_eq!(snapshot.services[0].address, target);
+    assert_eq!(snapshot.services[0].targets[0].address.to_string(), target.to_string());
     assert!(snapshot.listeners.iter().all(|listener| listener.address.port() == 0));
     assert_eq!((snapshot.admin.port(), snapshot.gateway.workers), (0, 2));
 }
@@ -139,7 +146,7 @@ fn ten_thousand_routes_and_as_many_faults() {
         text += &format!("[routes.r{i}]\npath = \"/r{i}/*\"\nservice = \"s\"\n");
     }
     let snapshot = Snapshot::compile(&parse(&text)).unwrap();
-    assert_eq!(snapshot.route_for(b"/r9999/x").map(|id| id.index()), Some(9999));
+    assert_eq!(&*snapshot.routes[9999].path, "/r9999/*");
     let faults = Config::parse("test.toml", &text.replace("\"s\"", "\"t\"")).unwrap_err();
     assert_eq!(faults.count(), 10_000);
     assert!(faults.render(false).contains("route `r9999` goes to"));

@@ -176,27 +176,17 @@ impl TemplateConfig {
         Ok(Template(parts.collect::<Result<_, _>>()?))
     }
 
-    /// The text at its beginning, up to the first name, and whether `${request.path}` or `${request.host}` is what
-    /// follows.
+    /// The template with something in place of each name: `/path` for `${request.path}`, `host` for `${request.host}`, and a
+    /// NUL for all whose value a request can choose freely.
     #[must_use]
-    pub fn start(&self) -> (&str, Follows) {
-        let (text, next) = match self.0.split_first() {
-            Some((Part::Literal(text), rest)) => (&**text, rest.first()),
-            first => ("", first.map(|(part, _)| part)),
+    pub fn shape(&self) -> String {
+        let shape = |part: &Part<Box<str>>| match part {
+            Part::Literal(text) => text.to_string(),
+            Part::Path => "/path".to_owned(),
+            Part::Host => "host".to_owned(),
+            _ => "\0".to_owned(),
         };
-        let follows = match next {
-            None => Follows::Nothing,
-            Some(Part::Path) => Follows::Path,
-            Some(Part::Host) => Follows::Host,
-            Some(_) => Follows::Other,
-        };
-        (text, follows)
-    }
-
-    /// The template behind its first `parts` parts.
-    #[must_use]
-    pub fn behind(&self, parts: usize) -> Self {
-        Self(self.0.get(parts..).unwrap_or_default().to_vec())
+        self.0.iter().map(shape).collect()
     }
 
     /// The pieces of text in it.
@@ -214,19 +204,6 @@ impl TemplateConfig {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
-}
-
-/// What follows the text at the beginning of a template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Follows {
-    /// Nothing.
-    Nothing,
-    /// `${request.path}`.
-    Path,
-    /// `${request.host}`.
-    Host,
-    /// Another name.
-    Other,
 }
 
 /// A capture that the route's path does not have.
@@ -443,7 +420,7 @@ const GOES: [u8; 256] = {
 };
 
 /// Appends `value`, with what may not go there percent-encoded. A percent sign that begins an escape stays one.
-fn put_encoded(value: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
+pub fn put_encoded(value: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     let goes = match encoding {
         Encoding::Field => FIELD,

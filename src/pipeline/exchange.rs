@@ -13,7 +13,8 @@ use crate::http::h1::parse::{RequestHead, ResponseHead};
 use crate::http::message::{Framing, Method};
 use crate::net::{Reader, Stream};
 use crate::policy::forwarded::{ClientAddress, Origin};
-use crate::snapshot::{Fields, RouteId};
+use crate::router::Captures;
+use crate::snapshot::{Fields, ListenerId, RouteId};
 use crate::upstream::balance::TargetId;
 
 /// A client's connection, as the pipeline sees it.
@@ -27,6 +28,8 @@ pub struct Client {
     pub address: ClientAddress,
     /// The port that it has connected to, if there is one.
     pub port: Option<u16>,
+    /// The listener by which it came.
+    pub listener: ListenerId,
 }
 
 /// One request and its response.
@@ -54,6 +57,10 @@ pub struct Exchange {
     pub values: Vec<u8>,
     /// Where the rules over fields note what they are about.
     pub scratch: RefCell<Scratch>,
+    /// What the route has captured of the path.
+    pub captures: Captures,
+    /// The methods that could be used instead, as an Allow field lists them (405).
+    pub allow: Vec<u8>,
     /// The body of a refusal.
     pub problem: String,
     /// The request's id.
@@ -99,10 +106,12 @@ impl Exchange {
     pub fn clear(&mut self) {
         self.request.clear();
         self.response.clear();
-        for buffer in [&mut self.outgoing, &mut self.reply, &mut self.target, &mut self.path, &mut self.values] {
+        let [outgoing, reply] = [&mut self.outgoing, &mut self.reply];
+        for buffer in [outgoing, reply, &mut self.target, &mut self.path, &mut self.values, &mut self.allow] {
             buffer.clear();
         }
         self.offer.clear();
+        self.captures.clear();
         self.problem.clear();
         self.upload.reset(Framing::None);
         self.download.reset(Framing::None);
@@ -136,6 +145,12 @@ impl Exchange {
     #[must_use]
     pub fn normal_path(&self) -> &[u8] {
         if self.path.is_empty() { self.request.path().as_bytes() } else { &self.path }
+    }
+
+    /// What the route has captured at place `index` (see [`Router::capture_index`](crate::router::Router)).
+    #[must_use]
+    pub fn capture(&self, index: usize) -> Option<&[u8]> {
+        self.captures.get(index, self.normal_path())
     }
 
     /// Writes the body of a refusal.

@@ -9,6 +9,7 @@ use crate::http::message::Version;
 use crate::http::template::Sources;
 use crate::policy::forwarded::{Origin, Told};
 use crate::policy::via;
+use crate::router::Captures;
 use crate::snapshot::{Fields, Route, Snapshot};
 
 /// What is known of one request.
@@ -19,6 +20,8 @@ pub(super) struct Facts<'a> {
     pub(super) request: &'a RequestHead,
     /// Its path in normal form.
     pub(super) path: &'a [u8],
+    /// What its route has captured of the path.
+    pub(super) captures: &'a Captures,
     pub(super) origin: &'a Origin,
     pub(super) id: &'a RequestId,
 }
@@ -34,12 +37,12 @@ impl<'a> Facts<'a> {
         Sources {
             request: self.request,
             path: self.path,
-            captures: &[],
+            captures: self.captures.spans(),
             client_ip: self.origin.client.as_str(),
             client_port: self.origin.client.port(),
             request_id: self.id.as_str(),
             scheme: self.origin.scheme(),
-            service: &self.snapshot.service(self.route.service).name,
+            service: self.route.action.service().map_or("", |id| &*self.snapshot.service(id).name),
             route: &self.route.name,
         }
     }

@@ -8,14 +8,15 @@
 pub mod backend;
 pub mod exchange;
 mod facts;
+pub mod local;
 pub mod reject;
 mod relay;
 pub mod tunnel;
 
 use crate::http::message::Framing;
-use crate::router::path;
+use crate::router::{Lookup, Missed, path};
 use crate::shard::Shard;
-use crate::snapshot::{Route, Snapshot};
+use crate::snapshot::{Action, Route, Snapshot};
 pub use exchange::{Client, Exchange};
 pub use reject::Reject;
 use tunnel::Tunnel;
@@ -41,6 +42,11 @@ pub enum Ended {
     },
     /// The backend has switched protocols, and the client was told.
     Switched(Box<Tunnel>),
+    /// The response is made here: [`local::encode`] writes it.
+    Local {
+        /// The response's status.
+        status: u16,
+    },
     /// The client left.
     ClientGone,
 }
@@ -93,26 +99,42 @@ pub async fn run(
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
-    let route = find_route(snapshot, x)?;
+    let route = find_route(shard, snapshot, x, client)?;
     check_announced_length(route, x)?;
-    backend::proxy(shard, snapshot, route, x, client, may_keep_alive).await
+    match &route.action {
+        Action::Service(service) => backend::proxy(shard, snapshot, route, *service, x, client, may_keep_alive).await,
+        Action::Redirect(redirect) => local::redirect(snapshot, route, redirect, x),
+        Action::Respond(respond) => Ok(local::respond(snapshot, route, respond, x)),
+    }
 }
 
-/// Brings the path to normal form and finds the route that takes it.
-fn find_route<'s>(snapshot: &'s Snapshot, x: &mut Exchange) -> Result<&'s Route, Reject> {
-    let received = x.request.path().as_bytes();
+/// Brings the path to normal form, finds the route that takes the request, and writes what to ask its backend for.
+fn find_route<'s>(
+    shard: &Shard,
+    snapshot: &'s Snapshot,
+    x: &mut Exchange,
+    client: &Client,
+) -> Result<&'s Route, Reject> {
+    let Exchange { request, path, captures, allow, target, .. } = x;
+    let received = request.path().as_bytes();
     if received == b"*" {
         return Err(Reject::NoRoute);
     }
-    x.path.clear();
-    if !path::is_plain(received) {
-        path::normalize(received, &mut x.path).map_err(Reject::Path)?;
+    path.clear();
+    if !path::is_plain(received, snapshot.slashes) {
+        path::normalize(received, snapshot.slashes, path).map_err(Reject::Path)?;
     }
-    let id = snapshot.route_for(x.normal_path()).ok_or(Reject::NoRoute)?;
+    let normal = if path.is_empty() { received } else { &**path };
+    let lookup = Lookup { head: request, path: normal, listener: client.listener, worker: shard.index() };
+    let id = snapshot.router.find(&lookup, captures).map_err(|missed| match missed {
+        Missed::NoRoute => Reject::NoRoute,
+        Missed::MethodNotAllowed => {
+            snapshot.router.allowed(&lookup, captures, allow);
+            Reject::MethodNotAllowed
+        }
+    })?;
     x.route = Some(id);
-    let Exchange { target, request, path, .. } = x;
-    let normal = if path.is_empty() { request.path().as_bytes() } else { &**path };
-    target.extend_from_slice(snapshot.router.rewrite(id, normal));
+    snapshot.router.forward(id, normal, received, captures, target).map_err(Reject::Path)?;
     if let Some(query) = request.query() {
         target.push(b'?');
         target.extend_from_slice(query.as_bytes());

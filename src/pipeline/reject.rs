@@ -24,8 +24,10 @@ pub enum Reject {
     BodyTimeout,
     /// The body is larger than its route admits.
     BodyTooLarge,
-    /// No route takes the path.
+    /// No route takes the request.
     NoRoute,
+    /// Routes take the request with other methods only.
+    MethodNotAllowed,
     /// The worker has as many connections as it may.
     TooManyConnections,
     /// The gateway itself has run out of something, such as descriptors.
@@ -87,6 +89,7 @@ impl Reject {
         Reject::BodyTimeout,
         Reject::BodyTooLarge,
         Reject::NoRoute,
+        Reject::MethodNotAllowed,
         Reject::TooManyConnections,
         Reject::Exhausted,
         Reject::TooManyTunnels,
@@ -116,7 +119,10 @@ impl Reject {
             Reject::HeadTimeout => answer(408, "head_timeout", "The request's head did not arrive in time.", true),
             Reject::BodyTimeout => answer(408, "body_timeout", "The request's body arrived too slowly.", true),
             Reject::BodyTooLarge => answer(413, "body_too_large", "The request's body is larger than allowed.", true),
-            Reject::NoRoute => answer(404, "no_route", "No route takes this path.", false),
+            Reject::NoRoute => answer(404, "no_route", "No route takes this request.", false),
+            Reject::MethodNotAllowed => {
+                answer(405, "method_not_allowed", "No route takes this request with this method.", false)
+            }
             Reject::TooManyConnections => {
                 answer(503, "too_many_connections", "The gateway has as many connections as it may.", true)
             }
@@ -172,6 +178,7 @@ impl Reject {
             | Reject::BodyTimeout
             | Reject::BodyTooLarge
             | Reject::NoRoute
+            | Reject::MethodNotAllowed
             | Reject::TooManyConnections
             | Reject::Exhausted
             | Reject::TooManyTunnels

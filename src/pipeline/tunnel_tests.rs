@@ -6,6 +6,7 @@ use super::*;
 use crate::net::{Address, Listener, bind, connect};
 use crate::policy::forwarded::ClientAddress;
 use crate::runtime::{Choice, DriverKind, Network, Options, Runtime, Socket};
+use crate::snapshot::ListenerId;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Longer than anything takes that ends at all; in memory time is virtual.
@@ -85,7 +86,13 @@ async fn open(handle: &Handle, rules: TunnelRules) -> Ends {
 async fn open_with(handle: &Handle, rules: TunnelRules, early_up: &[u8], early_down: &[u8]) -> Ends {
     let (client, near) = pair(handle, 1).await;
     let (upstream, origin) = pair(handle, 2).await;
-    let mut near = Client { stream: near, reader: Reader::default(), address: ClientAddress::default(), port: None };
+    let mut near = Client {
+        stream: near,
+        reader: Reader::default(),
+        address: ClientAddress::default(),
+        port: None,
+        listener: ListenerId::default(),
+    };
     let mut reader = Reader::default();
     for (far, stream, reader, bytes) in
         [(&client, &near.stream, &mut near.reader, early_up), (&origin, &upstream, &mut reader, early_down)]
@@ -413,8 +420,13 @@ fn a_tunnel_over_a_unix_socket_delivers_all_and_ends() {
             let kernel = memory.is_none().then(|| std::os::unix::net::UnixListener::bind(&path).unwrap());
             let upstream = connect(handle, &Address::Unix(path.clone())).await.unwrap();
             let (client, near) = pair(handle, 1).await;
-            let mut near =
-                Client { stream: near, reader: Reader::default(), address: ClientAddress::default(), port: None };
+            let mut near = Client {
+                stream: near,
+                reader: Reader::default(),
+                address: ClientAddress::default(),
+                port: None,
+                listener: ListenerId::default(),
+            };
             let words = numbered(3, 10_000);
             match (&memory, kernel) {
                 (Some(listener), _) => {

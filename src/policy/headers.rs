@@ -30,22 +30,19 @@
 //! empty is not written. Of the fields that frame a message or belong to its connection, none can be named.
 
 use serde_spanned::Spanned;
-use toml::de::DeValue;
 
 use crate::base::decode::{Diagnostic, FromValue, Section, Value, Wrong, text};
 use crate::base::units::Setting;
-use crate::http::edit::{Edits, Name, Step};
-use crate::http::fields::{Known, is_value};
-use crate::http::template::TemplateConfig;
+use crate::http::edit::{Edits, FieldTemplate, Name, Step, Values, field_name, read_name, values};
 
 /// What the user wrote in one `request_headers` or `response_headers`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HeadersConfig {
     remove: Vec<Spanned<Removal>>,
     rename: Vec<(Name, Name)>,
-    set: Vec<(Name, Spanned<FieldTemplate>)>,
-    add: Vec<(Name, Spanned<FieldTemplate>)>,
-    append: Vec<(Name, Spanned<FieldTemplate>)>,
+    set: Values,
+    add: Values,
+    append: Values,
 }
 
 /// What is removed.
@@ -55,10 +52,6 @@ enum Removal {
     /// Every name that begins like this.
     Prefix(Box<str>),
 }
-
-/// A value that can stand in a field.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct FieldTemplate(TemplateConfig);
 
 /// Whose rules they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +70,7 @@ impl HeadersConfig {
             Setting::On(section) => section,
         };
         let mut config = Self::default();
-        section.list("remove", "a list of names, such as [\"Server\", \"X-Internal-*\"]", &mut config.remove);
+        section.read_list("remove", "a list of names, such as [\"Server\", \"X-Internal-*\"]", &mut config.remove);
         if let Some(mut table) = section.table("rename", "`rename`") {
             config.rename = renames(&mut table);
         }
@@ -108,11 +101,10 @@ impl HeadersConfig {
 
     /// What is wrong with these rules on a route whose path captures these names.
     fn check(&self, captures: &[&str]) -> Vec<Diagnostic> {
-        let wrong = |(_, value): &(Name, Spanned<FieldTemplate>)| {
-            let unknown = value.get_ref().0.compile(captures).err()?;
-            Some(Diagnostic::new(value.span(), unknown.problem, "this value").help(unknown.help))
-        };
-        self.values().filter_map(wrong).collect()
+        self.values()
+            .filter_map(|value| FieldTemplate::step(value, captures, Step::Set).err())
+            .map(|fault| *fault)
+            .collect()
     }
 
     /// The rules as steps, in their order.
@@ -125,11 +117,8 @@ impl HeadersConfig {
         let mut steps: Vec<Step> = removals.chain(renames).collect();
         let makers = [Step::Set as fn(_, _) -> _, Step::Add, Step::Append];
         for (values, make) in [&self.set, &self.add, &self.append].into_iter().zip(makers) {
-            for (name, value) in values {
-                let template = value.get_ref().0.compile(captures).map_err(|unknown| {
-                    Box::new(Diagnostic::new(value.span(), unknown.problem, "this value").help(unknown.help))
-                })?;
-                steps.push(make(name.clone(), template));
+            for value in values {
+                steps.push(FieldTemplate::step(value, captures, make)?);
             }
         }
         Ok(steps)
@@ -174,7 +163,8 @@ pub struct Rules {
 
 impl Rules {
     /// The rules that hold for a route, from what was written in `[defaults]`, by its service if it has one, and by
-    /// itself. Its path captures these names. `own` are the names of all fields that the gateway adds.
+    /// itself. Its path captures these names. `own` are the names of all fields that the gateway adds. What is in `first`
+    /// is done to responses before all rules.
     ///
     /// # Errors
     /// A value that names another capture.
@@ -184,12 +174,12 @@ impl Rules {
         route: &RulesConfig,
         captures: &[&str],
         own: &[&[u8]],
+        first: Vec<Step>,
     ) -> Result<Self, Box<Diagnostic>> {
-        let side = |of: fn(&RulesConfig) -> Option<&Setting<HeadersConfig>>| {
+        let side = |mut steps: Vec<Step>, of: fn(&RulesConfig) -> Option<&Setting<HeadersConfig>>| {
             let (service, route) = (service.and_then(of), of(route));
             let off = [service, route].iter().any(|scope| matches!(scope, Some(Setting::Off)));
             let defaults = of(defaults).filter(|_| !off);
-            let mut steps = Vec::new();
             for scope in [defaults, service, route] {
                 if let Some(Setting::On(config)) = scope {
                     steps.extend(config.steps(captures)?);
@@ -197,7 +187,8 @@ impl Rules {
             }
             Ok::<_, Box<Diagnostic>>(Edits::new(steps, own))
         };
-        Ok(Self { request: side(|rules| rules.request.as_ref())?, response: side(|rules| rules.response.as_ref())? })
+        let request = side(Vec::new(), |rules| rules.request.as_ref())?;
+        Ok(Self { request, response: side(first, |rules| rules.response.as_ref())? })
     }
 }
 
@@ -214,93 +205,14 @@ impl FromValue for Removal {
     }
 }
 
-impl FromValue for FieldTemplate {
-    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
-        let template = TemplateConfig::from_value(value)?;
-        if template.is_empty() {
-            return Err(Wrong::content(
-                "it is empty, and empty values are not written",
-                "to leave the field out, use `remove`",
-            ));
-        }
-        if template.literals().all(|text| is_value(text.as_bytes())) {
-            return Ok(Self(template));
-        }
-        Err(Wrong::content("it has control characters", "a value is one line of text"))
-    }
-}
-
-/// The name of a field that rules may be about.
-fn field_name(text: &str) -> Result<Name, Wrong> {
-    if let Some(name) = Name::new(text) {
-        return Ok(name);
-    }
-    Err(match Known::classify(text.as_bytes()) {
-        Known::Host => Wrong::content(
-            "`Host` says where a request goes, and is not changed by rules",
-            "to send the target's own host, write `preserve_host = false` on the route",
-        ),
-        Known::Expect => Wrong::content("`Expect` is settled with the client", "leave it out"),
-        Known::ContentLength | Known::TransferEncoding | Known::Trailer => {
-            Wrong::content(format!("`{text}` frames the message, and only the gateway writes it"), "leave it out")
-        }
-        Known::Other => Wrong::content(
-            format!("`{text}` is not the name of a field"),
-            "a name is letters, digits, `-` and `_`, such as \"X-Name\"",
-        ),
-        _ => Wrong::content(
-            format!("`{text}` belongs to one connection (RFC 9110 section 7.6.1), and is never sent on"),
-            "leave it out",
-        ),
-    })
-}
-
-/// The fault of a key that is not a name which rules may be about.
-fn read_name(key: &Spanned<String>, section: &mut Section<'_, '_>) -> Option<Name> {
-    match field_name(key.get_ref()) {
-        Ok(name) => Some(name),
-        Err(Wrong::Content { problem, help }) => {
-            section.fault(Diagnostic::new(key.span(), problem, "this name").help(help));
-            None
-        }
-        Err(_) => None,
-    }
-}
-
 /// Reads `{ Old = "New" }`.
 fn renames(table: &mut Section<'_, '_>) -> Vec<(Name, Name)> {
     let mut all = Vec::new();
-    for (key, value) in table.pairs() {
+    for (key, value) in table.entries() {
         let to = table.convert(key.get_ref(), value, |value| field_name(text(value, "the new name, as a string")?));
         if let (Some(from), Some(to)) = (read_name(&key, table), to) {
             all.push((from, to));
         }
-    }
-    all
-}
-
-/// Reads `{ Name = "value" }`, or with `lists` also `{ Name = ["value", "value"] }`.
-fn values(table: &mut Section<'_, '_>, lists: bool) -> Vec<(Name, Spanned<FieldTemplate>)> {
-    let mut all: Vec<(Name, Spanned<FieldTemplate>)> = Vec::new();
-    let mut seen: Vec<Spanned<String>> = Vec::new();
-    for (key, value) in table.pairs() {
-        if let Some(first) = seen.iter().find(|first| first.get_ref().eq_ignore_ascii_case(key.get_ref())) {
-            let message = format!("`{}` and `{}` are one field", first.get_ref(), key.get_ref());
-            let fault = Diagnostic::new(key.span(), message, "here for the second time");
-            table.fault(fault.related(first.span(), "here first").help("remove one of them"));
-        }
-        let name = read_name(&key, table);
-        let elements: Vec<&Value<'_>> = match value.get_ref() {
-            DeValue::Array(list) if lists => list.iter().collect(),
-            _ => vec![value],
-        };
-        for element in elements {
-            let template = table.convert(key.get_ref(), element, Spanned::from_value);
-            if let (Some(name), Some(template)) = (&name, template) {
-                all.push((name.clone(), template));
-            }
-        }
-        seen.push(key);
     }
     all
 }

@@ -1,6 +1,7 @@
 //! Which rules are read, what is wrong with others, and in which order they hold.
 
 use super::*;
+use crate::http::template::TemplateConfig;
 use toml::de::DeTable;
 
 /// What is read of a table, and what is wrong with it.
@@ -38,7 +39,7 @@ const EVERY: &str = r#"
 
 fn compiled(defaults: &str, service: &str, route: &str) -> Option<Edits> {
     let (defaults, service, route) = (rules(defaults), rules(service), rules(route));
-    Rules::compile(&defaults, Some(&service), &route, &["id"], &[b"Via"]).unwrap().request
+    Rules::compile(&defaults, Some(&service), &route, &["id"], &[b"Via"], Vec::new()).unwrap().request
 }
 
 #[test]
@@ -115,6 +116,6 @@ fn captures_are_those_of_one_route() {
     let faults = rules(text).check(&["id"]);
     assert_eq!(faults.len(), 1);
     assert!(faults[0].message.starts_with("`${path.name}` is nothing"), "{faults:?}");
-    let compiled = Rules::compile(&RulesConfig::default(), None, &rules(text), &["id"], &[]);
+    let compiled = Rules::compile(&RulesConfig::default(), None, &rules(text), &["id"], &[], Vec::new());
     assert!(compiled.unwrap_err().message.starts_with("`${path.name}` is nothing"));
 }

@@ -3,6 +3,8 @@
 pub mod forwarded;
 pub mod headers;
 pub mod limits;
+pub mod redirect;
 pub mod request_id;
+pub mod respond;
 pub mod upgrade;
 pub mod via;

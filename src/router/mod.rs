@@ -2,25 +2,63 @@
 //!
 //! ```toml
 //! [routes.users]
-//! path = "/api/users/*"     # this path and everything under it; without the star, exactly this path
+//! hosts = ["api.example.com", "*.example.org"]   # any of; without it, any host
+//! path = "/api/users/{id}/*"                     # without it, any path
+//! methods = ["GET", "POST"]
+//! headers = { x-api-version = "v2" }
+//! query = { region = "eu" }
+//! listeners = ["public"]
+//! priority = 0                                   # the higher wins, whatever else
 //! service = "users"
-//! strip_prefix = "/api"     # /api/users/7 is sent on as /users/7
+//! strip_prefix = "/api"                          # or: rewrite = "/people/{id}/*"
 //! ```
 //!
-//! An exact path wins over a prefix and a longer prefix over a shorter one. Prefixes end on the borders of segments:
-//! `/api/users/*` takes `/api/users`, `/api/users/` and `/api/users/7`, but not `/api/users-old`.
+//! The order of precedence, of which the first that differs decides:
+//!
+//! 1. the higher `priority`;
+//! 2. the host: an exact name, then the longest wildcard, then any;
+//! 3. the path: exact, then with captures (from the left, a literal segment before a capture), then a regular
+//!    expression, then the longest prefix (in segments; of two as long, from the left, a literal segment before a
+//!    capture);
+//! 4. the number of conditions: `methods` is one, each header and each query key is one.
+//!
+//! The first route in this order whose conditions all hold takes the request; so a route whose conditions do not hold
+//! leaves it to one for less specific hosts or paths. Where that order does not decide between two routes, they must
+//! exclude each other, or they are refused when the file is read (`compile`). If no route takes the request, and some
+//! would with another method, the answer is 405 with the methods of those.
 //!
 //! A path is matched in its normal form ([`path`]), and the path that was matched is the one that is sent on: what the
-//! gateway decides about and what the backend sees are the same bytes.
+//! gateway decides about and what the backend sees are the same bytes. `OPTIONS *` has no path, and no route takes it.
 //!
-//! Routes are kept in a tree of segments, so a look-up costs one walk over the path, however many routes there are, and
-//! a path made of thousands of slashes costs no more than any other of its length.
+//! For each host there is a tree of segments, so a look-up costs one walk over the path, however many routes there are,
+//! and a path made of thousands of slashes costs no more than any other of its length. Priorities cost a look at the
+//! hosts whose routes have a higher one, and expressions are tried one after the other.
 
+mod captures;
+mod compile;
+mod conditions;
+pub mod config;
+mod expression;
+mod forward;
+mod host;
 pub mod path;
+mod pattern;
+mod tree;
 
-use std::fmt;
+use crate::base::decode::Diagnostic;
+use crate::http::h1::parse::RequestHead;
+pub use captures::Captures;
+pub use compile::{RouteInput, Surroundings};
+use conditions::{Conditions, Fit, Methods};
+pub use config::{ForwardConfig, MatchConfig};
+use expression::Expression;
+use forward::Forward;
+use host::Hosts;
+use path::PathError;
+use pattern::Pattern;
+use tree::Tree;
 
-/// A route of one [`Router`], an index in the order in which the routes were added.
+/// A route of one [`Router`], its place among the routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RouteId(pub u32);
 
@@ -32,243 +70,235 @@ impl RouteId {
     }
 }
 
-/// The paths that one route takes, in normal form.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Pattern {
-    /// This path alone.
-    Exact(String),
-    /// This path and all below it; without the `/*` it is written with, so that `/*` is the empty string.
-    Prefix(String),
+/// A listener, its place among the listeners.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ListenerId(pub u16);
+
+/// A request that looks for its route.
+#[derive(Clone, Copy, Debug)]
+pub struct Lookup<'a> {
+    /// Its head.
+    pub head: &'a RequestHead,
+    /// Its path, in normal form (see [`path::normalize`]) and without the query.
+    pub path: &'a [u8],
+    /// The listener by which its connection came.
+    pub listener: ListenerId,
+    /// The worker that asks: each has copies of all expressions.
+    pub worker: usize,
 }
 
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exact(path) => f.write_str(path),
-            Self::Prefix(prefix) => write!(f, "{prefix}/*"),
-        }
-    }
+/// Why no route takes a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// Nothing takes it, whatever its method (404).
+    NoRoute,
+    /// Some route would take it with another method (405); [`Router::allowed`] has the list.
+    MethodNotAllowed,
 }
 
-impl Pattern {
-    /// Whether every path that this pattern takes lies under `prefix`, on the borders of segments.
-    #[must_use]
-    pub fn is_under(&self, prefix: &str) -> bool {
-        let (Self::Exact(path) | Self::Prefix(path)) = self;
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    }
-}
-
-/// All routes, compiled. Immutable, and without interior state: any thread may look up at any time.
-#[derive(Debug)]
-pub struct Router {
-    nodes: Vec<Node>,
-    /// For each route, how many bytes of its paths are not sent on.
-    strip: Vec<usize>,
-}
-
-/// One segment of some route's path.
+/// All routes, compiled. Immutable, and without interior state but the scratch memory of expressions, of which each
+/// worker has its own: any thread may look up at any time.
 #[derive(Debug, Default)]
-struct Node {
-    /// The segments that may follow, sorted.
-    children: Vec<(Box<[u8]>, u32)>,
-    exact: Option<RouteId>,
-    prefix: Option<RouteId>,
+pub struct Router {
+    hosts: Hosts,
+    sites: Vec<Site>,
+    /// The site of routes that name no host.
+    any: Option<u32>,
+    tree: Tree,
+    /// By the ids of the routes.
+    rules: Vec<Rule>,
 }
 
-impl Default for Router {
+/// All routes of one host, one wildcard, or any host.
+#[derive(Debug)]
+struct Site {
+    /// Where its tree begins.
+    root: u32,
+    /// The routes whose paths are expressions, best first.
+    expressions: Box<[RouteId]>,
+    /// The highest priority of its routes.
+    top: i32,
+}
+
+/// What is known of one route.
+#[derive(Debug)]
+struct Rule {
+    priority: i32,
+    conditions: Conditions,
+    /// What its captures are called.
+    names: Box<[Box<str>]>,
+    paths: Paths,
+    forward: Forward,
+}
+
+/// Where the captures of a route come from.
+#[derive(Debug)]
+enum Paths {
+    /// From these segments.
+    Segments(Box<[u32]>),
+    /// From named groups.
+    Expression(Expression),
+}
+
+impl Default for Paths {
     fn default() -> Self {
-        Self { nodes: vec![Node::default()], strip: Vec::new() }
+        Self::Segments(Box::default())
     }
 }
+
+/// Below every priority.
+const NONE: i64 = i64::MIN;
 
 impl Router {
-    /// Adds a route, and gives it the next id. `strip_prefix` is cut off the paths that are sent on: empty, or a path
-    /// without a final slash that the pattern [is under](Pattern::is_under).
+    /// Compiles all routes; their ids are their places in `routes`.
     ///
     /// # Errors
-    /// Another route that takes exactly the same paths.
-    pub fn add(&mut self, pattern: &Pattern, strip_prefix: &str) -> Result<RouteId, RouteId> {
-        debug_assert!(pattern.is_under(strip_prefix), "{pattern} is not under {strip_prefix}");
-        let id = RouteId(u32::try_from(self.strip.len()).expect("fewer routes than fit 32 bits"));
-        let (Pattern::Exact(path) | Pattern::Prefix(path)) = pattern;
-        let mut at = 0;
-        for segment in segments(path.as_bytes()) {
-            at = self.child(at, segment);
-        }
-        let slot = match pattern {
-            Pattern::Exact(_) => &mut self.nodes[at].exact,
-            Pattern::Prefix(_) => &mut self.nodes[at].prefix,
-        };
-        if let Some(other) = *slot {
-            return Err(other);
-        }
-        *slot = Some(id);
-        self.strip.push(strip_prefix.len());
+    /// All that is wrong with the routes, each by itself and between two of them.
+    pub fn compile(routes: &[RouteInput<'_>], around: &Surroundings<'_>) -> Result<Self, Vec<Diagnostic>> {
+        compile::router(routes, around)
+    }
+
+    /// The route that takes a request, with what it captures of the path.
+    ///
+    /// # Errors
+    /// No route takes it.
+    pub fn find(&self, lookup: &Lookup<'_>, captures: &mut Captures) -> Result<RouteId, Missed> {
+        captures.spans.clear();
+        let mut best: Option<(RouteId, i64)> = None;
+        let mut missed = Missed::NoRoute;
+        let Captures { walk, text, .. } = captures;
+        self.visit(lookup, walk, |id| {
+            let rule = self.rule(id);
+            let floor = best.map_or(NONE, |(_, priority)| priority);
+            if i64::from(rule.priority) <= floor {
+                return floor;
+            }
+            match rule.conditions.fit(lookup, text) {
+                Fit::Holds => best = Some((id, rule.priority.into())),
+                Fit::ButMethod => missed = Missed::MethodNotAllowed,
+                Fit::Fails => {}
+            }
+            best.map_or(NONE, |(_, priority)| priority)
+        });
+        let (id, _) = best.ok_or(missed)?;
+        self.capture(id, lookup, captures);
         Ok(id)
     }
 
-    /// The route that takes `path`, which is in normal form (see [`path::normalize`]) and has no query.
-    #[must_use]
-    pub fn route(&self, path: &[u8]) -> Option<RouteId> {
-        let mut node = &self.nodes[0];
-        let mut best = node.prefix;
-        for segment in segments(path) {
-            let Ok(child) = node.children.binary_search_by(|(name, _)| (**name).cmp(segment)) else {
-                return best;
-            };
-            node = &self.nodes[node.children[child].1 as usize];
-            best = node.prefix.or(best);
-        }
-        node.exact.or(best)
-    }
-
-    /// The path to send on for a `path` that `route` took: without what the route strips, and always with a `/` in
-    /// front. The query is not part of either.
-    #[must_use]
-    pub fn rewrite<'p>(&self, route: RouteId, path: &'p [u8]) -> &'p [u8] {
-        match path.get(self.strip[route.index()]..) {
-            Some([]) | None => b"/",
-            Some(rest) => rest,
-        }
-    }
-
-    /// The node of `segment` under `parent`, made where there is none.
-    fn child(&mut self, parent: usize, segment: &[u8]) -> usize {
-        match self.nodes[parent].children.binary_search_by(|(name, _)| (**name).cmp(segment)) {
-            Ok(child) => self.nodes[parent].children[child].1 as usize,
-            Err(place) => {
-                let index = self.nodes.len();
-                self.nodes.push(Node::default());
-                let id = u32::try_from(index).expect("fewer segments than fit 32 bits");
-                self.nodes[parent].children.insert(place, (segment.into(), id));
-                index
+    /// Writes into `list` what an `Allow` field says (RFC 9110 section 10.2.1): the methods with which some route would
+    /// take this request.
+    pub fn allowed(&self, lookup: &Lookup<'_>, captures: &mut Captures, list: &mut Vec<u8>) {
+        let mut all = Methods::default();
+        let Captures { walk, text, .. } = captures;
+        self.visit(lookup, walk, |id| {
+            let conditions = &self.rule(id).conditions;
+            if let (Fit::ButMethod, Some(methods)) = (conditions.fit(lookup, text), &conditions.methods) {
+                all.extend(methods);
             }
+            NONE
+        });
+        list.clear();
+        all.list(list);
+    }
+
+    /// Appends the path that `route` sends on to `target`: for a request with this `path` in normal form, which it has
+    /// `received` in this form, and of which `captures` are the captures. The query is part of none of them.
+    ///
+    /// # Errors
+    /// What was put together is not in normal form any more.
+    pub fn forward(
+        &self,
+        route: RouteId,
+        path: &[u8],
+        received: &[u8],
+        captures: &mut Captures,
+        target: &mut Vec<u8>,
+    ) -> Result<(), PathError> {
+        self.rule(route).forward.write(path, received, captures, target)
+    }
+
+    /// What the captures of `route` are called, in their order.
+    #[must_use]
+    pub fn capture_names(&self, route: RouteId) -> &[Box<str>] {
+        &self.rule(route).names
+    }
+
+    /// The place of the capture of `route` that is called `name`.
+    #[must_use]
+    pub fn capture_index(&self, route: RouteId, name: &str) -> Option<usize> {
+        self.capture_names(route).iter().position(|known| **known == *name)
+    }
+
+    /// Calls `each` with every route that takes the host and the path of a request, in the order of precedence but for
+    /// the priority. It answers with the priority that a route must exceed to be of interest.
+    fn visit(&self, lookup: &Lookup<'_>, walk: &mut tree::Walk, mut each: impl FnMut(RouteId) -> i64) {
+        let mut floor = NONE;
+        let mut visit = |site: u32| {
+            let site = &self.sites[site as usize];
+            if floor < site.top.into() {
+                self.visit_site(site, lookup, walk, |id| {
+                    floor = each(id);
+                    floor >= site.top.into()
+                });
+            }
+        };
+        if !self.hosts.is_empty()
+            && let Some(authority) = lookup.head.host()
+            && let Some(host) = host::normalize(authority, &mut [0; _])
+        {
+            self.hosts.find(host).for_each(&mut visit);
         }
+        self.any.into_iter().for_each(visit);
+    }
+
+    /// Calls `enough` with every route of a site that takes the path, in the order of precedence, until it says so.
+    fn visit_site(
+        &self,
+        site: &Site,
+        lookup: &Lookup<'_>,
+        walk: &mut tree::Walk,
+        mut enough: impl FnMut(RouteId) -> bool,
+    ) {
+        if self.tree.walk(site.root, lookup.path, walk, &mut enough) {
+            return;
+        }
+        let matches = |id: RouteId| match &self.rule(id).paths {
+            Paths::Expression(expression) => expression.is_match(lookup.path, lookup.worker),
+            Paths::Segments(_) => false,
+        };
+        if site.expressions.iter().any(|&id| matches(id) && enough(id)) {
+            return;
+        }
+        self.tree.prefixes(walk, enough);
+    }
+
+    /// Notes what a route captures.
+    fn capture(&self, id: RouteId, lookup: &Lookup<'_>, captures: &mut Captures) {
+        let Captures { spans, slots, .. } = captures;
+        match &self.rule(id).paths {
+            Paths::Segments(places) => tree::segments(lookup.path, places, spans),
+            Paths::Expression(expression) if !self.rule(id).names.is_empty() => {
+                expression.capture(lookup.path, lookup.worker, slots, spans);
+            }
+            Paths::Expression(_) => {}
+        }
+    }
+
+    fn rule(&self, id: RouteId) -> &Rule {
+        &self.rules[id.index()]
     }
 }
 
-/// The segments of a path: `/a/b` has two, `/a/` has `a` and an empty one, and the empty path has none.
-fn segments(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|&byte| byte == b'/').skip(1)
+impl MatchConfig {
+    /// What the captures of `path` are called; nothing where it is wrong, which is told elsewhere.
+    #[must_use]
+    pub fn capture_names(&self) -> Vec<String> {
+        let pattern = self.path.as_ref().and_then(|path| Pattern::parse(path, path::Slashes::Kept, 1).ok());
+        pattern.iter().flat_map(Pattern::names).map(str::to_owned).collect()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn pattern(text: &str) -> Pattern {
-        match text.strip_suffix("/*") {
-            Some(prefix) => Pattern::Prefix(prefix.into()),
-            None => Pattern::Exact(text.into()),
-        }
-    }
-
-    fn router(patterns: &[&str]) -> Router {
-        let mut router = Router::default();
-        for text in patterns {
-            router.add(&pattern(text), "").unwrap();
-        }
-        router
-    }
-
-    #[test]
-    fn exact_before_prefix_and_longest_prefix_first() {
-        let patterns = ["/*", "/api/*", "/api/users/*", "/api/users", "/", "/api/users/", "/a/b/c"];
-        let router = router(&patterns);
-        for (path, expected) in [
-            ("/", "/"),
-            ("//", "/*"),
-            ("/x", "/*"),
-            ("/apis", "/*"),
-            ("/api", "/api/*"),
-            ("/api/", "/api/*"),
-            ("/api/user", "/api/*"),
-            ("/api/users", "/api/users"),
-            ("/api/users/", "/api/users/"),
-            ("/api/users/7", "/api/users/*"),
-            ("/api/users-old", "/api/*"),
-            ("/api/users//", "/api/users/*"),
-            ("/API/users", "/*"),
-            ("/a/b", "/*"),
-            ("/a/b/c", "/a/b/c"),
-            ("/a/b/c/", "/*"),
-        ] {
-            let route = router.route(path.as_bytes()).unwrap();
-            assert_eq!(patterns[route.index()], expected, "{path}");
-        }
-    }
-
-    #[test]
-    fn no_route() {
-        let router = router(&["/a/*", "/b"]);
-        for path in ["/", "/c", "/b/", "/b/c", "/ab", ""] {
-            assert_eq!(router.route(path.as_bytes()), None, "{path}");
-        }
-        assert_eq!(Router::default().route(b"/"), None);
-    }
-
-    #[test]
-    fn the_same_paths_twice_are_refused() {
-        let mut router = router(&["/a/*", "/a"]);
-        assert_eq!(router.add(&pattern("/a/*"), ""), Err(RouteId(0)));
-        assert_eq!(router.add(&pattern("/a"), ""), Err(RouteId(1)));
-        assert_eq!(router.add(&pattern("/a/"), ""), Ok(RouteId(2)));
-    }
-
-    #[test]
-    fn rewriting() {
-        let mut router = Router::default();
-        for (text, strip, path, expected) in [
-            ("/api/users/*", "/api", "/api/users/7", "/users/7"),
-            ("/v1/users/*", "/v1/users", "/v1/users", "/"),
-            ("/v2/users/*", "/v2/users", "/v2/users/", "/"),
-            ("/v3/users/*", "/v3/users", "/v3/users//x", "//x"),
-            ("/x", "/x", "/x", "/"),
-            ("/*", "", "/y", "/y"),
-        ] {
-            let route = router.add(&pattern(text), strip).unwrap();
-            assert_eq!(router.route(path.as_bytes()), Some(route), "{path}");
-            assert_eq!(router.rewrite(route, path.as_bytes()), expected.as_bytes(), "{path}");
-        }
-    }
-
-    /// What `/a/*` and `/a` say, in the plainest words, for one route after the other.
-    fn naive(patterns: &[Pattern], path: &str) -> Option<usize> {
-        let takes = |pattern: &Pattern| match pattern {
-            Pattern::Exact(exact) => path == exact,
-            Pattern::Prefix(prefix) => path == prefix || path.starts_with(&format!("{prefix}/")),
-        };
-        let rank = |pattern: &Pattern| match pattern {
-            Pattern::Exact(_) => usize::MAX,
-            Pattern::Prefix(prefix) => prefix.len(),
-        };
-        (0..patterns.len()).filter(|&i| takes(&patterns[i])).max_by_key(|&i| rank(&patterns[i]))
-    }
-
-    proptest! {
-        #[test]
-        fn agrees_with_trying_every_route(
-            texts in proptest::collection::hash_set("(/(a|b|ab|)){0,4}(/\\*)?", 0..12),
-            path in "(/(a|b|ab|)){1,5}",
-        ) {
-            let patterns: Vec<Pattern> = texts.iter().filter(|text| !text.is_empty()).map(|text| pattern(text)).collect();
-            let mut router = Router::default();
-            for pattern in &patterns {
-                router.add(pattern, "").unwrap();
-            }
-            prop_assert_eq!(router.route(path.as_bytes()).map(RouteId::index), naive(&patterns, &path));
-        }
-
-        #[test]
-        fn a_rewritten_path_begins_with_a_slash(strip in "(/[ab]){0,3}", rest in "(/[ab]{0,2}){0,3}") {
-            let mut router = Router::default();
-            let route = router.add(&Pattern::Prefix(strip.clone()), &strip).unwrap();
-            let path = format!("{strip}{rest}");
-            let sent = router.rewrite(route, path.as_bytes());
-            prop_assert!(sent.starts_with(b"/"));
-            prop_assert_eq!(sent, if rest.is_empty() { b"/" } else { rest.as_bytes() });
-        }
-    }
-}
+mod reference;
+#[cfg(test)]
+mod tests;

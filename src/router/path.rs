@@ -6,7 +6,12 @@
 //! - unreserved characters are decoded (`%7Euser` is `~user`), all other escapes stay and get upper-case digits
 //!   (`%2f` is `%2F`, which is no segment border);
 //! - dot segments are resolved, also those that were escaped (`/a/%2e%2E/b` is `/b`);
-//! - empty segments stay, for they mean something to some backends (`/a//b`).
+//! - empty segments stay, for they mean something to some backends (`/a//b`), unless `merge_slashes = true` in
+//!   `[gateway]` says that slashes in a row are one. They are merged before dot segments are resolved.
+//!
+//! Escaped bytes that are no UTF-8 stay as they are, with upper-case digits (`%ff` is `%FF`): they are bytes of some
+//! other encoding, and nothing that we compare is decoded. So an overlong escape of a dot or a slash (`%c0%ae`) is never
+//! one. A backslash is refused as it is and stays where it is escaped (`%5C`). A NUL is refused both ways.
 //!
 //! Where RFC 3986 clamps a path that climbs above the root, we refuse it: nobody but an attacker sends one, and a
 //! backend that resolves it once more than we do would leave its own root. For the same reason a dot segment is refused
@@ -57,14 +62,24 @@ impl fmt::Display for PathError {
 
 impl std::error::Error for PathError {}
 
+/// What slashes in a row are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Slashes {
+    /// Borders of empty segments.
+    #[default]
+    Kept,
+    /// One slash: `merge_slashes = true`.
+    Merged,
+}
+
 /// Brings `path` (without its query) into its normal form: `path` itself where it is in normal form already, else what
 /// was written into `buffer`, whose earlier content is dropped and whose memory is used again. The result is never
 /// longer than `path`.
 ///
 /// # Errors
 /// The path is one to refuse; see [`PathError`].
-pub fn normalize<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8], PathError> {
-    if is_plain(path) {
+pub fn normalize<'a>(path: &'a [u8], slashes: Slashes, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], PathError> {
+    if is_plain(path, slashes) {
         return Ok(path);
     }
     buffer.clear();
@@ -77,9 +92,11 @@ pub fn normalize<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8]
             Some(segment) => (segment, true),
             None => (segment, false),
         };
-        append(segment, more, buffer)?;
+        if !segment.is_empty() || slashes == Slashes::Kept {
+            append(segment, more, buffer)?;
+        }
     }
-    // A path that ends in a slash has one more segment, an empty one.
+    // A path that ends in a slash has one more segment, an empty one. A dot segment before it has left none.
     if path.ends_with(b"/") {
         buffer.push(b'/');
     }
@@ -87,14 +104,15 @@ pub fn normalize<'a>(path: &'a [u8], buffer: &'a mut Vec<u8>) -> Result<&'a [u8]
 }
 
 /// Whether `path` is in normal form at a glance: without escapes, without what is refused, and without a dot at the
-/// start of a segment.
+/// start of a segment; and, where they are merged, without slashes in a row.
 #[must_use]
-pub fn is_plain(path: &[u8]) -> bool {
+pub fn is_plain(path: &[u8], slashes: Slashes) -> bool {
     let mut after_slash = false;
     for &byte in path {
         match byte {
             b'%' | b'\\' | 0 => return false,
             b'.' if after_slash => return false,
+            b'/' if after_slash && slashes == Slashes::Merged => return false,
             _ => after_slash = byte == b'/',
         }
     }
@@ -189,7 +207,13 @@ mod tests {
 
     fn normal(path: &str) -> Result<String, PathError> {
         let mut buffer = b"left over".to_vec();
-        let result = normalize(path.as_bytes(), &mut buffer)?;
+        let result = normalize(path.as_bytes(), Slashes::Kept, &mut buffer)?;
+        Ok(String::from_utf8(result.to_vec()).unwrap())
+    }
+
+    fn merged(path: &str) -> Result<String, PathError> {
+        let mut buffer = b"left over".to_vec();
+        let result = normalize(path.as_bytes(), Slashes::Merged, &mut buffer)?;
         Ok(String::from_utf8(result.to_vec()).unwrap())
     }
 
@@ -219,11 +243,38 @@ mod tests {
             ("/a%2fb", "/a%2Fb"),
             ("/a%5cb", "/a%5Cb"),
             ("/caf%c3%a9", "/caf%C3%A9"),
+            // No UTF-8: a byte of Latin-1, a cut sequence, an overlong dot and slash, half of a surrogate pair.
+            ("/caf%e9", "/caf%E9"),
+            ("/%c3", "/%C3"),
+            ("/%c0%ae%c0%ae/%c0%af", "/%C0%AE%C0%AE/%C0%AF"),
+            ("/%ed%a0%80", "/%ED%A0%80"),
             ("/%252e%252e/a", "/%252e%252e/a"),
             ("/a;v=1/b", "/a;v=1/b"),
             ("/a..%2Fb", "/a..%2Fb"),
         ] {
             assert_eq!(normal(path).as_deref(), Ok(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn slashes_in_a_row_are_one_where_that_is_asked_for() {
+        for (path, expected) in [
+            ("/", "/"),
+            ("//", "/"),
+            ("/a/b/", "/a/b/"),
+            ("//a///b//", "/a/b/"),
+            ("/a//../b", "/b"),
+            ("/a/..//b", "/b"),
+            ("/a//.", "/a/"),
+            ("/a/.//", "/a/"),
+            ("//..a", "/..a"),
+            ("/a%2F%2f/b", "/a%2F%2F/b"),
+            ("/%41//b", "/A/b"),
+        ] {
+            assert_eq!(merged(path).as_deref(), Ok(expected), "{path}");
+        }
+        for path in ["//..", "/a//../.."] {
+            assert_eq!(merged(path), Err(PathError::AboveRoot), "{path}");
         }
     }
 
@@ -262,7 +313,7 @@ mod tests {
     fn a_plain_path_is_not_copied() {
         let mut buffer = Vec::new();
         let path = b"/api/users/7";
-        assert!(std::ptr::eq(normalize(path, &mut buffer).unwrap(), path.as_slice()));
+        assert!(std::ptr::eq(normalize(path, Slashes::Merged, &mut buffer).unwrap(), path.as_slice()));
         assert_eq!(buffer.capacity(), 0);
     }
 
@@ -328,9 +379,16 @@ mod tests {
         }
 
         #[test]
+        fn merging_first_or_last_is_the_same(path in "/(\\.|%2[eE]|/|a|%2[fF]|~){0,12}") {
+            let once = path.split('/').filter(|segment| !segment.is_empty()).collect::<Vec<_>>().join("/");
+            let slash = if path.len() > 1 && path.ends_with('/') && !once.is_empty() { "/" } else { "" };
+            prop_assert_eq!(merged(&path), normal(&format!("/{once}{slash}")));
+        }
+
+        #[test]
         fn any_bytes_are_a_path_or_an_error(path in proptest::collection::vec(any::<u8>(), 0..64)) {
             let mut buffer = Vec::new();
-            let _ = normalize(&path, &mut buffer);
+            let _ = normalize(&path, Slashes::Kept, &mut buffer);
         }
     }
 }

@@ -122,6 +122,12 @@ impl Shard {
         &self.shared.counters[self.index]
     }
 
+    /// The place of this worker among the workers.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// What the process shares.
     #[must_use]
     pub fn shared(&self) -> &Arc<Shared> {

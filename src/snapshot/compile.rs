@@ -2,14 +2,19 @@
 
 use std::collections::HashMap;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::sync::Arc;
 use std::thread::available_parallelism;
 
+use serde_spanned::Spanned;
+
 use super::{
-    BodyRate, ConnectionLimits, Fields, Gateway, Listener, PoolSettings, Route, Service, ServiceId, Snapshot, Timeouts,
+    Action, BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, Route, RouteId, Service, ServiceId,
+    Snapshot, Timeouts,
 };
-use crate::base::units::{Rate, Size};
+use crate::base::units::{Rate, Setting, Size};
 use crate::config::{
-    Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig, TimeoutsConfig, pattern,
+    ActionConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig,
+    TimeoutsConfig, router,
 };
 use crate::policy::forwarded::{self, Forwarding};
 use crate::policy::headers::Rules;
@@ -17,28 +22,40 @@ use crate::policy::limits::Limits;
 use crate::policy::request_id::RequestIds;
 use crate::policy::upgrade::Upgrade;
 use crate::policy::via::{self, Via};
-use crate::router::Router;
+use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::health::Checks;
+use crate::upstream::retry::RetriesConfig;
+use crate::upstream::settings::Settings;
+use crate::upstream::targets::TargetConfig;
 
 /// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
 pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
-    let mut router = Router::default();
+    let gateway = gateway(&config.gateway);
+    let router = router(config, gateway.workers).map_err(|faults| {
+        let first = faults.into_iter().next();
+        Box::new(first.unwrap_or_else(|| Diagnostic::of_file("the routes cannot be compiled")))
+    })?;
     let names = config.services.iter().enumerate();
     let services = names.map(|(index, service)| (service.name.get_ref().as_str(), index)).collect();
     let fields = fields(&config.gateway);
-    let routes = config.routes.iter().map(|written| route(config, written, &services, &fields, &mut router));
+    let routes = config.routes.iter().zip(0..).map(|(written, index)| {
+        let captures: Vec<&str> = router.capture_names(RouteId(index)).iter().map(|name| &**name).collect();
+        route(config, written, &services, &captures, &fields)
+    });
     let routes = routes.collect::<Result<_, _>>()?;
     let listeners = config.listeners.iter();
     Ok(Snapshot {
-        gateway: gateway(&config.gateway),
+        gateway,
         limits: connection_limits(&config.gateway.limits),
         fields,
         listeners: listeners
             .map(|listener| Listener { name: name(listener.name.get_ref()), address: *listener.address.get_ref() })
             .collect(),
         admin: *config.admin.address.get_ref(),
-        services: config.services.iter().map(service).collect::<Result<_, _>>()?,
+        services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
         router,
+        slashes: config.gateway.slashes(),
     })
 }
 
@@ -52,6 +69,7 @@ fn gateway(config: &GatewayConfig) -> Gateway {
         pin: config.pin,
         drain_timeout: config.drain_timeout,
         connections_per_worker: config.connections_per_worker.max(1),
+        dns: config.dns.clone(),
     }
 }
 
@@ -80,60 +98,76 @@ fn connection_limits(config: &ConnectionLimitsConfig) -> ConnectionLimits {
     }
 }
 
-fn service(config: &ServiceConfig) -> Result<Service, Box<Diagnostic>> {
-    let Some(target) = config.targets.first() else {
+fn service(config: &ServiceConfig, services: &HashMap<&str, usize>) -> Result<Service, Box<Diagnostic>> {
+    if config.targets.is_empty() {
         let message = format!("service `{}` has no target", config.name.get_ref());
         return Err(Diagnostic::new(config.name.span(), message, "this service").into());
+    }
+    let settings = Settings {
+        method: config.balance.clone(),
+        slow_start: config.slow_start,
+        ejection: match &config.ejection {
+            Setting::Off => None,
+            Setting::On(ejection) => Some(ejection.compile()),
+        },
+        affinity: config.affinity.as_ref().map(|affinity| affinity.compile(config.name.get_ref())),
+        pool: config.pool.compile(),
+        proxy_protocol: config.proxy_protocol,
     };
     Ok(Service {
         name: name(config.name.get_ref()),
-        address: *target.get_ref(),
-        pool: PoolSettings {
-            idle_connections: config.pool.idle_connections,
-            idle_timeout: config.pool.idle_timeout,
-            max_connections: None,
-            queue: 128,
-            queue_timeout: std::time::Duration::from_secs(1),
+        targets: config.targets.iter().map(TargetConfig::compile).collect(),
+        health: config.health.as_ref().map(Checks::compile),
+        settings: Arc::new(settings),
+        fallback: match &config.fallback {
+            None => None,
+            Some(FallbackConfig::Service(other)) => Some(Fallback::Service(service_id(other, services)?)),
+            Some(FallbackConfig::Response(response)) => Some(Fallback::Response(response.clone())),
         },
-        settings: std::sync::Arc::new(crate::upstream::settings::Settings {
-            method: crate::upstream::balance::Method::RoundRobin,
-            slow_start: None,
-            ejection: None,
-            pool: crate::upstream::settings::PoolSettings {
-                idle_connections: config.pool.idle_connections,
-                idle_timeout: config.pool.idle_timeout,
-            },
-        }),
-        proxy_protocol: None,
     })
+}
+
+fn service_id(name: &Spanned<String>, services: &HashMap<&str, usize>) -> Result<ServiceId, Box<Diagnostic>> {
+    let Some(&index) = services.get(name.get_ref().as_str()) else {
+        let message = format!("there is no service `{}`", name.get_ref());
+        return Err(Diagnostic::new(name.span(), message, "this service").into());
+    };
+    Ok(ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")))
 }
 
 fn route(
     config: &Config,
     written: &RouteConfig,
     services: &HashMap<&str, usize>,
+    captures: &[&str],
     fields: &Fields,
-    router: &mut Router,
 ) -> Result<Route, Box<Diagnostic>> {
-    let pattern = pattern(&written.path)?;
-    let strip = written.strip_prefix.as_ref().map_or("", |prefix| prefix.get_ref());
-    router.add(&pattern, strip).map_err(|_| {
-        Diagnostic::new(written.path.span(), format!("two routes have the path `{pattern}`"), "this path is taken")
-    })?;
-    let Some(&index) = services.get(written.service.get_ref().as_str()) else {
-        let message = format!("there is no service `{}`", written.service.get_ref());
-        return Err(Diagnostic::new(written.service.span(), message, "this service").into());
+    let service = match written.action.service() {
+        None => None,
+        Some(service) => Some(service_id(service, services)?),
     };
+    let of_service = service.map(|service| &config.services[service.index()]);
     Ok(Route {
         name: name(written.name.get_ref()),
-        path: name(written.path.get_ref()),
-        service: ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")),
-        timeouts: timeouts(&written.timeouts, &config.services[index].timeouts),
-        retries: crate::upstream::retry::RetriesConfig::compile(None, None),
+        path: name(written.matches.path.as_ref().map_or("/*", |path| path.get_ref())),
+        action: action(&written.action, service, captures)?,
+        timeouts: timeouts(&written.timeouts, of_service.map(|service| &service.timeouts)),
+        retries: RetriesConfig::compile(
+            written.retries.as_ref(),
+            of_service.and_then(|service| service.retries.as_ref()),
+        ),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
         upgrade: Upgrade::compile(written.upgrade.as_ref()),
-        rules: rules(config, written, Some(index), fields)?,
+        rules: rules(config, written, service.map(ServiceId::index), captures, fields)?,
         preserve_host: written.preserve_host,
+    })
+}
+
+fn action(written: &ActionConfig, service: Option<ServiceId>, captures: &[&str]) -> Result<Action, Box<Diagnostic>> {
+    Ok(match written {
+        ActionConfig::Service(_) => Action::Service(service.expect("it was found by its name")),
+        ActionConfig::Redirect(redirect) => Action::Redirect(redirect.compile(captures)?),
+        ActionConfig::Respond(respond) => Action::Respond(respond.compile(captures)?),
     })
 }
 
@@ -142,21 +176,28 @@ fn rules(
     config: &Config,
     written: &RouteConfig,
     service: Option<usize>,
+    captures: &[&str],
     fields: &Fields,
 ) -> Result<Rules, Box<Diagnostic>> {
     let mut own: Vec<&[u8]> = forwarded::NAMES.to_vec();
-    own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date"]);
+    own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date", b"Location", b"Content-Type"]);
     let service = service.map(|index| &config.services[index].headers);
-    Rules::compile(&config.defaults.headers, service, &written.headers, &[], &own)
+    let first = match &written.action {
+        ActionConfig::Respond(respond) => respond.steps(captures)?,
+        ActionConfig::Service(_) | ActionConfig::Redirect(_) => Vec::new(),
+    };
+    Rules::compile(&config.defaults.headers, service, &written.headers, captures, &own, first)
 }
 
 /// The timeouts of a route: each its own, else its service's, else the default.
-fn timeouts(route: &TimeoutsConfig, service: &TimeoutsConfig) -> Timeouts {
+fn timeouts(route: &TimeoutsConfig, service: Option<&TimeoutsConfig>) -> Timeouts {
+    let none = TimeoutsConfig::default();
+    let service = service.unwrap_or(&none);
     Timeouts {
         connect: route.connect.or(service.connect).unwrap_or(TimeoutsConfig::CONNECT),
-        send: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
-        between_bytes: Some(std::time::Duration::from_secs(60)),
+        send: route.send.or(service.send).unwrap_or(TimeoutsConfig::SEND).value(),
         first_byte: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
+        between_bytes: route.between_bytes.or(service.between_bytes).unwrap_or(TimeoutsConfig::BETWEEN_BYTES).value(),
         total: route.total.or(service.total).unwrap_or(TimeoutsConfig::TOTAL).value(),
     }
 }
@@ -168,7 +209,10 @@ fn name(text: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::router::RouteId;
+    use crate::http::h1::parse::{HeadLimits, RequestHead};
+    use crate::router::{Captures, ListenerId, Lookup, RouteId};
+    use crate::upstream::balance::{HashBy, Method};
+    use crate::upstream::settings::ProxyProtocol;
     use std::time::Duration;
 
     const TEXT: &str = r#"
@@ -188,6 +232,7 @@ mod tests {
         targets = ["127.0.0.1:3001"]
         timeout = "9s"
         first_byte_timeout = false
+        send_timeout = "8s"
         pool = { idle_connections = 7 }
         [routes.users]
         path = "/api/users/*"
@@ -206,43 +251,100 @@ mod tests {
         Snapshot::compile(&config).unwrap()
     }
 
+    /// The route of a GET for `path`, and the path that it sends on.
+    fn route_for(snapshot: &Snapshot, path: &str) -> Option<(RouteId, String)> {
+        let mut head = RequestHead::default();
+        head.parse(format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes(), &HeadLimits::default()).unwrap();
+        let lookup = Lookup { head: &head, path: path.as_bytes(), listener: ListenerId(0), worker: 0 };
+        let (mut captures, mut target) = (Captures::default(), Vec::new());
+        let id = snapshot.router.find(&lookup, &mut captures).ok()?;
+        snapshot.router.forward(id, path.as_bytes(), path.as_bytes(), &mut captures, &mut target).unwrap();
+        Some((id, String::from_utf8(target).unwrap()))
+    }
+
     #[test]
     fn names_become_indexes_and_inheritance_is_resolved() {
         let snapshot = compiled();
-        let id = snapshot.route_for(b"/api/users/7").unwrap();
+        let (id, sent) = route_for(&snapshot, "/api/users/7").unwrap();
         let users = snapshot.route(id);
         assert_eq!((id, &*users.name, &*users.path), (RouteId(0), "users", "/api/users/*"));
-        let service = snapshot.service(users.service);
-        assert_eq!((&*service.name, service.address.port()), ("users", 3001));
-        assert_eq!(service.pool.idle_connections, 7);
+        let service = snapshot.service(users.action.service().unwrap());
+        assert_eq!((&*service.name, service.targets[0].address.to_string()), ("users", "127.0.0.1:3001".to_owned()));
+        assert_eq!(service.settings.pool.idle_connections, 7);
         let seconds = Duration::from_secs;
-        assert_eq!(
-            users.timeouts,
-            Timeouts {
-                connect: seconds(1),
-                send: None,
-                between_bytes: Some(seconds(60)),
-                first_byte: None,
-                total: None
-            }
-        );
+        let expected = Timeouts {
+            connect: seconds(1),
+            send: Some(seconds(8)),
+            first_byte: None,
+            between_bytes: Some(seconds(60)),
+            total: None,
+        };
+        assert_eq!(users.timeouts, expected);
         assert_eq!(users.limits.body, 1024);
-        assert_eq!(snapshot.router.rewrite(id, b"/api/users/7"), b"/users/7");
+        assert_eq!(sent, "/users/7");
 
-        let orders = snapshot.route(snapshot.route_for(b"/orders").unwrap());
-        assert_eq!(&*snapshot.service(orders.service).name, "orders");
-        assert_eq!(
-            orders.timeouts,
-            Timeouts {
-                connect: seconds(5),
-                send: Some(seconds(30)),
-                between_bytes: Some(seconds(60)),
-                first_byte: Some(seconds(30)),
-                total: None
-            }
-        );
+        let orders = snapshot.route(route_for(&snapshot, "/orders").unwrap().0);
+        assert_eq!(&*snapshot.service(orders.action.service().unwrap()).name, "orders");
+        let expected = Timeouts {
+            connect: seconds(5),
+            send: Some(seconds(30)),
+            first_byte: Some(seconds(30)),
+            between_bytes: Some(seconds(60)),
+            total: None,
+        };
+        assert_eq!(orders.timeouts, expected);
         assert_eq!(orders.limits.body, u64::MAX);
-        assert_eq!(snapshot.route_for(b"/orders/7"), None);
+        assert_eq!(route_for(&snapshot, "/orders/7"), None);
+    }
+
+    #[test]
+    fn what_a_service_says_of_its_targets() {
+        let text = r#"
+            [listeners.public]
+            address = "0.0.0.0:8080"
+            [services.spare]
+            targets = ["unix:/run/spare.sock", { address = "Users.internal:80", weight = 3 }, "127.0.0.1:3001"]
+            fallback = { status = 200, body = "later" }
+            ejection = false
+            slow_start = "30s"
+            retries = false
+            [services.users]
+            targets = ["srv:_http._tcp.users.internal"]
+            balance = { method = "consistent_hash", by = "cookie:session", load = false }
+            affinity = { cookie = "backend" }
+            fallback = { service = "spare" }
+            retries = { attempts = 5, on = ["timeout", "5xx"] }
+            pool = { max_connections = 0 }
+            proxy_protocol = "v2"
+            [routes.users]
+            path = "/users"
+            service = "users"
+            retries = { attempts = 3 }
+            [routes.spare]
+            path = "/spare"
+            service = "spare"
+        "#;
+        let config = Config::parse("test.toml", text).unwrap_or_else(|faults| panic!("{}", faults.render(false)));
+        let snapshot = Snapshot::compile(&config).unwrap();
+        let [spare, users] = &snapshot.services[..] else { panic!("there are two") };
+        let targets: Vec<String> = spare.targets.iter().map(|target| target.address.to_string()).collect();
+        assert_eq!(targets, ["unix:/run/spare.sock", "users.internal:80", "127.0.0.1:3001"]);
+        assert_eq!(spare.targets.iter().map(|target| target.weight).collect::<Vec<_>>(), [1, 3, 1]);
+        let known = spare.targets.iter().map(|target| target.endpoint().map(|endpoint| endpoint.address.to_string()));
+        let known: Vec<_> = known.collect();
+        assert_eq!(known, [Some("unix:/run/spare.sock".into()), None, Some("127.0.0.1:3001".into())]);
+        assert_eq!((&spare.settings.ejection, spare.settings.slow_start), (&None, Some(Duration::from_secs(30))));
+        assert!(matches!(&spare.fallback, Some(Fallback::Response(response)) if &*response.body == "later"));
+
+        let hash = Method::ConsistentHash { by: HashBy::Cookie("session".into()), load: None };
+        assert_eq!(users.settings.method, hash);
+        assert_eq!(users.fallback, Some(Fallback::Service(ServiceId(0))));
+        assert_eq!(users.settings.pool.max_connections, None);
+        assert_eq!(users.settings.proxy_protocol, Some(ProxyProtocol::V2));
+        assert!(users.settings.affinity.is_some() && users.settings.ejection.is_some());
+        let retries = snapshot.routes[0].retries.as_ref().unwrap();
+        assert_eq!((retries.attempts, retries.on_connect, retries.on_timeout), (3, false, true));
+        assert!(retries.on_statuses.contains(599) && snapshot.routes[1].retries.is_none());
     }
 
     #[test]

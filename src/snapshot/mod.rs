@@ -11,17 +11,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Instant;
-use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
+use crate::policy::redirect::Redirect;
 use crate::policy::request_id::RequestIds;
+use crate::policy::respond::Respond;
 use crate::policy::upgrade::Upgrade;
 use crate::policy::via::Via;
-pub use crate::router::RouteId;
 use crate::router::Router;
-use crate::upstream::endpoint::EndpointSpec;
+use crate::router::path::Slashes;
+pub use crate::router::{ListenerId, RouteId};
+use crate::upstream::fallback::FixedResponse;
+use crate::upstream::health::Checks;
 use crate::upstream::members::Members;
+use crate::upstream::retry::Retries;
+use crate::upstream::settings::Settings;
+use crate::upstream::targets::TargetSpec;
 
 /// One version of the configuration, shared by all threads.
 #[derive(Debug)]
@@ -40,8 +47,10 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// All routes, in the order of the file.
     pub routes: Vec<Route>,
-    /// Which of the routes a path takes.
+    /// Which of the routes a request takes.
     pub router: Router,
+    /// What slashes in a row are in a path.
+    pub slashes: Slashes,
 }
 
 /// The settings of the process.
@@ -57,6 +66,8 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+    /// How the names of targets are resolved.
+    pub dns: DnsConfig,
 }
 
 /// What the gateway says of itself and of clients, in the heads that it sends on.
@@ -124,29 +135,23 @@ impl ServiceId {
 pub struct Service {
     /// Its name in the file: what its state is keyed by from one snapshot to the next.
     pub name: Box<str>,
-    /// Its one target.
-    pub address: SocketAddr,
-    /// How its idle connections are kept.
-    pub pool: PoolSettings,
-    /// How requests are spread over its targets.
-    pub settings: Arc<crate::upstream::settings::Settings>,
-    /// Sent in front of every connection.
-    pub proxy_protocol: Option<()>,
+    /// Its targets as they are written; names among them are still to be resolved.
+    pub targets: Vec<TargetSpec>,
+    /// What its targets are asked to find out whether they are well; `None` where they are not.
+    pub health: Option<Checks>,
+    /// How its requests are spread and sent.
+    pub settings: Arc<Settings>,
+    /// What answers when all targets are down.
+    pub fallback: Option<Fallback>,
 }
 
-/// How the idle connections to a target are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PoolSettings {
-    /// How many each worker keeps; 0 closes each connection after its request.
-    pub idle_connections: usize,
-    /// How long one is kept.
-    pub idle_timeout: Duration,
-    /// How many connections each target may have, of all workers; `None` for any number.
-    pub max_connections: Option<u32>,
-    /// How many requests may wait for one of them, of all workers.
-    pub queue: u32,
-    /// How long one waits.
-    pub queue_timeout: Duration,
+/// What answers when all targets of a service are down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fallback {
+    /// Another service.
+    Service(ServiceId),
+    /// Always the same.
+    Response(FixedResponse),
 }
 
 /// Which requests go to which service, and how.
@@ -154,16 +159,16 @@ pub struct PoolSettings {
 pub struct Route {
     /// Its name in the file.
     pub name: Box<str>,
-    /// Its path as it is written in the file, for people to read.
+    /// Its path as it is written in the file, for people to read; `/*` where there is none.
     pub path: Box<str>,
-    /// Where its requests go.
-    pub service: ServiceId,
+    /// What becomes of its requests.
+    pub action: Action,
     /// How long its requests may take: its own timeouts, else its service's.
     pub timeouts: Timeouts,
+    /// Which of its requests are sent again: its own retries, else its service's, key by key; `None` for none.
+    pub retries: Option<Retries>,
     /// What it admits: its own limits, else the defaults'.
     pub limits: Limits,
-    /// What is sent again; `None` for nothing.
-    pub retries: Option<crate::upstream::retry::Retries>,
     /// Whether its requests may switch protocols.
     pub upgrade: Upgrade,
     /// The rules over the fields of its requests and responses.
@@ -172,17 +177,39 @@ pub struct Route {
     pub preserve_host: bool,
 }
 
+/// What becomes of the requests of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// They are sent to a service.
+    Service(ServiceId),
+    /// The client is sent elsewhere.
+    Redirect(Redirect),
+    /// They are answered here.
+    Respond(Respond),
+}
+
+impl Action {
+    /// The service, if it is one.
+    #[must_use]
+    pub const fn service(&self) -> Option<ServiceId> {
+        match self {
+            Self::Service(id) => Some(*id),
+            Self::Redirect(_) | Self::Respond(_) => None,
+        }
+    }
+}
+
 /// How long an exchange with a backend may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Until the backend has accepted a connection (504).
     pub connect: Duration,
-    /// While the backend takes nothing of the request (504).
+    /// For each piece of the request that the backend is slow to take (504).
     pub send: Option<Duration>,
-    /// While the backend sends nothing in the middle of its response (a cut response).
-    pub between_bytes: Option<Duration>,
     /// From the last byte of the request to the first of the response (504).
     pub first_byte: Option<Duration>,
+    /// From one piece of the response's body to the next (a cut response).
+    pub between_bytes: Option<Duration>,
     /// The whole exchange, bodies included (504, or a cut response).
     pub total: Option<Duration>,
 }
@@ -201,12 +228,6 @@ impl Snapshot {
         compile::snapshot(config).or_else(|fault| refused(vec![*fault]))
     }
 
-    /// The route that takes `path`, which is in normal form (see [`crate::router::path::normalize`]) and has no query.
-    #[must_use]
-    pub fn route_for(&self, path: &[u8]) -> Option<RouteId> {
-        self.router.route(path)
-    }
-
     /// The route with this id.
     #[must_use]
     pub fn route(&self, id: RouteId) -> &Route {
@@ -218,8 +239,7 @@ impl Snapshot {
     pub fn members(&self, now: Instant) -> Vec<Arc<Members>> {
         let members = self.services.iter().map(|service| {
             let members = Members::new(&service.name, self.gateway.workers);
-            let authority = service.address.to_string().into();
-            members.update(vec![EndpointSpec { address: service.address.into(), authority, weight: 1 }], now);
+            members.update(service.targets.iter().filter_map(TargetSpec::endpoint).collect(), now);
             Arc::new(members)
         });
         members.collect()

@@ -3,9 +3,11 @@
 //! What the whole process knows of a service's targets is in [`members`] and [`endpoint`], written by the control thread
 //! and, for failures, by workers ([`ejection`]). What one worker makes of it is in [`balance`].
 
+pub mod affinity;
 pub mod balance;
 pub mod ejection;
 pub mod endpoint;
+pub mod fallback;
 pub mod hash;
 pub mod health;
 pub mod members;
@@ -16,3 +18,4 @@ pub mod retry;
 pub mod settings;
 pub mod split;
 pub mod statuses;
+pub mod targets;

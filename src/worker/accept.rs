@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::serve::{self, Connection};
-use super::{Accepting, Admission, Entry, Refusal, Worker};
+use super::{Accepting, Admission, Door, Entry, Refusal, Worker};
 use crate::base::recycler::Recycler;
 use crate::net::Stream;
 use crate::observe::counters::Counter;
@@ -47,7 +47,7 @@ pub(super) async fn accept(accepting: Accepting, entry: Entry) {
         });
         match accepted.await {
             None => return,
-            Some(Ok((socket, peer))) => match admit(worker, socket, peer, entry.port) {
+            Some(Ok((socket, peer))) => match admit(worker, socket, peer, entry.door) {
                 Some((connection, admission)) => {
                     shard.handle.spawn(serve::serve(connection, admission, requests.clone(), serve::one_request));
                 }
@@ -74,19 +74,14 @@ pub(super) async fn accept(accepting: Accepting, entry: Entry) {
 }
 
 /// Admits a connection, or refuses it.
-fn admit(
-    worker: &Rc<Worker>,
-    socket: Socket,
-    peer: Option<SocketAddr>,
-    port: Option<u16>,
-) -> Option<(Connection, Admission)> {
+fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<SocketAddr>, door: Door) -> Option<(Connection, Admission)> {
     let stream = Stream::new(socket);
     let most = worker.snapshot.gateway.connections_per_worker;
     if worker.connections.get() < most {
-        return Some((Connection::new(worker.clone(), stream, peer, port), Admission::new(worker)));
+        return Some((Connection::new(worker.clone(), stream, peer, door), Admission::new(worker)));
     }
     if worker.refusing.get() < REFUSING.min(most / REFUSING_PART + 1) {
-        worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer));
+        worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer, door));
     }
     None
 }

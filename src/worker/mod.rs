@@ -19,7 +19,7 @@ use crate::net::{Handle, Listener};
 use crate::observe::counters::Counter;
 use crate::pipeline::Exchange;
 use crate::shard::{Backend, Shard, Shared};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{ListenerId, Snapshot};
 
 /// Exchanges kept for the next requests; each has a few KiB of storage.
 const SPARE_EXCHANGES: usize = 256;
@@ -48,7 +48,16 @@ pub struct Worker {
 pub struct Entry {
     /// What accepts them.
     pub listener: Listener,
-    /// The port that they connect to, if there is one.
+    /// By which way they come.
+    pub door: Door,
+}
+
+/// The way by which a client has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Door {
+    /// Which of the configured listeners it is.
+    pub listener: ListenerId,
+    /// Its port, if it has one.
     pub port: Option<u16>,
 }
 

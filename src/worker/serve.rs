@@ -8,16 +8,15 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Admission, Refusal, Worker};
+use super::{Admission, Door, Refusal, Worker};
 use crate::base::recycler::Recycler;
 use crate::base::time::{Instant, unix_millis};
-use crate::http::fields::{FieldName, FieldValue};
-use crate::http::h1::encode::{LocalResponse, encode_local};
 use crate::http::h1::parse::Progress;
-use crate::http::message::{Framing, Method, Version};
+use crate::http::message::Framing;
 use crate::net::{Reader, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
+use crate::pipeline::local::{self, What};
 use crate::pipeline::tunnel::{Traffic, Tunnel, TunnelEnd};
 use crate::pipeline::{self, Client, Ended, Exchange, Reject};
 use crate::policy::forwarded::ClientAddress;
@@ -95,9 +94,9 @@ pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next
 }
 
 /// Refuses a connection that is one too many.
-pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>) {
+pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>, door: Door) {
     let worker = &refusal.worker;
-    let mut connection = Connection::new(worker.clone(), stream, peer, None);
+    let mut connection = Connection::new(worker.clone(), stream, peer, door);
     let mut x = worker.exchange();
     x.begin(worker.shard.handle.now(), unix_millis(), &worker.snapshot.fields, &connection.client);
     let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
@@ -116,8 +115,10 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, port: Option<u16>) -> Connection {
-        let client = Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port };
+    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, door: Door) -> Connection {
+        let Door { listener, port } = door;
+        let client =
+            Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port, listener };
         Connection { worker, client, peer, requests: 0, counted: 0, tunnel: None }
     }
 
@@ -176,6 +177,7 @@ impl Connection {
                 count_status(&self.worker.shard, status);
                 Next::Linger
             }
+            Ok(Ended::Local { status }) => self.answer(x, What::Route(status), may_keep_alive).await,
             Ok(Ended::Cut { status, reset, why }) => {
                 count_status(&self.worker.shard, status);
                 counters.count(Counter::ResponsesCut);
@@ -251,37 +253,23 @@ impl Connection {
         let shard = self.worker.shard.clone();
         let counters = shard.counters();
         counters.refuse(reject.cause());
-        count_status(&self.worker.shard, answer.status);
         self.tell(x, answer.code, answer.detail, Some(answer.status));
         x.describe(&answer);
+        self.answer(x, What::Refusal(answer), true).await
+    }
+
+    /// Sends a response that is made here, and gets rid of what is left of the request.
+    async fn answer(&mut self, x: &mut Exchange, what: What, may_keep_alive: bool) -> Next {
+        let shard = &self.worker.shard;
+        count_status(shard, what.status());
         let left = if x.parsed { body_left(x) } else { None };
-        let wants = x.parsed && x.request.keep_alive() && !self.worker.shard.is_draining();
-        let keep_alive = wants && !answer.closes && left.is_some();
-        let id = x.id;
-        let value = |text| FieldValue::new(text).unwrap_or(FieldValue::literal("invalid"));
-        // RFC 9110 section 6.6.1: of this response we are the origin.
-        let date = self.worker.shard.date();
-        let fields = [
-            (FieldName::literal("Date"), value(&date)),
-            (FieldName::literal("Content-Type"), FieldValue::literal("application/problem+json")),
-            (FieldName::literal("Cache-Control"), FieldValue::literal("no-store")),
-            (self.worker.snapshot.fields.request_ids.name(), value(id.as_bytes())),
-            (FieldName::literal("Retry-After"), FieldValue::literal("1")),
-        ];
-        let response = LocalResponse {
-            status: answer.status,
-            fields: if answer.status == 503 { &fields } else { &fields[..4] },
-            body: x.problem.as_bytes(),
-            to_head: x.method() == Some(Method::Head),
-            client: if x.parsed { x.request.version() } else { Version::Http11 },
-            keep_alive,
-        };
-        x.reply.clear();
-        encode_local(&response, &mut x.reply);
-        let deadline = self.worker.shard.handle.now() + LINGER;
+        let wants = x.parsed && x.request.keep_alive() && may_keep_alive && !shard.is_draining();
+        let keep_alive = wants && !what.closes() && left.is_some();
+        local::encode(&self.worker.snapshot, what, x, keep_alive, &shard.date());
+        let deadline = shard.handle.now() + LINGER;
         self.client.reader.park();
         let sending = self.client.stream.send(&[IoSlice::new(&x.reply)]);
-        if !matches!(self.worker.shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
+        if !matches!(shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
             return Next::Close;
         }
         match left {

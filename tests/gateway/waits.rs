@@ -26,7 +26,7 @@ fn start(slow: SocketAddr, fast: &Origin, driver: Driver) -> Gateway {
         .driver(driver)
         .with(|config| {
             config.services[0].timeouts.connect = Some(Duration::from_secs(60));
-            "/fast".clone_into(config.routes[2].path.get_mut());
+            "/fast".clone_into(config.routes[2].matches.path.as_mut().expect("a path").get_mut());
         })
         .start()
 }

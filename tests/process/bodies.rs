@@ -149,7 +149,7 @@ fn stalled_backends_stop_the_clients(driver: &'static str) {
         _ => request.reply("hello"),
     });
     // Behind what the gateway does not take yet, it cannot see that a client has left: this time is the end of it.
-    let gateway = Setup::new(driver, origin.address).service("first_byte_timeout = \"4s\"").start();
+    let gateway = Setup::new(driver, origin.address).service("send_timeout = \"4s\"").start();
     assert_eq!(gateway.connect().get("/").text(), "hello");
     let before = gateway.memory();
     let mut senders: Vec<Client> = (0..STALLED).map(|_| gateway.connect()).collect();

@@ -136,11 +136,16 @@ impl<'t, 'f> Section<'t, 'f> {
     pub fn require_value(&mut self, key: &'static str, example: &str) -> Option<&'t Value<'t>> {
         let value = self.take(key);
         if value.is_none() {
-            let message = format!("{} has no `{key}`", self.title);
-            let fault = Diagnostic::new(self.span.clone(), message, format!("`{key}` is missing here"));
-            self.faults.push(fault.help(format!("add a line such as: {key} = {example}")));
+            self.missing(key, example);
         }
         value
+    }
+
+    /// Adds the fault of a key that is not there; `example` is a value to show.
+    pub fn missing(&mut self, key: &str, example: &str) {
+        let message = format!("{} has no `{key}`", self.title);
+        let fault = Diagnostic::new(self.span.clone(), message, format!("`{key}` is missing here"));
+        self.faults.push(fault.help(format!("add a line such as: {key} = {example}")));
     }
 
     /// The value of a key that may be missing, to be read with [`Section::convert`].
@@ -205,6 +210,53 @@ impl<'t, 'f> Section<'t, 'f> {
         Section::new(title, span, table, self.faults)
     }
 
+    /// Reads a list that may be missing, and is empty then. A list that is there has at least one value; `example` is
+    /// one to show where it is not a list.
+    pub fn some<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&'t Value<'t>) -> Result<T, Wrong>,
+    ) -> Vec<T> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let values = self.convert(key, value, |value| match value.get_ref() {
+            DeValue::Array(list) if list.is_empty() => {
+                Err(Wrong::content("the list is empty", format!("leave it out, or write a list such as {example}")))
+            }
+            DeValue::Array(list) => Ok(list.iter().collect::<Vec<_>>()),
+            _ => Err(Wrong::Type(format!("a list, such as {example}"))),
+        });
+        values.unwrap_or_default().into_iter().filter_map(|value| self.convert(key, value, &read)).collect()
+    }
+
+    /// Reads a table whose keys are of the user's choice, in the order of the file. It may be missing, and is empty
+    /// then; a table that is there has at least one key. `example` is one to show where it is not a table.
+    pub fn keyed<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        read: impl Fn(&'t Value<'t>) -> Result<T, Wrong>,
+    ) -> Vec<(Spanned<String>, T)> {
+        let Some(value) = self.take(key) else { return Vec::new() };
+        let entries = self.convert(key, value, |value| match value.get_ref() {
+            DeValue::Table(table) if table.is_empty() => {
+                Err(Wrong::content("the table is empty", format!("leave it out, or write a table such as {example}")))
+            }
+            DeValue::Table(table) => Ok(table.iter().collect::<Vec<_>>()),
+            _ => Err(Wrong::Type(format!("a table, such as {example}"))),
+        });
+        let mut entries = entries.unwrap_or_default();
+        entries.sort_by_key(|(name, _)| name.span().start);
+        let mut pairs = Vec::new();
+        for (name, value) in entries {
+            let title = format!("{key}.{}", name.get_ref());
+            if let Some(read) = self.convert(&title, value, &read) {
+                pairs.push((Spanned::new(name.span(), name.get_ref().to_string()), read));
+            }
+        }
+        pairs
+    }
+
     /// The tables that are keyed by names of the user's choice, such as those of `[services.NAME]`. `each` reads one.
     pub fn named<T>(
         &mut self,
@@ -258,9 +310,9 @@ impl<'t, 'f> Section<'t, 'f> {
         }
     }
 
-    /// Reads a list that may be missing; `expected` is what to say that it is. What is wrong with an element becomes a
+    /// Reads a list that may be missing, and may be empty; `expected` is what to say that it is. What is wrong with an element becomes a
     /// fault, and the others stay.
-    pub fn list<T: FromValue>(&mut self, key: &'static str, expected: &str, into: &mut Vec<Spanned<T>>) {
+    pub fn read_list<T: FromValue>(&mut self, key: &'static str, expected: &str, into: &mut Vec<Spanned<T>>) {
         let Some(value) = self.take(key) else { return };
         match value.get_ref() {
             DeValue::Array(list) => {
@@ -271,7 +323,7 @@ impl<'t, 'f> Section<'t, 'f> {
     }
 
     /// All that is in the table, under keys of the user's choice, in the order of the file.
-    pub fn pairs(&mut self) -> Vec<(Spanned<String>, &'t Value<'t>)> {
+    pub fn entries(&mut self) -> Vec<(Spanned<String>, &'t Value<'t>)> {
         self.entries.iter_mut().for_each(|entry| entry.asked_for = true);
         let pair = |entry: &Entry<'t>| (Spanned::new(entry.key.span(), entry.key.get_ref().to_string()), entry.value);
         self.entries.iter().map(pair).collect()

@@ -65,6 +65,15 @@ impl FromValue for String {
     }
 }
 
+impl FromValue for bool {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        match value.get_ref() {
+            DeValue::Boolean(value) => Ok(*value),
+            _ => Err(Wrong::Type("`true` or `false`".into())),
+        }
+    }
+}
+
 impl FromValue for usize {
     fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
         let DeValue::Integer(integer) = value.get_ref() else {
@@ -96,15 +105,6 @@ impl FromValue for f64 {
         };
         let number: Option<Self> = text.parse().ok().filter(|number: &Self| number.is_finite());
         number.ok_or_else(|| Wrong::content(format!("`{text}` is not {expected}"), format!("write {expected}")))
-    }
-}
-
-impl FromValue for bool {
-    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
-        match value.get_ref() {
-            DeValue::Boolean(value) => Ok(*value),
-            _ => Err(Wrong::Type("`true` or `false`".into())),
-        }
     }
 }
 

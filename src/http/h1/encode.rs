@@ -6,7 +6,7 @@
 //! received Content-Length stays in its place only if it says what we would say, in the same digits.
 //!
 //! Everything that is written here was either checked by the parser, or is of a type that cannot be made from
-//! bytes that would end a line: [`FieldName`](crate::http::fields::FieldName), [`FieldValue`], [`Target`]. So no
+//! bytes that would end a line: [`FieldName`], [`FieldValue`], [`Target`]. So no
 //! input becomes a second message.
 
 use super::parse::{RequestHead, ResponseHead, Section, is_writable};
@@ -225,15 +225,22 @@ pub struct LocalResponse<'a> {
     pub keep_alive: bool,
 }
 
-/// Appends a whole response to `out`. A 204 and a 304 have neither body nor length.
-pub fn encode_local(response: &LocalResponse<'_>, out: &mut Vec<u8>) {
+/// Appends a whole response to `out`, its fields changed by `edits`. A 204 and a 304 have neither body nor length.
+pub fn encode_local(response: &LocalResponse<'_>, edits: Option<Editing<'_>>, out: &mut Vec<u8>) {
     let bodiless = matches!(response.status, 204 | 304);
     put_status(response.status, reason(response.status).as_bytes(), out);
     if !bodiless {
         put_length(response.body.len() as u64, out);
     }
     put_connection(response.client, response.keep_alive, out);
-    put_new(response.fields, out);
+    match edits {
+        None => put_new(response.fields, out),
+        Some(mut edits) => {
+            let head = Head { bytes: &[], spans: &[], own: response.fields };
+            edits.apply(&head, |_| true);
+            edits.put_others(&head, out);
+        }
+    }
     out.extend_from_slice(b"\r\n");
     if !bodiless && !response.to_head {
         out.extend_from_slice(response.body);

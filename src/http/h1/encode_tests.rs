@@ -178,7 +178,11 @@ fn interim_responses_go_to_those_who_know_them() {
 fn local_responses() {
     let response = |status, to_head, client, keep_alive| {
         let mut out = Vec::new();
-        encode_local(&LocalResponse { status, fields: ADDED, body: b"{}", to_head, client, keep_alive }, &mut out);
+        encode_local(
+            &LocalResponse { status, fields: ADDED, body: b"{}", to_head, client, keep_alive },
+            None,
+            &mut out,
+        );
         String::from_utf8(out).unwrap()
     };
     let id = "X-Request-Id: 7\r\n\r\n";

@@ -113,13 +113,14 @@ pub(super) async fn attempt(
         reply,
         id,
         path,
+        captures,
         origin,
         scratch,
         offer,
         ..
     } = x;
     let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
-    let facts = Facts { snapshot, route, request, path, origin, id };
+    let facts = Facts { snapshot, route, request, path, captures, origin, id };
     let rules = Rules {
         handle: &shard.handle,
         timeouts: route.timeouts,

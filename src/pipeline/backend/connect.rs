@@ -121,7 +121,7 @@ fn find(stage: &Stage<'_>, wanted: &Wanted<'_>, may: bool) -> Found {
 
 /// What `target` has to give, if anything.
 fn at(stage: &Stage<'_>, target: &Rc<Target>, idle_too: bool) -> Option<Found> {
-    let kept = idle_too && stage.service.proxy_protocol.is_none();
+    let kept = idle_too && stage.service.settings.proxy_protocol.is_none();
     if kept {
         let taken = target.pool.borrow_mut().take(stage.shard.handle.now());
         stage.shard.counters().add(Counter::UpstreamStale, taken.stale);
@@ -129,13 +129,13 @@ fn at(stage: &Stage<'_>, target: &Rc<Target>, idle_too: bool) -> Option<Found> {
             return Some(Found::Idle(target.clone(), connection));
         }
     }
-    let lease = stage.backend.queue.lease(&target.endpoint, stage.service.pool.max_connections)?;
+    let lease = stage.backend.queue.lease(&target.endpoint, stage.service.settings.pool.max_connections)?;
     Some(Found::Leased(target.clone(), lease))
 }
 
 /// Waits in the line of this worker until a connection is free.
 async fn wait_for_one(stage: &Stage<'_>, wanted: &Wanted<'_>) -> Result<Found, Unconnected> {
-    let pool = &stage.service.pool;
+    let pool = &stage.service.settings.pool;
     let Some(place) = stage.backend.queue.enter(pool.queue) else { return Err(unconnected(Reject::QueueFull)) };
     stage.shard.counters().count(Counter::UpstreamQueued);
     let found = poll_fn(|context| {

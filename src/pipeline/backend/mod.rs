@@ -31,7 +31,7 @@ use crate::base::time::Instant;
 use crate::http::message::Version;
 use crate::observe::counters::Counter;
 use crate::shard::{Backend, Shard};
-use crate::snapshot::{Route, Service, Snapshot};
+use crate::snapshot::{Route, Service, ServiceId, Snapshot};
 use crate::upstream::balance::{InFlight, Outcome};
 use crate::upstream::pool::Connection;
 use again::Again;
@@ -51,7 +51,7 @@ struct Stage<'a> {
     may_keep_alive: bool,
 }
 
-/// Sends the request in `x` to a backend of `route` and its response to the client.
+/// Sends the request in `x`, which has taken `route`, to a backend of `service` and its response to the client.
 ///
 /// # Errors
 /// The refusal to answer with. Nothing of a response has been sent then.
@@ -59,12 +59,13 @@ pub async fn proxy(
     shard: &Shard,
     snapshot: &Snapshot,
     route: &Route,
+    service: ServiceId,
     x: &mut Exchange,
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
     let deadline = route.timeouts.total.map_or(Instant::NEVER, |total| x.started + total);
-    let (service, backend) = (snapshot.service(route.service), shard.backend(route.service.index()));
+    let (service, backend) = (snapshot.service(service), shard.backend(service.index()));
     let stage = Stage { shard, snapshot, route, service, backend, deadline, may_keep_alive };
     forward(&stage, x, client).await
 }
@@ -161,7 +162,7 @@ fn settle(
         // Nothing else makes the parser take a 101.
         (Answer::Switched, None) => return Ended::Cut { status, reset: true, why: Cut::Broken },
     };
-    if reusable && stage.service.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
+    if reusable && stage.service.settings.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
         target.pool.borrow_mut().put(upstream.connection, now);
         stage.backend.queue.wake_first();
     }

@@ -15,9 +15,9 @@ pub(super) fn encode(
     x: &mut Exchange,
     client: &Client,
 ) -> Result<(), Reject> {
-    let Exchange { request, outgoing, target, path, values, scratch, origin, id, .. } = x;
+    let Exchange { request, outgoing, target, path, captures, values, scratch, origin, id, .. } = x;
     let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
-    let facts = Facts { snapshot, route, request, path, origin, id };
+    let facts = Facts { snapshot, route, request, path, captures, origin, id };
     let fields = facts.fields();
     let (mut own, told) = (OwnFields::default(), facts.told(client));
     values.clear();

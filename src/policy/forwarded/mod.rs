@@ -50,7 +50,11 @@ impl ForwardedConfig {
     /// Reads the keys in `[gateway]`.
     pub fn read(section: &mut Section<'_, '_>) -> Self {
         let mut config = Self::default();
-        section.list("trusted_proxies", "a list of networks, such as [\"10.0.0.0/8\"]", &mut config.trusted_proxies);
+        section.read_list(
+            "trusted_proxies",
+            "a list of networks, such as [\"10.0.0.0/8\"]",
+            &mut config.trusted_proxies,
+        );
         section.read("forwarded", &mut config.style);
         config
     }

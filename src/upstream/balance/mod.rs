@@ -10,10 +10,10 @@
 //!
 //! | method | takes |
 //! |---|---|
-//! | `round_robin` | each in its turn, by weight and evenly spread ([`round_robin`]) |
-//! | `least_connections` | the one with the fewest requests for its weight ([`least`]) |
-//! | `p2c_ewma` | of two that are drawn, the one whose answers are quicker and wait for less ([`two_choices`]) |
-//! | `consistent_hash` | the one that the key leads to, unless it has more than its part ([`ring`]) |
+//! | `round_robin` | each in its turn, by weight and evenly spread (`round_robin.rs`) |
+//! | `least_connections` | the one with the fewest requests for its weight (`least.rs`) |
+//! | `p2c_ewma` | of two that are drawn, the one whose answers are quicker and wait for less (`two_choices.rs`) |
+//! | `consistent_hash` | the one that the key leads to, unless it has more than its part (`ring.rs`) |
 //!
 //! # What is used
 //! Targets that are neither down (active checks know) nor ejected (failures let guess). If there are none of these, then
@@ -56,6 +56,7 @@ use self::ring::Hashed;
 use self::round_robin::RoundRobin;
 use self::target::SHARE;
 use self::two_choices::TwoChoices;
+use super::affinity::Token;
 use super::endpoint::{Endpoint, Health};
 use super::members::{Endpoints, Members};
 use super::settings::Settings;
@@ -82,6 +83,17 @@ pub enum Method {
     },
 }
 
+impl Method {
+    /// What the key of a request is; `None` where the method asks for none.
+    #[must_use]
+    pub fn hash_by(&self) -> Option<&HashBy> {
+        match self {
+            Method::ConsistentHash { by, .. } => Some(by),
+            _ => None,
+        }
+    }
+}
+
 /// Of how many steps a slow start is made.
 const STEPS: u32 = 20;
 
@@ -96,12 +108,18 @@ struct Context {
 }
 
 impl Context {
-    /// How long latencies are remembered.
-    fn decay(&self) -> Duration {
+    /// How long latencies are remembered; `None` where nobody asks for them.
+    fn decay(&self) -> Option<Duration> {
         match self.settings.borrow().method {
-            Method::TwoChoices { decay } => decay,
-            _ => config::DECAY,
+            Method::TwoChoices { decay } => Some(decay),
+            _ => None,
         }
+    }
+
+    /// What stands for a target in cookies.
+    fn token(&self, endpoint: &Endpoint) -> Option<Token> {
+        let settings = self.settings.borrow();
+        settings.affinity.as_ref().map(|affinity| affinity.token(endpoint.address()))
     }
 }
 
@@ -169,6 +187,9 @@ impl Balancer {
             self.chooser = Chooser::new(&settings.method);
         }
         *self.context.settings.borrow_mut() = settings;
+        for target in &self.targets {
+            target.token.set(self.context.token(&target.endpoint));
+        }
         self.version = None;
     }
 
@@ -201,6 +222,12 @@ impl Balancer {
     pub fn by_id(&mut self, now: Instant, id: TargetId) -> Option<Rc<Target>> {
         self.refresh(now);
         self.usable.iter().find(|target| target.id() == id).cloned()
+    }
+
+    /// The target that a cookie names, if it may be used.
+    pub fn by_token(&mut self, now: Instant, token: Token) -> Option<Rc<Target>> {
+        self.refresh(now);
+        self.usable.iter().find(|target| target.token() == Some(token)).cloned()
     }
 
     /// All targets of the list, also those that may not be used; as of the last pick or tick.
@@ -240,7 +267,7 @@ impl Balancer {
         let endpoints = self.context.members.endpoints();
         if !Arc::ptr_eq(&endpoints, &self.endpoints) {
             self.endpoints = endpoints;
-            self.adopt(now);
+            self.adopt();
         }
         self.valid_until = Instant::NEVER;
         self.choose_usable(now);
@@ -260,10 +287,9 @@ impl Balancer {
     }
 
     /// Makes a target of each endpoint, the one that there was if there was one.
-    fn adopt(&mut self, now: Instant) {
+    fn adopt(&mut self) {
         let place = |endpoint: &Arc<Endpoint>| Arc::as_ptr(endpoint).addr();
         let mut before = std::mem::take(&mut self.targets);
-        let average = self.average_latency(&before, now);
         before.sort_unstable_by_key(|target| place(&target.endpoint));
         for endpoint in self.endpoints.iter() {
             let known = before.binary_search_by_key(&place(endpoint), |target| place(&target.endpoint));
@@ -272,19 +298,10 @@ impl Balancer {
                 Err(_) => {
                     self.next_id += 1;
                     let id = TargetId(self.next_id);
-                    let target = Target::new(endpoint.clone(), id, self.context.clone(), average);
-                    target.latency.begin(now);
-                    Rc::new(target)
+                    Rc::new(Target::new(endpoint.clone(), id, self.context.clone()))
                 }
             });
         }
-    }
-
-    /// What a new target is taken to need for an answer until it has given one.
-    fn average_latency(&self, targets: &[Rc<Target>], now: Instant) -> Duration {
-        let decay = self.context.decay();
-        let sum: f64 = targets.iter().map(|target| target.latency.at(now, decay)).sum();
-        Duration::from_nanos((sum / targets.len().max(1) as f64) as u64)
     }
 
     fn choose_usable(&mut self, now: Instant) {
@@ -301,13 +318,31 @@ impl Balancer {
         if self.usable.is_empty() {
             self.usable.extend(up().cloned());
         }
+        self.greet(now);
     }
+
+    /// Takes those that are new or have come back for average ones until they have answered.
+    fn greet(&self, now: Instant) {
+        let Some(decay) = self.context.decay() else { return };
+        let is_known = |target: &&Rc<Target>| target.since.get() == Some(used_since(&target.endpoint));
+        let known = self.usable.iter().filter(is_known).map(|target| target.latency.at(now, decay));
+        let (count, sum) = known.fold((0_u32, 0.0), |(count, sum), average| (count + 1, sum + average));
+        for target in self.usable.iter().filter(|target| !is_known(target)) {
+            target.since.set(Some(used_since(&target.endpoint)));
+            target.latency.begin(sum / f64::from(count.max(1)), now);
+        }
+    }
+}
+
+/// Since when a target is used: when it joined, was up again or came back from an ejection; zero for the first ones.
+fn used_since(endpoint: &Endpoint) -> Instant {
+    endpoint.since().max(endpoint.ejected_until())
 }
 
 /// The weight of a target at `now`, and until when it is that.
 fn share(endpoint: &Endpoint, slow_start: Option<Duration>, now: Instant) -> (u64, Instant) {
     let full = u64::from(endpoint.weight().max(1)) * SHARE;
-    let since = endpoint.since().max(endpoint.ejected_until());
+    let since = used_since(endpoint);
     let (Some(whole), false) = (slow_start, since == Instant::ZERO) else { return (full, Instant::NEVER) };
     let step = whole / STEPS;
     let elapsed = now.since(since);

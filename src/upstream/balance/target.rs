@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::Context;
 use super::ewma::PeakEwma;
 use crate::base::time::Instant;
+use crate::upstream::affinity::Token;
 use crate::upstream::endpoint::{Endpoint, Tally};
 use crate::upstream::pool::Pool;
 
@@ -25,8 +26,12 @@ pub struct Target {
     pub pool: RefCell<Pool>,
     id: TargetId,
     context: Rc<Context>,
+    /// What stands for it in cookies.
+    pub(super) token: Cell<Option<Token>>,
     /// Requests of other workers that ran there when last looked.
     pub(super) others: Cell<u32>,
+    /// Since when it is used.
+    pub(super) since: Cell<Option<Instant>>,
     /// How long its answers take.
     pub(super) latency: PeakEwma,
     /// Its place in the smooth round.
@@ -48,15 +53,18 @@ pub enum Outcome {
 }
 
 impl Target {
-    pub(super) fn new(endpoint: Arc<Endpoint>, id: TargetId, context: Rc<Context>, latency: Duration) -> Target {
+    pub(super) fn new(endpoint: Arc<Endpoint>, id: TargetId, context: Rc<Context>) -> Target {
         let pool = context.settings.borrow().pool;
+        let token = Cell::new(context.token(&endpoint));
         Target {
             endpoint,
             pool: RefCell::new(Pool::new(pool.idle_connections, pool.idle_timeout)),
             id,
             context,
+            token,
             others: Cell::new(0),
-            latency: PeakEwma::new(latency),
+            since: Cell::new(None),
+            latency: PeakEwma::default(),
             turn: Cell::new(0),
             share: Cell::new(SHARE),
         }
@@ -66,6 +74,12 @@ impl Target {
     #[must_use]
     pub fn id(&self) -> TargetId {
         self.id
+    }
+
+    /// What stands for it in the cookie of its service; `None` where there is no such cookie.
+    #[must_use]
+    pub fn token(&self) -> Option<Token> {
+        self.token.get()
     }
 
     /// Requests of this worker that run there.
@@ -119,17 +133,20 @@ impl InFlight {
     /// or the failure, took. True if this was the failure that ejects the target.
     pub fn end(self, outcome: Outcome, latency: Duration, now: Instant) -> bool {
         let Target { endpoint, context, .. } = &*self.target;
-        let decay = context.decay();
+        if let Some(decay) = context.decay() {
+            match outcome {
+                Outcome::Succeeded => self.target.latency.observe(latency, now, decay),
+                Outcome::Failed => self.target.latency.observe_failure(latency, now, decay),
+            }
+        }
         match outcome {
             Outcome::Succeeded => {
                 self.target.tally().succeeded();
                 endpoint.record().succeeded();
-                self.target.latency.observe(latency, now, decay);
                 false
             }
             Outcome::Failed => {
                 self.target.tally().failed();
-                self.target.latency.observe_failure(latency, now, decay);
                 let settings = context.settings.borrow();
                 let Some(policy) = &settings.ejection else { return false };
                 endpoint.record().failed(now, policy) && context.members.eject(endpoint, now, policy)

@@ -11,7 +11,7 @@ use tidegate::config::Config;
 use tidegate::net::{Handle, Listener, Stream, connect};
 use tidegate::runtime::{Network, Runtime};
 use tidegate::shard::Shared;
-use tidegate::snapshot::Snapshot;
+use tidegate::snapshot::{ListenerId, Snapshot};
 use tidegate::worker;
 
 use super::outcome::Outcome;
@@ -120,7 +120,10 @@ fn run(row: &Row, network: Network, cuts: &[usize], snapshot: &Arc<Snapshot>) ->
         let origin = handle.listen_in_memory(backend()).expect("a free address");
         handle.spawn(accept(origin, handle.clone(), row.clone(), log.clone()));
         let listener = handle.listen_in_memory(public()).expect("a free address");
-        let entry = worker::Entry { listener, port: Some(public().port()) };
+        let entry = worker::Entry {
+            listener,
+            door: worker::Door { listener: ListenerId::default(), port: Some(public().port()) },
+        };
         let shared = Shared::new(1, snapshot.members(handle.now()), snapshot.routes.len());
         let ended = Rc::new(RefCell::new(false));
         handle.spawn({

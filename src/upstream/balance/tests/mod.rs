@@ -1,5 +1,8 @@
 //! How requests are spread, in numbers.
 
+mod chance;
+mod changes;
+mod keys;
 mod rounds;
 
 use std::collections::HashMap;
@@ -7,14 +10,20 @@ use std::collections::HashMap;
 use super::*;
 use crate::upstream::ejection::EjectionConfig;
 use crate::upstream::endpoint::EndpointSpec;
-use crate::upstream::settings::PoolSettings;
+use crate::upstream::settings::PoolConfig;
 
 /// A time at which nothing is new any more.
 pub(super) const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
 pub(super) fn settings(method: Method) -> Settings {
-    let pool = PoolSettings { idle_connections: 0, idle_timeout: Duration::from_secs(1) };
-    Settings { method, slow_start: None, ejection: Some(EjectionConfig::default().compile()), pool }
+    Settings {
+        method,
+        slow_start: None,
+        ejection: Some(EjectionConfig::default().compile()),
+        affinity: None,
+        pool: PoolConfig::default().compile(),
+        proxy_protocol: None,
+    }
 }
 
 /// The target at this port, with this weight.

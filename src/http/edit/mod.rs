@@ -5,8 +5,11 @@
 //! stay in the runs that are copied whole: so a first pass picks the few lines that any step could mean, by the
 //! number of a known name or by a sieve over the shape of another, and the steps are applied to these alone.
 
+mod written;
+
 use super::fields::{FieldName, FieldSpan, Known, KnownSet, NewField};
 use super::template::{Encoding, Sources, Template};
+pub use written::{FieldTemplate, Values, field_name, read_name, values};
 
 /// A name that a step is about, which is none of those that only the encoder writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -291,5 +294,4 @@ fn name_of<'a>(edits: &'a Edits, head: &Head<'a>, line: &Line) -> (Known, &'a [u
 }
 
 #[cfg(test)]
-#[path = "edit_tests.rs"]
 mod tests;
