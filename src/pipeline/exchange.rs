@@ -52,6 +52,8 @@ pub struct Exchange {
     pub target: Vec<u8>,
     /// Where the path is brought to normal form.
     pub path: Vec<u8>,
+    /// The protocols that the backend is asked to switch to, as the value of the Upgrade field.
+    pub offer: Vec<u8>,
     /// Values of fields that have to be put together.
     pub values: Vec<u8>,
     /// Where the rules over fields note what they are about.
@@ -115,6 +117,7 @@ impl Exchange {
         for buffer in [outgoing, reply, &mut self.target, &mut self.path, &mut self.values, &mut self.allow] {
             buffer.clear();
         }
+        self.offer.clear();
         self.captures.clear();
         self.problem.clear();
         self.upload.reset(Framing::None);

@@ -23,9 +23,10 @@ use crate::shard::Shard;
 use crate::snapshot::{Action, Route, Snapshot};
 pub use exchange::{Client, Exchange};
 pub use reject::Reject;
+use tunnel::Tunnel;
 
 /// How a request ended that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Ended {
     /// The response was sent whole.
     Replied {
@@ -43,6 +44,8 @@ pub enum Ended {
         /// Why.
         why: Cut,
     },
+    /// The backend has switched protocols, and the client was told.
+    Switched(Box<Tunnel>),
     /// The response is made here: [`local::encode`] writes it.
     Local {
         /// The response's status.

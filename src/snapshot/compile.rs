@@ -136,10 +136,10 @@ pub(super) fn name(text: &str) -> Box<str> {
 
 #[cfg(test)]
 mod tests {
-    use crate::snapshot::Timeouts;
     use super::*;
     use crate::http::h1::parse::{HeadLimits, RequestHead};
     use crate::router::{Captures, ListenerId, Lookup, RouteId};
+    use crate::snapshot::Timeouts;
     use crate::upstream::balance::{HashBy, Method};
     use crate::upstream::settings::ProxyProtocol;
     use std::time::Duration;

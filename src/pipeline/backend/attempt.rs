@@ -32,6 +32,8 @@ pub(super) enum Answer {
         /// The backend's may, too.
         reusable: bool,
     },
+    /// The backend has switched protocols, and the client knows.
+    Switched,
 }
 
 /// How an attempt ended, if not well.
@@ -87,6 +89,8 @@ pub(super) struct Rules<'a> {
     pub(super) may_keep_alive: bool,
     pub(super) facts: Facts<'a>,
     pub(super) scratch: &'a RefCell<Scratch>,
+    /// The protocols that the backend is asked to switch to, if any.
+    pub(super) offer: &'a [u8],
     pub(super) again: &'a Again<'a>,
     /// The Set-Cookie that goes with the response; empty for none.
     pub(super) cookie: &'a [u8],
@@ -115,6 +119,7 @@ pub(super) async fn attempt(
         origin,
         scratch,
         cookie,
+        offer,
         ..
     } = x;
     let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
@@ -124,11 +129,12 @@ pub(super) async fn attempt(
         timeouts: route.timeouts,
         limits: snapshot.limits,
         expects_continue: request.expects_continue(),
-        method: ResponseContext { method: request.method(), upgrade_requested: false },
+        method: ResponseContext { method: request.method(), upgrade_requested: !offer.is_empty() },
         client_version: request.version(),
         may_keep_alive: stage.may_keep_alive && request.keep_alive(),
         facts,
         scratch,
+        offer,
         again,
         cookie,
     };

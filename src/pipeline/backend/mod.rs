@@ -8,6 +8,7 @@
 //! | `again` | whether a request that failed goes out once more |
 //! | `affinity` | the cookie that keeps a client at its target |
 //! | `mirror` | the copy of a request for another service |
+//! | `switch` | what a request may switch to, and the 101 that does |
 //! | `outgoing`, `reply` | the heads as they are sent on |
 //!
 //! A request is sent again only where that is safe: nothing of it had been sent, or sending it twice does what sending
@@ -22,6 +23,7 @@ mod download;
 mod mirror;
 mod outgoing;
 mod reply;
+mod switch;
 mod upload;
 
 use std::rc::Rc;
@@ -29,6 +31,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Client, Exchange};
+use super::tunnel::{Held, Tunnel};
 use super::{Cut, Ended, Reject, keys};
 use crate::base::time::Instant;
 use crate::http::message::Version;
@@ -36,10 +39,12 @@ use crate::observe::counters::Counter;
 use crate::shard::{Backend, Shard};
 use crate::snapshot::{Fallback, Route, Service, Snapshot};
 use crate::upstream::balance::{InFlight, Outcome};
+use crate::upstream::pool::Connection;
 use again::Again;
 use attempt::{Answer, Failure, Progress, Sent, attempt};
 pub use connect::is_shortage;
 use connect::{Upstream, Wanted, connect};
+use switch::Switch;
 
 /// What stays the same through all attempts of a request at one service.
 struct Stage<'a> {
@@ -143,6 +148,7 @@ async fn attempts(
     client: &mut Client,
     again: &Again<'_>,
 ) -> Result<Ended, Reject> {
+    let switch = switch::wanted(stage, x)?;
     let key = stage.service.settings.method.hash_by().and_then(|by| keys::key(by, stage.snapshot, x));
     let first = || Wanted { key, again: Some(again), ..Wanted::default() };
     let mut wanted = first();
@@ -168,11 +174,12 @@ async fn attempts(
         affinity::remember(stage, in_flight.target(), x);
         let authority = in_flight.target().endpoint.host();
         outgoing::encode(stage.snapshot, stage.route, authority, x, client)?;
+        switch::ask(x)?;
         let progress = Progress::default();
         let ended = attempt(stage, x, client, &mut upstream, again, &progress).await;
         stage.shard.counters().add(Counter::BytesSent, progress.bytes_sent.get());
         let failure = match ended {
-            Ok(answer) => return Ok(settle(stage, answer, in_flight, upstream, &progress, began)),
+            Ok(answer) => return Ok(settle(stage, answer, in_flight, upstream, &progress, began, switch)),
             Err(failure) => failure,
         };
         if failure == Failure::Closed && upstream.reused && again.is_safe(&progress) {
@@ -201,12 +208,23 @@ fn settle(
     upstream: Upstream,
     progress: &Progress,
     began: Instant,
+    switch: Option<Switch>,
 ) -> Ended {
     let now = stage.shard.handle.now();
     let status = progress.status.get();
     let target = in_flight.target().clone();
     conclude(stage, in_flight, outcome(stage, status), progress.answered.get().unwrap_or(now) - began);
-    let Answer::Complete { keep_alive, reusable } = answer;
+    let (keep_alive, reusable) = match (answer, switch) {
+        (Answer::Complete { keep_alive, reusable }, _) => (keep_alive, reusable),
+        (Answer::Switched, Some(Switch { rules, permit })) => {
+            let Upstream { connection: Connection { stream, lease }, reader, .. } = upstream;
+            // It is no request any more, but its target has it to carry all the same.
+            let held = Held { lease, in_flight: target.begin(), permit };
+            return Ended::Switched(Box::new(Tunnel::new(stream, reader, rules, Some(held))));
+        }
+        // Nothing else makes the parser take a 101.
+        (Answer::Switched, None) => return Ended::Cut { status, reset: true, why: Cut::Broken },
+    };
     if reusable && stage.service.settings.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
         target.pool.borrow_mut().put(upstream.connection, now);
         stage.backend.queue.wake_first();
