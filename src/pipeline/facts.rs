@@ -38,9 +38,9 @@ impl<'a> Facts<'a> {
             request: self.request,
             path: self.path,
             captures: self.captures.spans(),
-            client_ip: self.origin.client.as_str(),
+            client_ip: self.origin.client.as_bytes(),
             client_port: self.origin.client.port(),
-            request_id: self.id.as_str(),
+            request_id: self.id.as_bytes(),
             scheme: self.origin.scheme(),
             service: self.route.action.service().map_or("", |id| &*self.snapshot.service(id).name),
             route: &self.route.name,
@@ -66,7 +66,7 @@ impl<'a> Facts<'a> {
 pub(super) fn editing<'a>(
     edits: Option<&'a Edits>,
     scratch: &'a mut Scratch,
-    sources: &'a Sources<'a>,
+    facts: &Facts<'a>,
 ) -> Option<Editing<'a>> {
-    edits.map(|edits| Editing { edits, scratch, sources })
+    edits.map(|edits| Editing { edits, scratch, sources: edits.needs_sources().then(|| facts.sources()) })
 }

@@ -78,11 +78,17 @@ impl ClientAddress {
 
     /// The address as text; `unknown` where there is none.
     #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub fn as_bytes(&self) -> &[u8] {
         match self.ip {
-            Some(_) => std::str::from_utf8(&self.text.bytes[..usize::from(self.text.length)]).unwrap_or_default(),
-            None => "unknown",
+            Some(_) => &self.text.bytes[..usize::from(self.text.length)],
+            None => b"unknown",
         }
+    }
+
+    /// The address as text; `unknown` where there is none.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
     /// The address that `text` is, as proxies write it: perhaps with a port, and an address of IPv6 perhaps in brackets.
