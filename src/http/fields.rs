@@ -5,6 +5,9 @@
 
 use std::ops::Range;
 
+use crate::base::address::AddressText;
+use crate::base::request_id::RequestId;
+
 /// The most bytes a head may have under any configuration: the offsets of its fields are 16 bits wide.
 pub const MAX_HEAD: usize = u16::MAX as usize;
 
@@ -395,9 +398,28 @@ impl<'a> FieldValue<'a> {
         Self(bytes)
     }
 
+    /// A value that the parser has let through.
+    pub(in crate::http) fn parsed(value: &'a [u8]) -> Self {
+        debug_assert!(is_value(value), "the parser refuses control characters");
+        Self(value)
+    }
+
     /// The bytes of the value.
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
+    }
+}
+
+// What these are made of has no control characters.
+impl<'a> From<&'a RequestId> for FieldValue<'a> {
+    fn from(id: &'a RequestId) -> Self {
+        Self(id.as_bytes())
+    }
+}
+
+impl<'a> From<&'a AddressText> for FieldValue<'a> {
+    fn from(address: &'a AddressText) -> Self {
+        Self(address.as_bytes())
     }
 }
 

@@ -55,7 +55,7 @@ impl<'a> Facts<'a> {
     /// Adds what stands in every head that is sent on: the request's id, and Via for a message that was received in
     /// `version`.
     pub(super) fn sign(&self, version: Version, own: &mut OwnFields<'a>) {
-        own.push(self.fields().request_ids.name(), self.id.as_bytes());
+        own.push_value(self.fields().request_ids.name(), self.id.into());
         if let Some(via) = &self.fields().via {
             own.push_value(via::NAME, via.value(version));
         }

@@ -87,7 +87,7 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
         What::Refusal(answer) => {
             own.push_value(CONTENT_TYPE, FieldValue::literal("application/problem+json"));
             own.push_value(FieldName::literal("Cache-Control"), FieldValue::literal("no-store"));
-            own.push(ids.name(), id.as_bytes());
+            own.push_value(ids.name(), (&*id).into());
             match answer.status {
                 503 => own.push_value(FieldName::literal("Retry-After"), FieldValue::literal("1")),
                 // RFC 9110 section 15.5.6: a 405 has one, be it empty.
@@ -109,7 +109,7 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
                     response.body = values;
                 }
             }
-            own.push(ids.name(), id.as_bytes());
+            own.push_value(ids.name(), (&*id).into());
             let facts = Facts { snapshot, route, request, path, captures, origin, id };
             response.fields = own.as_slice();
             encode_local(&response, editing(route.rules.response.as_ref(), scratch.get_mut(), &facts), reply);

@@ -87,20 +87,19 @@ impl Forwarding {
         const HTTP: FieldValue<'static> = FieldValue::literal("http");
         const HTTPS: FieldValue<'static> = FieldValue::literal("https");
         if self.writes_x_forwarded() {
-            let list = match &buffer[composed.list.clone()] {
-                [] => told.origin.client.as_bytes(),
-                list => list,
-            };
-            fields.push(X_FORWARDED_FOR, list);
+            match &buffer[composed.list.clone()] {
+                [] => fields.push_value(X_FORWARDED_FOR, told.origin.client.value()),
+                list => fields.push(X_FORWARDED_FOR, list),
+            }
             fields.push_value(X_FORWARDED_PROTO, if told.origin.https { HTTPS } else { HTTP });
             if let Some(host) = told.host() {
-                fields.push(X_FORWARDED_HOST, host);
+                fields.push_value(X_FORWARDED_HOST, host);
             }
             if !composed.port.is_empty() {
                 fields.push(X_FORWARDED_PORT, &buffer[composed.port.clone()]);
             }
             if told.origin.client.ip().is_some() {
-                fields.push(X_REAL_IP, told.origin.client.as_bytes());
+                fields.push_value(X_REAL_IP, told.origin.client.value());
             }
         }
         if !composed.forwarded.is_empty() {
@@ -118,9 +117,9 @@ fn appended(buffer: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Range<usize
 
 impl<'a> Told<'a> {
     /// The host that the client has asked for.
-    fn host(&self) -> Option<&'a [u8]> {
+    fn host(&self) -> Option<FieldValue<'a>> {
         let told = if self.origin.trusted { walk::host(self.head) } else { None };
-        told.map(str::as_bytes).or_else(|| self.head.host_bytes())
+        told.and_then(|host| FieldValue::new(host.as_bytes())).or_else(|| self.head.host_value())
     }
 
     /// The port that the client has asked: what a trusted proxy says, or what goes with what it says, or our own.
@@ -157,7 +156,7 @@ impl<'a> Told<'a> {
             }
             self.put_lines(Known::Forwarded, &mut list);
         }
-        put_hop(self.peer, self.head.host_bytes(), self.https, list.next());
+        put_hop(self.peer, self.head.host_value(), self.https, list.next());
     }
 
     /// Appends the lines of one name.
@@ -190,7 +189,7 @@ impl<'b> List<'b> {
 }
 
 /// Appends what one hop was told: `for="[2001:db8::1]";host="a.example:8080";proto=http`.
-fn put_hop(client: &ClientAddress, host: Option<&[u8]>, https: bool, out: &mut Vec<u8>) {
+fn put_hop(client: &ClientAddress, host: Option<FieldValue<'_>>, https: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b"for=");
     let address = client.as_bytes();
     match client.ip() {
@@ -198,7 +197,7 @@ fn put_hop(client: &ClientAddress, host: Option<&[u8]>, https: bool, out: &mut V
         Some(ip) if ip.is_ipv6() => [&b"\"["[..], address, b"]\""].iter().for_each(|part| out.extend_from_slice(part)),
         _ => out.extend_from_slice(address),
     }
-    if let Some(host) = host {
+    if let Some(host) = host.map(FieldValue::as_bytes) {
         let quote: &[u8] = if host.contains(&b':') { b"\"" } else { b"" };
         [&b";host="[..], quote, host, quote].iter().for_each(|part| out.extend_from_slice(part));
     }

@@ -14,7 +14,7 @@ use std::str;
 use super::section::{Fields, HeaderArray, Section};
 use super::{HeadLimits, Progress, target};
 use crate::http::error::HeadError;
-use crate::http::fields::Known;
+use crate::http::fields::{FieldValue, Known};
 use crate::http::message::{Framing, Method, Version};
 
 /// The longest method that is accepted, in bytes.
@@ -164,12 +164,13 @@ impl RequestHead {
         self.authority().or_else(|| self.host_field().and_then(|host| str::from_utf8(host).ok()))
     }
 
-    /// The host as bytes; see [`host`](Self::host).
-    pub fn host_bytes(&self) -> Option<&[u8]> {
-        match self.section.part(self.authority.0, self.authority.1) {
+    /// The host as the value of a field; see [`host`](Self::host).
+    pub fn host_value(&self) -> Option<FieldValue<'_>> {
+        let host = match self.section.part(self.authority.0, self.authority.1) {
             b"" => self.host_field(),
             authority => Some(authority),
-        }
+        };
+        host.map(FieldValue::parsed)
     }
 
     /// The fields in the order in which they came.
