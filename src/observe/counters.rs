@@ -47,6 +47,7 @@ counters! {
     Retries = counter "tidegate_retries_total", "Requests sent again after a failure.";
     RetriesOverBudget = counter "tidegate_retries_over_budget_total", "Requests not sent again because too many others were.";
     Ejections = counter "tidegate_ejections_total", "Targets left out for a while because they failed.";
+    Fallbacks = counter "tidegate_fallbacks_total", "Requests that a fallback took because a service had no target to send them to.";
     Mirrors = counter "tidegate_mirrored_total", "Copies of requests sent to mirrors.";
     MirrorsDropped = counter "tidegate_mirrors_dropped_total", "Copies not sent for want of room or because a body was too large.";
     Tunnels = counter "tidegate_tunnels_total", "Connections that were upgraded to another protocol.";

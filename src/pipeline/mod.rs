@@ -8,10 +8,14 @@
 pub mod backend;
 pub mod exchange;
 mod facts;
+mod keys;
 pub mod local;
 pub mod reject;
 mod relay;
 pub mod tunnel;
+
+use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::http::message::Framing;
 use crate::router::{Lookup, Missed, path};
@@ -93,8 +97,8 @@ impl Cut {
 /// # Errors
 /// The refusal to answer with. Nothing of a response has been sent then.
 pub async fn run(
-    shard: &Shard,
-    snapshot: &Snapshot,
+    shard: &Rc<Shard>,
+    snapshot: &Arc<Snapshot>,
     x: &mut Exchange,
     client: &mut Client,
     may_keep_alive: bool,
@@ -102,7 +106,7 @@ pub async fn run(
     let route = find_route(shard, snapshot, x, client)?;
     check_announced_length(route, x)?;
     match &route.action {
-        Action::Service(service) => backend::proxy(shard, snapshot, route, *service, x, client, may_keep_alive).await,
+        Action::Service(_) => backend::proxy(shard, snapshot, route, x, client, may_keep_alive).await,
         Action::Redirect(redirect) => local::redirect(snapshot, route, redirect, x),
         Action::Respond(respond) => Ok(local::respond(snapshot, route, respond, x)),
     }

@@ -92,6 +92,8 @@ pub(super) struct Rules<'a> {
     /// The protocols that the backend is asked to switch to, if any.
     pub(super) offer: &'a [u8],
     pub(super) again: &'a Again<'a>,
+    /// The Set-Cookie that goes with the response; empty for none.
+    pub(super) cookie: &'a [u8],
 }
 
 /// Runs both directions on one connection, to the end of the response.
@@ -116,6 +118,7 @@ pub(super) async fn attempt(
         captures,
         origin,
         scratch,
+        cookie,
         offer,
         ..
     } = x;
@@ -133,6 +136,7 @@ pub(super) async fn attempt(
         scratch,
         offer,
         again,
+        cookie,
     };
     let stream = &upstream.connection.stream;
     let relay = Relay::new(&mut client.reader, up, stream, request.framing(), route.limits.body);
