@@ -19,7 +19,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 pub(crate) struct Setup {
     driver: &'static str,
     workers: usize,
-    target: SocketAddr,
+    targets: Vec<String>,
     gateway: String,
     service: String,
     wrapper: Vec<String>,
@@ -28,8 +28,14 @@ pub(crate) struct Setup {
 impl Setup {
     /// One worker, and everything goes to `target`.
     pub(crate) fn new(driver: &'static str, target: SocketAddr) -> Setup {
+        Setup::to(driver, [target])
+    }
+
+    /// One worker, and everything goes to `targets`.
+    pub(crate) fn to(driver: &'static str, targets: impl IntoIterator<Item = impl ToString>) -> Setup {
         let (gateway, service, wrapper) = Default::default();
-        Setup { driver, workers: 1, target, gateway, service, wrapper }
+        let targets = targets.into_iter().map(|target| format!("\"{}\"", target.to_string())).collect();
+        Setup { driver, workers: 1, targets, gateway, service, wrapper }
     }
 
     pub(crate) fn workers(mut self, workers: usize) -> Setup {
@@ -57,11 +63,12 @@ impl Setup {
 
     /// The configuration file.
     pub(crate) fn text(&self) -> String {
-        let Setup { driver, workers, target, gateway, service, .. } = self;
+        let Setup { driver, workers, targets, gateway, service, .. } = self;
+        let targets = targets.join(", ");
         format!(
             "[gateway]\ndriver = \"{driver}\"\nworkers = {workers}\npin = false\n{gateway}\n\
              [listeners.public]\naddress = \"127.0.0.1:0\"\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n\
-             [services.app]\ntargets = [\"{target}\"]\n{service}\n\
+             [services.app]\ntargets = [{targets}]\n{service}\n\
              [routes.app]\npath = \"/*\"\nservice = \"app\"\nlimits = {{ body = false }}\n"
         )
     }

@@ -18,8 +18,10 @@ mod clients;
 mod demo;
 mod descriptors;
 mod fallback;
+mod faults;
 mod gateway;
 mod idle;
+mod load;
 mod origin;
 mod probe;
 mod program;
@@ -27,6 +29,7 @@ mod sandbox;
 mod signals;
 mod slow;
 mod start;
+mod targets;
 
 /// Makes a module for each kernel driver, with a test for each of the named functions, which take the driver's name.
 ///
