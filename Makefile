@@ -42,7 +42,7 @@ deny:
 
 bench: ## Run the benchmarks of the pure cores
 	@$(SETUP)
-	cargo bench --locked --bench cores
+	cargo bench --locked --bench cores --bench router
 
 sanitize: ## Run the runtime's tests under AddressSanitizer, or valgrind with CHECKER=valgrind
 	@$(SETUP)

@@ -19,7 +19,7 @@ DEBIAN_WS=/usr/share/nodejs/ws
 
 say() { echo "setup: $*" >&2; }
 
-# Debian keeps nginx in a directory that only root's PATH names.
+# Debian keeps nginx and named in a directory that only root's PATH names.
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
 as_root() {

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
-use crate::control::Control;
+use crate::control::{self, Control};
 use crate::net::{Bound, bind, is_taken};
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core, raise_descriptors};
 use crate::shard::Shared;
@@ -90,7 +90,7 @@ impl Gateway {
         }
         let shared = Shared::new(workers, snapshot.members(Instant::from_clock()));
         let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
-        let control = Control::start(snapshot.admin, shared.clone()).map_err(failed)?;
+        let control = Control::start(&snapshot, shared.clone()).map_err(failed)?;
         let (sender, reports) = channel();
         let mut threads = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
@@ -187,7 +187,9 @@ const FEW_CONNECTIONS: usize = 1024;
 /// a descriptor had better waited.
 fn fit_descriptors(snapshot: &mut Snapshot) {
     let workers = snapshot.gateway.workers as u64;
-    let own = OWN_DESCRIPTORS + workers * (WORKER_DESCRIPTORS + snapshot.listeners.len() as u64);
+    let own = OWN_DESCRIPTORS
+        + control::descriptors(snapshot)
+        + workers * (WORKER_DESCRIPTORS + snapshot.listeners.len() as u64);
     let connections = &mut snapshot.gateway.connections_per_worker;
     let limit = raise_descriptors(own + workers * *connections as u64 * 2);
     let room = limit.saturating_sub(own) / workers * 3 / 4;

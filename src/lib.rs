@@ -7,7 +7,7 @@
 //! main, cli            parse the command line, start, wait for a signal
 //! demo                 the demo's own services
 //! gateway              Gateway::start(Config) -> handle; the one file that sees both planes
-//! control/             the control thread: admin listener, log
+//! control/             the control thread: names, health checks, admin listener, log
 //! worker/              thread, accept, serve, drain
 //! pipeline/            the straight line of one request; reject (every refusal); backend
 //! config/ snapshot/    what the user wrote -> what runs

@@ -97,42 +97,92 @@ fn count(size: usize) {
 struct Kind {
     name: &'static str,
     request: &'static [u8],
+    /// The line that the request begins with where it arrives.
+    line: &'static str,
     /// The bytes that end the request where it arrives.
     request_end: &'static [u8],
     response: &'static [u8],
     /// The bytes that end the response where it arrives.
     response_end: &'static [u8],
+    /// Whether the gateway has [`RULES`].
+    rules: bool,
 }
 
-const KINDS: [Kind; 4] = [
+const KINDS: [Kind; 8] = [
     Kind {
         name: "GET",
         request:
             b"GET /a/b?c=d HTTP/1.1\r\nHost: a.test\r\nUser-Agent: test\r\nAccept: */*\r\nCookie: a=b; c=d\r\n\r\n",
+        line: "GET /a/b?c=d HTTP/1.1\r\n",
         request_end: b"\r\n\r\n",
         response: b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
         response_end: b"\r\n\r\nhello",
+        rules: false,
     },
     Kind {
         name: "GET with a path to be brought to normal form",
         request: b"GET /a/../b/%41 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        line: "GET /b/A HTTP/1.1\r\n",
         request_end: b"\r\n\r\n",
         response: b"HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n",
         response_end: b"\r\n\r\n",
+        rules: false,
+    },
+    Kind {
+        name: "GET by all conditions, rewritten",
+        request: b"GET /users/u-%41/x/../y?b&region=%65u HTTP/1.1\r\nHost: API.a.test:80\r\nX-V: 1\r\nX-V: 2\r\n\r\n",
+        line: "GET /people/A.json/y?b&region=%65u HTTP/1.1\r\n",
+        request_end: b"\r\n\r\n",
+        response: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        response_end: b"\r\n\r\nok",
+        rules: false,
     },
     Kind {
         name: "POST with a length",
         request: b"POST /a HTTP/1.1\r\nHost: a.test\r\nContent-Length: 9\r\n\r\nsome body",
+        line: "POST /a HTTP/1.1\r\n",
         request_end: b"some body",
         response: b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok",
         response_end: b"\r\n\r\nok",
+        rules: false,
     },
     Kind {
         name: "POST in chunks, answered in chunks with a trailer",
         request: b"POST /a HTTP/1.1\r\nHost: a.test\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nsome\r\n0\r\n\r\n",
+        line: "POST /a HTTP/1.1\r\n",
         request_end: b"0\r\n\r\n",
         response: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 3\r\n\r\n",
         response_end: b"0\r\nX-Sum: 3\r\n\r\n",
+        rules: false,
+    },
+    Kind {
+        name: "GET of a trusted proxy, with rules over both heads",
+        request: b"GET /rules/7?q=8 HTTP/1.1\r\nHost: a.test\r\nX-Forwarded-For: 192.0.2.1, 10.0.0.1\r\n\
+                   X-Forwarded-Proto: https\r\nForwarded: for=192.0.2.1\r\nX-Request-Id: kept\r\nX-Old: 1\r\n\
+                   Cookie: a=b\r\n\r\n",
+        line: "GET /rules/7?q=8 HTTP/1.1\r\n",
+        request_end: b"\r\nX-Id: 7 8 192.0.2.1 kept\r\n\r\n",
+        response: b"HTTP/1.1 200 OK\r\nServer: x\r\nX-Internal-A: 1\r\nContent-Length: 2\r\n\r\nok",
+        response_end: b"\r\nX-Route: rules\r\n\r\nok",
+        rules: true,
+    },
+    Kind {
+        name: "a redirect",
+        request: b"GET /redirect/7?q=8 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        line: "never",
+        request_end: b"never",
+        response: b"",
+        response_end: b"\r\nX-All: yes\r\n\r\n",
+        rules: true,
+    },
+    Kind {
+        name: "an answer of a route",
+        request: b"GET /respond/7 HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        line: "never",
+        request_end: b"never",
+        response: b"",
+        response_end: b"\r\n\r\nhello 7",
+        rules: true,
     },
 ];
 
@@ -163,6 +213,7 @@ fn start_origin(kind: &'static Kind) -> SocketAddr {
             std::thread::spawn(move || {
                 let mut buffer = [0; 4096];
                 while read_message(&mut stream, kind.request_end, &mut buffer) {
+                    assert!(buffer.starts_with(kind.line.as_bytes()), "{}: {}", kind.name, buffer.escape_ascii());
                     stream.write_all(kind.response).unwrap();
                 }
             });
@@ -171,11 +222,50 @@ fn start_origin(kind: &'static Kind) -> SocketAddr {
     address
 }
 
-fn start_gateway(driver: &str, target: SocketAddr) -> Result<Gateway, StartError> {
+/// A route with all that can be asked of one.
+const ROUTE: &str = r#"
+[routes.all]
+hosts = ["*.a.test"]
+path = "~ ^/users/u-(?<id>[^/]+)/(?<rest>.*)$"
+methods = ["GET"]
+headers = { x-v = "~ ^1, [0-9]$" }
+query = { region = "eu", b = true }
+listeners = ["public"]
+priority = 1
+rewrite = "/people/{id}.json/{rest}"
+service = "app"
+"#;
+
+/// What is configured for the kinds that need it.
+const RULES: &str = r#"
+[gateway]
+trusted_proxies = ["127.0.0.1", "10.0.0.0/8"]
+forwarded = "both"
+[defaults]
+response_headers = { set = { X-All = "yes" } }
+[routes.rules]
+path = "/rules/{id}"
+service = "app"
+request_headers = { remove = ["Cookie"], rename = { X-Old = "X-New" }, set = { X-Id = "${path.id} ${query.q} ${client.ip} ${request.id}" } }
+response_headers = { remove = ["Server", "X-Internal-*"], set = { X-Route = "${route}" } }
+[routes.redirect]
+path = "/redirect/{id}"
+redirect = { scheme = "https", path = "/new/${path.id}" }
+[routes.respond]
+path = "/respond/{id}"
+respond = { body = "hello ${path.id}" }
+"#;
+
+fn start_gateway(driver: &str, target: SocketAddr, rules: bool) -> Result<Gateway, StartError> {
+    let rules = if rules { RULES } else { "[gateway]\n" };
+    let own = format!(
+        "[gateway]\nworkers = 1\npin = false\ndriver = \"{driver}\"\nlimits = {{ requests_per_connection = false }}\n"
+    );
     let text = format!(
-        "[gateway]\nworkers = 1\npin = false\ndriver = \"{driver}\"\nlimits = {{ requests_per_connection = false }}\n[listeners.public]\naddress = \"127.0.0.1:0\"\n\
+        "{}[listeners.public]\naddress = \"127.0.0.1:0\"\n\
          [admin]\naddress = \"127.0.0.1:0\"\n[services.app]\ntargets = [\"{target}\"]\n\
-         [routes.app]\npath = \"/*\"\nservice = \"app\"\n"
+         [routes.app]\npath = \"/*\"\nservice = \"app\"\n{ROUTE}",
+        rules.replace("[gateway]\n", &own)
     );
     Gateway::start(&Config::parse("allocations.toml", &text).unwrap())
 }
@@ -220,7 +310,7 @@ fn count_during<T>(work: impl FnOnce() -> T) -> (T, u64, Vec<String>) {
 }
 
 fn assert_no_allocations(driver: &str, kind: &'static Kind, time: Duration) {
-    let gateway = match start_gateway(driver, start_origin(kind)) {
+    let gateway = match start_gateway(driver, start_origin(kind), kind.rules) {
         Err(StartError::Worker(error)) if driver == "io_uring" => {
             println!("not on io_uring, for there is none here: {error}");
             return;

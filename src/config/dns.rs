@@ -79,12 +79,14 @@ impl FromValue for Servers {
     fn from_value(value: &Value<'_>) -> Result<Servers, Wrong> {
         let example = "[\"127.0.0.1:5353\"]";
         match value.get_ref() {
-            DeValue::Array(list) if list.is_empty() => {
-                Err(Wrong::content("the list is empty", format!("write {example}, or leave it out to ask the system's")))
-            }
-            DeValue::Array(list) if list.len() > SERVERS_MOST => {
-                Err(Wrong::content(format!("{} name servers are too many", list.len()), "write up to 16, one or two will do"))
-            }
+            DeValue::Array(list) if list.is_empty() => Err(Wrong::content(
+                "the list is empty",
+                format!("write {example}, or leave it out to ask the system's"),
+            )),
+            DeValue::Array(list) if list.len() > SERVERS_MOST => Err(Wrong::content(
+                format!("{} name servers are too many", list.len()),
+                "write up to 16, one or two will do",
+            )),
             DeValue::Array(list) => list.iter().map(server).collect::<Result<_, _>>().map(Servers),
             _ => Err(Wrong::Type(format!("a list, such as {example}"))),
         }
@@ -96,9 +98,10 @@ fn server(value: &Value<'_>) -> Result<SocketAddr, Wrong> {
     let text = text(value, "an address such as \"127.0.0.1:5353\"")?;
     let address = text.parse().or_else(|_| text.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, PORT)));
     match address {
-        Ok(address) if address.port() == 0 => {
-            Err(Wrong::content(format!("`{text}` has port 0, where no name server can be"), "write a port, or none for 53"))
-        }
+        Ok(address) if address.port() == 0 => Err(Wrong::content(
+            format!("`{text}` has port 0, where no name server can be"),
+            "write a port, or none for 53",
+        )),
         Ok(address) => Ok(address),
         Err(_) => Err(Wrong::content(
             format!("`{text}` is not the address of a name server"),

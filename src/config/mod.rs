@@ -22,6 +22,7 @@
 //! [`Snapshot::compile`]: crate::snapshot::Snapshot::compile
 
 mod check;
+pub mod dns;
 mod read;
 pub mod sections;
 
@@ -32,6 +33,7 @@ use std::sync::Arc;
 pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
 use crate::upstream::targets::TargetConfig;
 pub(crate) use check::router;
+pub use dns::DnsConfig;
 pub use sections::{
     ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
     ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::dns::DnsConfig;
 use super::sections::{
     ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
     ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
@@ -26,8 +27,10 @@ use crate::router::{ForwardConfig, MatchConfig};
 use crate::upstream::affinity::AffinityConfig;
 use crate::upstream::ejection::EjectionConfig;
 use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::health::HealthConfig;
 use crate::upstream::retry::RetriesConfig;
 use crate::upstream::settings::PoolConfig;
+use crate::upstream::targets::TargetAddress;
 use crate::upstream::{balance, targets};
 
 /// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
@@ -105,6 +108,9 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     section.read("merge_slashes", &mut config.merge_slashes);
     if let Some(section) = section.table("limits", "[gateway.limits]") {
         config.limits = connection_limits(section);
+    }
+    if let Some(section) = section.table("dns", "[gateway.dns]") {
+        config.dns = DnsConfig::read(section);
     }
     config.forwarded = ForwardedConfig::read(&mut section);
     section.read("via", &mut config.via);
@@ -190,7 +196,19 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
     let fallback = FallbackConfig::read(section);
     section.read("proxy_protocol", &mut proxy_protocol);
     let headers = RulesConfig::read(section, Scope::Shared);
-    section.finish(&["health", "breaker"]);
+    let health = match section.table_or_off("health", "`health`") {
+        Some(Setting::On(section)) => Some(HealthConfig::read(section)),
+        Some(Setting::Off) | None => None,
+    };
+    if let Some(place) = section.place("health").filter(|_| health.as_ref().is_some_and(|health| health.port.is_some()))
+        && let Some(target) = targets.iter().find(|target| matches!(target.address, TargetAddress::Unix(_)))
+    {
+        let message = format!("`port` of `health` means nothing to the target `{}`", target.address);
+        let fault =
+            Diagnostic::new(place, message, "the port is in here").related(target.span.clone(), "a Unix socket");
+        section.fault(fault.help("leave `port` out, or make the socket a service of its own"));
+    }
+    section.finish(&["breaker"]);
     let (slow_start, proxy_protocol) = (slow_start.value(), proxy_protocol.value());
     ServiceConfig {
         name,
@@ -205,6 +223,7 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
         fallback,
         proxy_protocol,
         headers,
+        health,
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_spanned::Spanned;
 
+use super::dns::DnsConfig;
 use crate::base::decode::Diagnostic;
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::forwarded::ForwardedConfig;
@@ -24,6 +25,7 @@ use crate::upstream::affinity::AffinityConfig;
 use crate::upstream::balance::Method;
 use crate::upstream::ejection::EjectionConfig;
 use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::health::HealthConfig;
 use crate::upstream::retry::RetriesConfig;
 use crate::upstream::settings::{PoolConfig, ProxyProtocol};
 use crate::upstream::targets::TargetConfig;
@@ -45,6 +47,8 @@ pub struct GatewayConfig {
     pub merge_slashes: bool,
     /// `[gateway.limits]`: what one client connection may do.
     pub limits: ConnectionLimitsConfig,
+    /// `[gateway.dns]`: how the names of targets are resolved.
+    pub dns: DnsConfig,
     /// `trusted_proxies` and `forwarded`: whom requests come from, and what services are told of it.
     pub forwarded: ForwardedConfig,
     /// `via`: the gateway's name in Via.
@@ -63,6 +67,7 @@ impl Default for GatewayConfig {
             connections_per_worker: 16_384,
             merge_slashes: false,
             limits: ConnectionLimitsConfig::default(),
+            dns: DnsConfig::default(),
             forwarded: ForwardedConfig::default(),
             via: Setting::On(ViaConfig::default()),
             request_id: RequestIdConfig::default(),
@@ -206,6 +211,8 @@ pub struct ServiceConfig {
     pub retries: Option<Setting<RetriesConfig>>,
     /// `pool`.
     pub pool: PoolConfig,
+    /// `health`, where it is not `false`.
+    pub health: Option<HealthConfig>,
     /// `request_headers` and `response_headers`.
     pub headers: RulesConfig,
     /// `fallback`.

@@ -14,6 +14,7 @@
 use super::expression::Expression;
 use super::{ListenerId, Lookup};
 use crate::http::fields::{Field, Known};
+use crate::http::h1::parse::RequestHead;
 use crate::http::message::Method;
 
 /// The conditions of one route, compiled.
@@ -79,7 +80,7 @@ impl Conditions {
             return Fit::Fails;
         }
         match &self.methods {
-            Some(methods) if !methods.contains(head.method(), head.method_text()) => Fit::ButMethod,
+            Some(methods) if !methods.contains(head) => Fit::ButMethod,
             _ => Fit::Holds,
         }
     }
@@ -206,9 +207,9 @@ impl Methods {
         other.others.iter().for_each(|text| self.add(text));
     }
 
-    fn contains(&self, method: Method, text: &str) -> bool {
-        match method {
-            Method::Other => self.others.iter().any(|other| **other == *text),
+    fn contains(&self, head: &RequestHead) -> bool {
+        match head.method() {
+            Method::Other => self.others.iter().any(|other| **other == *head.method_text()),
             kind => self.kinds & bit(kind) != 0,
         }
     }
@@ -236,7 +237,7 @@ const fn bit(method: Method) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::h1::parse::{HeadLimits, RequestHead};
+    use crate::http::h1::parse::HeadLimits;
 
     fn condition(name: &str, test: Test) -> Condition {
         Condition { name: name.as_bytes().into(), known: Known::classify(name.as_bytes()), test }

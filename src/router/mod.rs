@@ -276,7 +276,7 @@ impl Router {
     fn capture(&self, id: RouteId, lookup: &Lookup<'_>, captures: &mut Captures) {
         let Captures { spans, slots, .. } = captures;
         match &self.rule(id).paths {
-            Paths::Segments(places) => spans.extend(places.iter().map(|&place| tree::segment(lookup.path, place))),
+            Paths::Segments(places) => tree::segments(lookup.path, places, spans),
             Paths::Expression(expression) if !self.rule(id).names.is_empty() => {
                 expression.capture(lookup.path, lookup.worker, slots, spans);
             }

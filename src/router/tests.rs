@@ -20,6 +20,7 @@ pub(super) fn table(text: &str) -> Result<(Router, Vec<String>), String> {
     let mut file = Section::new(WHOLE_FILE, Range::default(), tree.get_ref(), &mut faults);
     let routes: Vec<(Spanned<String>, MatchConfig, ForwardConfig)> = file.named("routes", |name, section| {
         let read = (name, MatchConfig::read(section), ForwardConfig::read(section));
+        section.read("service", &mut String::new());
         section.finish(&[]);
         Some(read)
     });
@@ -120,6 +121,23 @@ fn paths_in_the_order_of_precedence() {
             ("GET h/ab", "rest"),
         ],
     );
+}
+
+#[test]
+fn the_example_of_the_readme() {
+    let readme = include_str!("../../README.md").split("With the routes").nth(1).unwrap();
+    let (text, rest) = readme.split_once("```toml").unwrap().1.split_once("```").unwrap();
+    let rows = rest.lines().skip_while(|line| !line.starts_with("|---")).skip(1);
+    let rows = rows.take_while(|line| line.starts_with('|')).map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let (method, target) = cells[1].split_once(' ').unwrap();
+        let target = target.replace(" with `", " ").replace('`', "");
+        let host = if target.starts_with('/') { "h" } else { "" };
+        (format!("{method} {host}{target}"), if cells[2].starts_with("none") { "-" } else { cells[2] })
+    });
+    let rows: Vec<(String, &str)> = rows.collect();
+    assert_eq!(rows.len(), 7);
+    assert_routes(text, &rows.iter().map(|(request, route)| (request.as_str(), *route)).collect::<Vec<_>>());
 }
 
 #[test]

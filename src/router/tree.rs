@@ -105,7 +105,7 @@ impl Tree {
                 }
                 None
             } else {
-                let end = memchr::memchr(b'/', &path[at..]).map_or(path.len(), |length| at + length);
+                let end = end_of_segment(path, at);
                 let literal = node.literals.get(&path[at..end]);
                 // A capture is never empty.
                 let capture = node.capture.filter(|_| end > at);
@@ -137,18 +137,27 @@ impl Tree {
     }
 }
 
-/// Where the segment at place `index` of `path` is: its start and its end.
-pub(super) fn segment(path: &[u8], index: u32) -> (u32, u32) {
-    let start = after(path, index) + 1;
+/// Where the segment that begins at `start` ends. Segments are short: a plain loop is quicker than a call.
+fn end_of_segment(path: &[u8], start: usize) -> usize {
     let rest = path.get(start..).unwrap_or_default();
-    let end = memchr::memchr(b'/', rest).map_or(path.len(), |length| start + length);
-    (start as u32, end as u32)
+    rest.iter().position(|&byte| byte == b'/').map_or(path.len(), |length| start + length)
+}
+
+/// Appends where the segments at `places`, which ascend, are in `path` to `spans`: their starts and ends.
+pub(super) fn segments(path: &[u8], places: &[u32], spans: &mut Vec<(u32, u32)>) {
+    let (mut segment, mut start) = (0, 1);
+    for &place in places {
+        for _ in segment..place {
+            start = end_of_segment(path, start) + 1;
+        }
+        segment = place;
+        spans.push((start as u32, end_of_segment(path, start) as u32));
+    }
 }
 
 /// Where `path` goes on behind its first `count` segments: at a slash or at the end.
 pub(super) fn after(path: &[u8], count: u32) -> usize {
-    let mut slashes = memchr::memchr_iter(b'/', path);
-    slashes.nth(count as usize).unwrap_or(path.len())
+    memchr::memchr_iter(b'/', path).nth(count as usize).unwrap_or(path.len())
 }
 
 /// A tree that grows.

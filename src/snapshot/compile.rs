@@ -23,6 +23,7 @@ use crate::policy::request_id::RequestIds;
 use crate::policy::upgrade::Upgrade;
 use crate::policy::via::{self, Via};
 use crate::upstream::fallback::FallbackConfig;
+use crate::upstream::health::Checks;
 use crate::upstream::retry::RetriesConfig;
 use crate::upstream::settings::Settings;
 use crate::upstream::targets::TargetConfig;
@@ -68,6 +69,7 @@ fn gateway(config: &GatewayConfig) -> Gateway {
         pin: config.pin,
         drain_timeout: config.drain_timeout,
         connections_per_worker: config.connections_per_worker.max(1),
+        dns: config.dns.clone(),
     }
 }
 
@@ -115,6 +117,7 @@ fn service(config: &ServiceConfig, services: &HashMap<&str, usize>) -> Result<Se
     Ok(Service {
         name: name(config.name.get_ref()),
         targets: config.targets.iter().map(TargetConfig::compile).collect(),
+        health: config.health.as_ref().map(Checks::compile),
         settings: Arc::new(settings),
         fallback: match &config.fallback {
             None => None,

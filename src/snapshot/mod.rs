@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Instant;
-use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
@@ -24,6 +24,7 @@ use crate::router::Router;
 use crate::router::path::Slashes;
 pub use crate::router::{ListenerId, RouteId};
 use crate::upstream::fallback::FixedResponse;
+use crate::upstream::health::Checks;
 use crate::upstream::members::Members;
 use crate::upstream::retry::Retries;
 use crate::upstream::settings::Settings;
@@ -65,6 +66,8 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+    /// How the names of targets are resolved.
+    pub dns: DnsConfig,
 }
 
 /// What the gateway says of itself and of clients, in the heads that it sends on.
@@ -134,6 +137,8 @@ pub struct Service {
     pub name: Box<str>,
     /// Its targets as they are written; names among them are still to be resolved.
     pub targets: Vec<TargetSpec>,
+    /// What its targets are asked to find out whether they are well; `None` where they are not.
+    pub health: Option<Checks>,
     /// How its requests are spread and sent.
     pub settings: Arc<Settings>,
     /// What answers when all targets are down.

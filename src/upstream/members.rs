@@ -167,6 +167,22 @@ mod tests {
     }
 
     #[test]
+    fn a_ring_is_that_of_the_list() {
+        let members = Members::new("users", 1);
+        members.update(vec![spec(1, 1)], Instant::ZERO);
+        let old = members.ring();
+        assert!(old.is_of(&members.endpoints()) && Arc::ptr_eq(&old, &members.ring()));
+        members.update(vec![spec(1, 1), spec(2, 1)], Instant::ZERO);
+        assert!(
+            members.ring.load().as_ref().is_some_and(|ring| ring.is_of(&members.endpoints())),
+            "made by the update"
+        );
+        // A worker that made one of the old list may come late.
+        members.ring.store(Some(old));
+        assert!(members.ring().is_of(&members.endpoints()));
+    }
+
+    #[test]
     fn connections_are_leased_up_to_their_limit() {
         let endpoint = Endpoint::new(spec(1, 1), 1, Instant::ZERO);
         assert!(endpoint.lease_connection(2) && endpoint.lease_connection(2) && !endpoint.lease_connection(2));

@@ -85,6 +85,26 @@ impl fmt::Debug for StatusSet {
     }
 }
 
+impl fmt::Display for StatusSet {
+    /// As people write it: `2xx, 301`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut separator = "";
+        for class in (FIRST..=LAST).step_by(100) {
+            let statuses = || class..class + 100;
+            if statuses().all(|status| self.contains(status)) {
+                write!(formatter, "{separator}{}xx", class / 100)?;
+                separator = ", ";
+                continue;
+            }
+            for status in statuses().filter(|&status| self.contains(status)) {
+                write!(formatter, "{separator}{status}")?;
+                separator = ", ";
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,5 +142,8 @@ mod tests {
         let mut set = StatusSet::of(&[502, 504]);
         assert!(set.parse_and_add("429") && !set.is_empty());
         assert_eq!(format!("{set:?}"), "{429, 502, 504}");
+        assert_eq!(set.to_string(), "429, 502, 504");
+        assert!(set.parse_and_add("5xx"));
+        assert_eq!((set.to_string(), StatusSet::default().to_string()), ("429, 5xx".to_owned(), String::new()));
     }
 }

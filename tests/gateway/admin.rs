@@ -2,16 +2,13 @@
 
 use std::collections::HashMap;
 
-use crate::harness::{Boot, Client, Driver, Gateway, Origin, Response, on_both_drivers};
+use serde_json::Value;
+
+use crate::harness::{Boot, Driver, Gateway, Origin, on_both_drivers};
+use crate::health::{ask, ask_json};
 
 fn boot(origin: &Origin, driver: Driver) -> Boot {
     Gateway::from(include_str!("../../config/examples/minimal.toml")).service("app", origin.address()).driver(driver)
-}
-
-fn ask(gateway: &Gateway, path: &str) -> Response {
-    let mut client = Client::connect(gateway.admin());
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"));
-    client.response()
 }
 
 /// Every series and its value.
@@ -33,6 +30,45 @@ fn health_says_that_the_process_lives() {
     assert_eq!((response.status, response.text()), (200, "{\"status\":\"ok\"}\n"));
     assert_eq!(ask(&gateway, "/elsewhere").status, 404);
     assert_eq!(origin.connections(), 0);
+}
+
+#[test]
+fn services_and_their_targets_are_shown() {
+    let origin = Origin::start().reply("/a", 200, "hello");
+    let gateway = boot(&origin, Driver::Epoll).workers(2).start();
+    assert_eq!(gateway.get("/a").status, 200);
+    let (status, view) = ask_json(&gateway, "/upstreams");
+    let services = view["services"].as_array().expect("a list");
+    assert_eq!((status, services.len()), (200, 1));
+    let service = &services[0];
+    assert_eq!((&service["name"], &service["usable"]), (&"app".into(), &1.into()));
+    assert_eq!((&service["health_checks"], service["names"].as_array().map(Vec::len)), (&false.into(), Some(0)));
+    let target = &service["targets"][0];
+    let address = origin.address().to_string();
+    for (key, value) in [
+        ("address", Value::from(address.as_str())),
+        ("authority", address.as_str().into()),
+        ("weight", 1.into()),
+        ("health", "unknown".into()),
+        ("usable", true.into()),
+        ("last_check", Value::Null),
+        ("ejected_ends_in_ms", Value::Null),
+        ("active", 0.into()),
+    ] {
+        assert_eq!(target[key], value, "{key} in {target}");
+    }
+
+    let (status, view) = ask_json(&gateway, "/health/app");
+    assert_eq!((status, &view["status"], &view["name"]), (200, &"ok".into(), &"app".into()));
+    assert_eq!(&view["targets"][0]["address"], &Value::from(address.as_str()));
+    for path in ["/health/nobody", "/health/%22%0a"] {
+        let refused = ask(&gateway, path);
+        let kind = refused.field("content-type").map(str::to_owned);
+        assert_eq!((refused.status, refused.code()), (404, "no_service"), "{path}");
+        assert_eq!(kind.as_deref(), Some("application/problem+json"));
+        let view: Value = serde_json::from_str(refused.text()).expect("JSON, whatever the name");
+        assert!(view["detail"].as_str().is_some_and(|detail| detail.contains("There is, for example: app.")), "{view}");
+    }
 }
 
 #[test]

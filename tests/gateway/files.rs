@@ -35,6 +35,6 @@ fn every_file_has_a_test() {
     for name in names(&format!("{directory}/examples")) {
         let test = format!("{}/tests/gateway/{}.rs", env!("CARGO_MANIFEST_DIR"), name.trim_end_matches(".toml"));
         let text = std::fs::read_to_string(&test).unwrap_or_else(|error| panic!("{test}: {error}"));
-        assert!(text.contains(&format!("examples/{name}\"))")), "{test} does not boot {name}");
+        assert!(text.contains(&format!("examples/{name}\")")), "{test} does not boot {name}");
     }
 }

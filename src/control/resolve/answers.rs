@@ -20,44 +20,16 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::time::Instant;
 use crate::net::Address;
 use crate::upstream::endpoint::EndpointSpec;
-
-/// A target of the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
-    /// Where it is.
-    pub address: TargetAddress,
-    /// Its share of the load, at least 1; of a name, the share of each of its addresses.
-    pub weight: u32,
-}
-
-/// Where a target is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetAddress {
-    /// At an IP address.
-    Ip(SocketAddr),
-    /// At a Unix socket.
-    Unix(Arc<Path>),
-    /// At all addresses of a name.
-    Name {
-        /// The name, with or without a dot at its end.
-        host: Box<str>,
-        /// The port.
-        port: u16,
-    },
-    /// Where the SRV records of this name lead.
-    Srv(Box<str>),
-}
+use crate::upstream::targets::{TargetAddress, TargetSpec};
 
 /// What was answered to one question.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply<T> {
+pub(in crate::control) enum Reply<T> {
     /// Records, and for how many seconds they hold.
     Found(Vec<T>, u32),
     /// There are none, and this is what the server said: `NXDOMAIN` or `no records`.
@@ -68,24 +40,24 @@ pub(super) enum Reply<T> {
 
 /// What was answered for the addresses of one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct HostReply {
-    pub(super) v4: Reply<IpAddr>,
-    pub(super) v6: Reply<IpAddr>,
+pub(in crate::control) struct HostReply {
+    pub(in crate::control) v4: Reply<IpAddr>,
+    pub(in crate::control) v6: Reply<IpAddr>,
 }
 
 /// An SRV record.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Srv {
-    pub(super) priority: u16,
-    pub(super) weight: u16,
-    pub(super) port: u16,
+pub(in crate::control) struct Srv {
+    pub(in crate::control) priority: u16,
+    pub(in crate::control) weight: u16,
+    pub(in crate::control) port: u16,
     /// Without the dot at its end; empty for the root.
-    pub(super) host: String,
+    pub(in crate::control) host: String,
 }
 
 /// What was answered for one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum SourceReply {
+pub(in crate::control) enum SourceReply {
     Host(HostReply),
     /// The records, of the lowest priority only, and the addresses of each of their targets.
     Srv(Reply<Srv>, Vec<(String, HostReply)>),
@@ -100,15 +72,15 @@ struct Host {
 
 /// How long answers hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Bounds {
-    pub(super) min: Duration,
-    pub(super) max: Duration,
+pub(in crate::control) struct Bounds {
+    pub(in crate::control) min: Duration,
+    pub(in crate::control) max: Duration,
 }
 
 /// One target of the configuration, and what is known of it.
 #[derive(Clone, Debug)]
-pub(super) struct Source {
-    target: Target,
+pub(in crate::control) struct Source {
+    target: TargetSpec,
     known: Known,
     state: State,
 }
@@ -122,15 +94,15 @@ enum Known {
 
 /// How a name fares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct State {
+pub(in crate::control) struct State {
     /// When it was last answered with addresses.
-    pub(super) answered: Option<Instant>,
+    pub(in crate::control) answered: Option<Instant>,
     /// When it is asked for again.
-    pub(super) due: Instant,
+    pub(in crate::control) due: Instant,
     /// What went wrong the last time.
-    pub(super) error: Option<String>,
+    pub(in crate::control) error: Option<String>,
     /// How often in a row it went wrong.
-    pub(super) failures: u32,
+    pub(in crate::control) failures: u32,
 }
 
 /// The longest pause after a failure.
@@ -143,10 +115,10 @@ const ADDRESSES_MOST: usize = 1024;
 const WEIGHT_MOST: u64 = 256;
 
 impl Source {
-    pub(super) fn new(target: Target) -> Source {
+    pub(in crate::control) fn new(target: TargetSpec) -> Source {
         let known = match &target.address {
             TargetAddress::Ip(address) => Known::Fixed(Address::Tcp(*address)),
-            TargetAddress::Unix(path) => Known::Fixed(Address::Unix(path.clone())),
+            TargetAddress::Unix(path) => Known::Fixed(Address::Unix(path.as_path().into())),
             TargetAddress::Name { .. } => Known::Host(Host::default()),
             TargetAddress::Srv(_) => Known::Srv(Vec::new(), BTreeMap::new()),
         };
@@ -154,12 +126,12 @@ impl Source {
     }
 
     /// The target of the configuration.
-    pub(super) fn target(&self) -> &Target {
+    pub(in crate::control) fn target(&self) -> &TargetSpec {
         &self.target
     }
 
     /// The name that has to be asked for, if there is one.
-    pub(super) fn name(&self) -> Option<&str> {
+    pub(in crate::control) fn name(&self) -> Option<&str> {
         match &self.target.address {
             TargetAddress::Name { host, .. } => Some(host),
             TargetAddress::Srv(name) => Some(name),
@@ -167,12 +139,12 @@ impl Source {
         }
     }
 
-    pub(super) fn state(&self) -> &State {
+    pub(in crate::control) fn state(&self) -> &State {
         &self.state
     }
 
     /// Takes note of an answer; `random` is from 0 to 1.
-    pub(super) fn take(&mut self, reply: SourceReply, bounds: Bounds, now: Instant, random: f64) {
+    pub(in crate::control) fn take(&mut self, reply: SourceReply, bounds: Bounds, now: Instant, random: f64) {
         let (ttl, error) = match (&mut self.known, reply) {
             (Known::Host(host), SourceReply::Host(reply)) => host.take(reply),
             (Known::Srv(records, hosts), SourceReply::Srv(reply, replies)) => take_srv(records, hosts, reply, replies),
@@ -192,7 +164,7 @@ impl Source {
     }
 
     /// Takes note that the question could not even be asked.
-    pub(super) fn fail(&mut self, error: String, bounds: Bounds, now: Instant, random: f64) {
+    pub(in crate::control) fn fail(&mut self, error: String, bounds: Bounds, now: Instant, random: f64) {
         self.state.failures = self.state.failures.saturating_add(1);
         self.state.error = Some(error);
         self.state.due = now + backoff(self.state.failures, bounds, random);
@@ -213,9 +185,7 @@ impl Source {
             (Known::Host(host), TargetAddress::Name { host: name, port }) => {
                 let authority = format!("{}:{port}", name.trim_end_matches('.'));
                 let addresses = host.addresses(is_routed).into_iter();
-                addresses
-                    .map(|ip| spec(SocketAddr::new(ip, *port), authority.clone(), self.target.weight))
-                    .collect()
+                addresses.map(|ip| spec(SocketAddr::new(ip, *port), authority.clone(), self.target.weight)).collect()
             }
             (Known::Srv(records, hosts), _) => {
                 let of = |host: &String| hosts.get(host).map(|host| host.addresses(is_routed)).unwrap_or_default();
@@ -238,7 +208,7 @@ impl Source {
 }
 
 /// The endpoints of a service: in the order of its targets, each address once, with its largest weight.
-pub(super) fn endpoints(sources: &[Source], is_routed: &dyn Fn(IpAddr) -> bool) -> Vec<EndpointSpec> {
+pub(in crate::control) fn endpoints(sources: &[Source], is_routed: &dyn Fn(IpAddr) -> bool) -> Vec<EndpointSpec> {
     let mut all: Vec<EndpointSpec> = Vec::new();
     let mut places: std::collections::HashMap<Address, usize> = std::collections::HashMap::new();
     for spec in sources.iter().flat_map(|source| source.endpoints(is_routed)) {
@@ -334,7 +304,7 @@ fn take_srv(
 }
 
 /// The records of the lowest priority, each once, in an order of their own.
-pub(super) fn first_group(mut records: Vec<Srv>) -> Vec<Srv> {
+pub(in crate::control) fn first_group(mut records: Vec<Srv>) -> Vec<Srv> {
     records.sort_unstable();
     records.dedup();
     let lowest = records.first().map(|srv| srv.priority);

@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolveHosts, ResolverOpts};
+use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
@@ -26,20 +26,21 @@ use hickory_resolver::{Hosts, TokioResolver};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-use super::answers::{HostReply, Reply, SourceReply, Srv, TargetAddress, first_group};
+use super::answers::{HostReply, Reply, SourceReply, Srv, first_group};
 use super::counts::{Counts, Failure};
 use crate::base::units::display_duration;
 use crate::config::DnsConfig;
+use crate::upstream::targets::TargetAddress;
 
-/// Questions that are open at a time.
-const QUESTIONS_MOST: usize = 64;
+/// Questions that are open at a time, each on a socket of its own.
+pub(in crate::control) const QUESTIONS_MOST: usize = 64;
 
 /// Targets of SRV records that are asked for.
 const SRV_TARGETS_MOST: usize = 256;
 
 /// What asks.
 #[derive(Debug)]
-pub(super) struct Client {
+pub(in crate::control) struct Client {
     resolver: TokioResolver,
     search: Vec<Name>,
     ndots: usize,
@@ -54,7 +55,7 @@ impl Client {
     ///
     /// # Errors
     /// When hickory cannot work with the configuration.
-    pub(super) fn new(config: &DnsConfig, counts: Arc<Counts>) -> Result<Client, NetError> {
+    pub(in crate::control) fn new(config: &DnsConfig, counts: Arc<Counts>) -> Result<Client, NetError> {
         let (system, mut options) = match read_system_conf() {
             Ok(read) => read,
             Err(error) => {
@@ -89,8 +90,13 @@ impl Client {
         Ok(Client { resolver, search, ndots, permits, timeout: config.timeout, attempts, counts })
     }
 
+    /// Counts a question that has ended in a panic.
+    pub(in crate::control) fn count_panic(&self) {
+        self.counts.failure(Failure::Internal);
+    }
+
     /// Asks for all that is needed to know the endpoints of a target with a name.
-    pub(super) async fn ask(self: Arc<Client>, target: &TargetAddress) -> SourceReply {
+    pub(in crate::control) async fn ask(self: Arc<Client>, target: &TargetAddress) -> SourceReply {
         match target {
             TargetAddress::Srv(name) => self.ask_srv(name).await,
             TargetAddress::Name { host, .. } => SourceReply::Host(self.ask_host(host).await),
@@ -107,12 +113,12 @@ impl Client {
         }
         let candidates = match candidates(host, &self.search, self.ndots) {
             Ok(candidates) => candidates,
-            Err(error) => return HostReply { v4: Reply::Failed(error.clone()), v6: Reply::Failed(error) };
+            Err(error) => return HostReply { v4: Reply::Failed(error.clone()), v6: Reply::Failed(error) },
         };
         let mut gone = Reply::Absent("NXDOMAIN");
         for name in candidates {
-            let (v4, v6) = tokio::join!(self.lookup(&name, RecordType::A), self.lookup(&name, RecordType::AAAA));
-            match (addresses(v4), addresses(v6)) {
+            let (v4, v6) = (self.lookup(&name, RecordType::A, ip), self.lookup(&name, RecordType::AAAA, ip));
+            match tokio::join!(v4, v6) {
                 (Reply::Absent(why), Reply::Absent(other)) => {
                     if [why, other] != ["NXDOMAIN"; 2] {
                         gone = Reply::Absent("no records");
@@ -121,6 +127,7 @@ impl Client {
                 (v4, v6) => return HostReply { v4, v6 },
             }
         }
+        self.count_absent(&gone);
         HostReply { v4: gone.clone(), v6: gone }
     }
 
@@ -131,7 +138,8 @@ impl Client {
         };
         let Reply::Found(records, ttl) = reply else { return SourceReply::Srv(reply, Vec::new()) };
         let mut records = first_group(records);
-        let mut hosts: Vec<String> = records.iter().map(|srv| srv.host.clone()).filter(|host| !host.is_empty()).collect();
+        let mut hosts: Vec<String> =
+            records.iter().map(|srv| srv.host.clone()).filter(|host| !host.is_empty()).collect();
         hosts.sort_unstable();
         hosts.dedup();
         hosts.truncate(SRV_TARGETS_MOST);
@@ -149,17 +157,24 @@ impl Client {
     async fn lookup_srv(&self, candidates: Vec<Name>) -> Reply<Srv> {
         let mut gone = Reply::Absent("NXDOMAIN");
         for name in candidates {
-            match found(self.lookup(&name, RecordType::SRV).await, srv) {
+            match self.lookup(&name, RecordType::SRV, srv).await {
                 Reply::Absent("NXDOMAIN") => {}
                 Reply::Absent(why) => gone = Reply::Absent(why),
                 reply => return reply,
             }
         }
+        self.count_absent(&gone);
         gone
     }
 
+    /// Counts a name that is not there. The search list leads to many that are not, on the way to the one that is.
+    fn count_absent<T>(&self, gone: &Reply<T>) {
+        let is_none = matches!(gone, Reply::Absent("NXDOMAIN"));
+        self.counts.failure(if is_none { Failure::NxDomain } else { Failure::NoRecords });
+    }
+
     /// Asks one question.
-    async fn lookup(&self, name: &Name, kind: RecordType) -> Result<Lookup, Reply<std::convert::Infallible>> {
+    async fn lookup<T: Ord>(&self, name: &Name, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Reply<T> {
         // It is never closed.
         let _permit = self.permits.acquire().await;
         self.counts.query();
@@ -167,14 +182,14 @@ impl Client {
         let patience = self.timeout * self.attempts + Duration::from_millis(500);
         let asked = tokio::time::timeout(patience, self.resolver.lookup(name.clone(), kind)).await;
         let error = match asked {
-            Ok(Ok(lookup)) => return Ok(lookup),
+            Ok(Ok(lookup)) => return records(&lookup, read),
             Ok(Err(error)) => error,
             Err(_) => NetError::Timeout,
         };
         let (failure, reply) = match &error {
             NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
-                ResponseCode::NXDomain => (Failure::NxDomain, Reply::Absent("NXDOMAIN")),
-                _ => (Failure::NoRecords, Reply::Absent("no records")),
+                ResponseCode::NXDomain => return Reply::Absent("NXDOMAIN"),
+                _ => return Reply::Absent("no records"),
             },
             NetError::Timeout => {
                 let waited = display_duration(self.timeout * self.attempts);
@@ -187,11 +202,8 @@ impl Client {
             NetError::NoConnections => (Failure::Network, Reply::Failed("no name server can be reached".to_owned())),
             other => (Failure::Server, Reply::Failed(format!("the answer of the name server is of no use: {other}"))),
         };
-        // That a name has no address of one family is no failure.
-        if failure != Failure::NoRecords || kind == RecordType::SRV {
-            self.counts.failure(failure);
-        }
-        Err(reply)
+        self.counts.failure(failure);
+        reply
     }
 }
 
@@ -236,7 +248,7 @@ fn from_hosts(host: &str, hosts: &Hosts) -> Option<HostReply> {
     name.set_fqdn(true);
     let of = |kind: RecordType| {
         let found = hosts.lookup_static_host(&Query::query(name.clone(), kind));
-        found.map_or(Reply::Absent("hosts file"), |lookup| addresses(Ok(lookup)))
+        found.map_or(Reply::Absent("hosts file"), |lookup| records(&lookup, ip))
     };
     let (mut v4, mut v6) = (of(RecordType::A), of(RecordType::AAAA));
     if name.is_localhost() {
@@ -249,31 +261,26 @@ fn from_hosts(host: &str, hosts: &Hosts) -> Option<HostReply> {
     known.then_some(HostReply { v4, v6 })
 }
 
-fn addresses(answer: Result<Lookup, Reply<std::convert::Infallible>>) -> Reply<IpAddr> {
-    found(answer, |data| match data {
+fn ip(data: &RData) -> Option<IpAddr> {
+    match data {
         RData::A(address) => Some(IpAddr::V4(address.0)),
         RData::AAAA(address) => Some(IpAddr::V6(address.0)),
         _ => None,
-    })
+    }
+    // Some block names with addresses that no server has; 0.0.0.0 would be this machine.
+    .filter(|ip| !ip.is_unspecified() && !ip.is_multicast())
 }
 
 fn srv(data: &RData) -> Option<Srv> {
     let RData::SRV(srv) = data else { return None };
     let host = srv.target.to_lowercase().to_ascii().trim_end_matches('.').to_owned();
-    Some(Srv { priority: srv.priority, weight: srv.weight, port: srv.port, host })
+    let record = Srv { priority: srv.priority, weight: srv.weight, port: srv.port, host };
+    // Nobody can connect to port 0; the target `.` may have it.
+    (record.port != 0 || record.host.is_empty()).then_some(record)
 }
 
 /// The records of an answer, and the shortest TTL on the way to them.
-fn found<T: Ord>(
-    answer: Result<Lookup, Reply<std::convert::Infallible>>,
-    read: impl Fn(&RData) -> Option<T>,
-) -> Reply<T> {
-    let lookup = match answer {
-        Ok(lookup) => lookup,
-        Err(Reply::Absent(why)) => return Reply::Absent(why),
-        Err(Reply::Failed(error)) => return Reply::Failed(error),
-        Err(Reply::Found(..)) => return Reply::Absent("no records"),
-    };
+fn records<T: Ord>(lookup: &Lookup, read: impl Fn(&RData) -> Option<T>) -> Reply<T> {
     let mut records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
     let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or(0);
     records.sort_unstable();
@@ -309,12 +316,15 @@ mod tests {
     #[test]
     fn the_hosts_file_answers_for_both_families() {
         let mut hosts = Hosts::default();
-        let file = "10.0.0.1 Users.internal users\n10.0.0.2 users.internal\n::7 six\n127.0.0.3 app.localhost\n::1 localhost\n";
+        let file =
+            "10.0.0.1 Users.internal users\n10.0.0.2 users.internal\n::7 six\n127.0.0.3 app.localhost\n::1 localhost\n";
         hosts.read_hosts_conf(file.as_bytes()).unwrap();
         let of = |host: &str| {
             from_hosts(host, &hosts).map(|reply| {
                 [reply.v4, reply.v6].map(|reply| match reply {
-                    Reply::Found(addresses, _) => addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+                    Reply::Found(addresses, _) => {
+                        addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+                    }
                     Reply::Absent(_) => "-".to_owned(),
                     Reply::Failed(error) => panic!("{error}"),
                 })

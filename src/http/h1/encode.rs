@@ -6,7 +6,7 @@
 //! received Content-Length stays in its place only if it says what we would say, in the same digits.
 //!
 //! Everything that is written here was either checked by the parser, or is of a type that cannot be made from
-//! bytes that would end a line: [`FieldName`](crate::http::fields::FieldName), [`FieldValue`], [`Target`]. So no
+//! bytes that would end a line: [`FieldName`], [`FieldValue`], [`Target`]. So no
 //! input becomes a second message.
 
 use super::parse::{RequestHead, ResponseHead, Section, is_writable};

@@ -83,6 +83,17 @@ pub enum Method {
     },
 }
 
+impl Method {
+    /// What the key of a request is; `None` where the method asks for none.
+    #[must_use]
+    pub fn hash_by(&self) -> Option<&HashBy> {
+        match self {
+            Method::ConsistentHash { by, .. } => Some(by),
+            _ => None,
+        }
+    }
+}
+
 /// Of how many steps a slow start is made.
 const STEPS: u32 = 20;
 

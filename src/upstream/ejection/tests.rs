@@ -1,7 +1,5 @@
 //! Ejections: counts, lengths, the floor, and what races do to it.
 
-use std::sync::Arc;
-
 use super::*;
 use crate::upstream::endpoint::EndpointSpec;
 
@@ -121,31 +119,50 @@ fn those_that_are_down_count_as_out() {
 
 #[test]
 fn the_floor_holds_when_threads_race() {
-    const TARGETS: u16 = 9;
-    for round in 0..200 {
-        let now = START + Duration::from_secs(round * 1000);
-        let members = Arc::new(members(TARGETS, 8));
-        let gate = std::sync::Barrier::new(8);
-        let ejected = std::sync::atomic::AtomicUsize::new(0);
-        std::thread::scope(|scope| {
-            for worker in 0..8 {
-                let (members, gate, ejected) = (&members, &gate, &ejected);
-                scope.spawn(move || {
-                    let endpoints = members.endpoints();
+    const THREADS: usize = 4;
+    // One of so many may be out: looking at all of them takes long enough for others to come in between.
+    let policy = Ejection { most: 0.0, ..policy() };
+    let members = members(256, THREADS);
+    let gate = std::sync::Barrier::new(THREADS);
+    let ejected = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (members, gate, ejected, policy) = (&members, &gate, &ejected, &policy);
+            scope.spawn(move || {
+                let endpoints = members.endpoints();
+                for round in 0..3000 {
+                    // By then what was ejected in the round before is back.
+                    let now = START + Duration::from_secs(round * 1000);
                     gate.wait();
-                    for index in 0..64 {
-                        let endpoint = &endpoints[(worker * 5 + index) % endpoints.len()];
-                        if members.eject(endpoint, now, &policy()) {
-                            ejected.fetch_add(1, Ordering::Relaxed);
-                        }
-                        assert!(out(members, now) <= 4, "half of nine are four");
+                    if members.eject(&endpoints[thread * 7], now, policy) {
+                        ejected.fetch_add(1, Ordering::Relaxed);
                     }
-                });
-            }
-        });
-        // Whoever was turned away for another's turn has asked again.
-        assert_eq!((ejected.into_inner(), out(&members, now)), (4, 4));
-    }
+                    gate.wait();
+                    assert_eq!((ejected.load(Ordering::Relaxed), out(members, now)), (round as usize + 1, 1));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn who_was_turned_away_for_anothers_turn_asks_again() {
+    let members = members(9, 8);
+    std::thread::scope(|scope| {
+        for worker in 0..8 {
+            let members = &members;
+            scope.spawn(move || {
+                let endpoints = members.endpoints();
+                let half_is_out = || out(members, START) == 4;
+                // Every failure after the fifth asks, until the target is out or may not be.
+                let all = (0..).map(|index: usize| &endpoints[(worker * 5 + index) % endpoints.len()]);
+                for endpoint in all.take_while(|_| !half_is_out()) {
+                    members.eject(endpoint, START, &policy());
+                }
+            });
+        }
+    });
+    assert_eq!(out(&members, START), 4, "half of nine are four");
 }
 
 fn rated(rate: f64) -> Ejection {

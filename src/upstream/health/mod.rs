@@ -35,6 +35,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use super::endpoint::Health;
+use super::statuses::StatusSet;
 
 /// How much of a body is read.
 pub const BODY_MOST: usize = 64 * 1024;
@@ -53,7 +54,7 @@ pub struct HealthConfig {
     /// `headers`: more fields, by name.
     pub headers: Vec<(String, String)>,
     /// `statuses`: what counts as well.
-    pub statuses: Statuses,
+    pub statuses: StatusSet,
     /// `body`: what must be in it; a regular expression after `~ `.
     pub body: Option<String>,
     /// `port`: another than the target's.
@@ -74,19 +75,17 @@ pub struct HealthConfig {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Jitter(pub u16);
 
-/// The statuses that count as well: inclusive ranges.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Statuses(pub Vec<(u16, u16)>);
-
 impl Default for HealthConfig {
     fn default() -> HealthConfig {
+        let mut statuses = StatusSet::default();
+        statuses.parse_and_add("2xx");
         HealthConfig {
             tcp: false,
             path: None,
             method: "GET",
             host: None,
             headers: Vec::new(),
-            statuses: Statuses(vec![(200, 299)]),
+            statuses,
             body: None,
             port: None,
             interval: Duration::from_secs(5),
@@ -136,7 +135,7 @@ pub struct Question {
     /// More fields.
     pub headers: Vec<(Box<str>, Box<str>)>,
     /// The statuses that count as well.
-    pub statuses: Statuses,
+    pub statuses: StatusSet,
     /// What the body must have.
     pub body: Option<BodyRule>,
 }
@@ -173,7 +172,7 @@ impl Checks {
                     .iter()
                     .map(|(name, value)| (name.as_str().into(), value.as_str().into()))
                     .collect(),
-                statuses: config.statuses.clone(),
+                statuses: config.statuses,
                 body: config.body.as_deref().and_then(|body| BodyRule::new(body).ok()),
             })),
             _ => Probe::Tcp,
@@ -194,27 +193,6 @@ impl Checks {
     pub fn pause(&self, random: f64) -> Duration {
         let share = f64::from(self.jitter.0) / 1000.0 * (2.0 * random.clamp(0.0, 1.0) - 1.0);
         self.interval.mul_f64(1.0 + share)
-    }
-}
-
-impl Statuses {
-    /// Whether `status` counts as well.
-    #[must_use]
-    pub fn have(&self, status: u16) -> bool {
-        self.0.iter().any(|(first, last)| (*first..=*last).contains(&status))
-    }
-}
-
-impl std::fmt::Display for Statuses {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        for (at, (first, last)) in self.0.iter().enumerate() {
-            let separator = if at == 0 { "" } else { ", " };
-            match first == last {
-                true => write!(f, "{separator}{first}")?,
-                false => write!(f, "{separator}{}xx", first / 100)?,
-            }
-        }
-        Ok(())
     }
 }
 

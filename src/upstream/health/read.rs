@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{BodyRule, HealthConfig, Jitter, Statuses};
+use super::{BodyRule, HealthConfig, Jitter};
 use crate::base::decode::{Diagnostic, FromValue, Section, Value, Wrong, text, type_of};
 use crate::base::units::display_duration;
 use crate::http::fields::{is_token, is_value};
@@ -33,8 +33,7 @@ impl HealthConfig {
         let mut config = HealthConfig::default();
         let (mut path, mut host, mut headers, mut body, mut port) = Default::default();
         let mut method = Method(config.method);
-        let mut tcp = Flag(config.tcp);
-        section.read("tcp", &mut tcp);
+        section.read("tcp", &mut config.tcp);
         section.inherit("path", &mut path);
         section.read("method", &mut method);
         section.inherit("host", &mut host);
@@ -54,7 +53,7 @@ impl HealthConfig {
         config.headers = headers.map_or_else(Vec::new, |Headers(headers)| headers);
         config.body = body.map(|Body(body)| body);
         config.port = port.map(|Port(port)| port);
-        (config.tcp, config.method, config.interval) = (tcp.0, method.0, interval.0);
+        (config.method, config.interval) = (method.0, interval.0);
         config.check(&mut section);
         config
     }
@@ -82,6 +81,10 @@ impl HealthConfig {
             let fault = Diagnostic::new(place, message, "the next check would begin before this one has ended");
             section.fault(fault.help("make `timeout` shorter or `interval` longer"));
         }
+        if let Some(place) = section.place("statuses").filter(|_| self.statuses.is_empty()) {
+            let fault = Diagnostic::new(place, "no status counts as well", "no target could ever be");
+            section.fault(fault.help("write a list such as [\"2xx\", 301]"));
+        }
         if let (Some(place), "HEAD") = (section.place("body"), self.method) {
             let fault = Diagnostic::new(place, "`body` cannot be checked with HEAD", "the answer to HEAD has no body");
             section.fault(fault.help("write method = \"GET\", or leave out `body`"));
@@ -89,7 +92,6 @@ impl HealthConfig {
     }
 }
 
-struct Flag(bool);
 struct Path(String);
 struct Method(&'static str);
 struct Host(String);
@@ -97,15 +99,6 @@ struct Headers(Vec<(String, String)>);
 struct Body(String);
 struct Port(u16);
 struct Interval(Duration);
-
-impl FromValue for Flag {
-    fn from_value(value: &Value<'_>) -> Result<Flag, Wrong> {
-        match value.get_ref() {
-            DeValue::Boolean(flag) => Ok(Flag(*flag)),
-            _ => Err(Wrong::Type("`true` or `false`".into())),
-        }
-    }
-}
 
 impl FromValue for Path {
     fn from_value(value: &Value<'_>) -> Result<Path, Wrong> {
@@ -179,43 +172,6 @@ fn header(name: &str, value: &Value<'_>) -> Result<(String, String), Wrong> {
     Ok((name.into(), text.into()))
 }
 
-impl FromValue for Statuses {
-    fn from_value(value: &Value<'_>) -> Result<Statuses, Wrong> {
-        let example = "a list such as [\"2xx\", 301]";
-        match value.get_ref() {
-            DeValue::Array(list) if list.is_empty() => {
-                Err(Wrong::content("no status counts as well, so no target could ever be", format!("write {example}")))
-            }
-            DeValue::Array(list) => list.iter().map(status).collect::<Result<_, _>>().map(Statuses),
-            _ => Err(Wrong::Type(example.into())),
-        }
-    }
-}
-
-/// One status or one class of them.
-fn status(value: &Value<'_>) -> Result<(u16, u16), Wrong> {
-    let help = "write a class such as \"2xx\" or a status such as 301";
-    match value.get_ref() {
-        DeValue::Integer(_) => match usize::from_value(value)? {
-            status @ 200..=599 => Ok((status as u16, status as u16)),
-            status => {
-                Err(Wrong::content(format!("`{status}` is not the status of an answer"), "it is from 200 to 599"))
-            }
-        },
-        DeValue::String(text) => match text.as_bytes() {
-            [digit @ b'2'..=b'5', b'x' | b'X', b'x' | b'X'] => {
-                let first = u16::from(digit - b'0') * 100;
-                Ok((first, first + 99))
-            }
-            digits if digits.len() == 3 && digits.iter().all(u8::is_ascii_digit) => {
-                Err(Wrong::content(format!("`\"{text}\"` is a string"), format!("write {text} without quotes")))
-            }
-            _ => Err(Wrong::content(format!("`{text}` is not a class of statuses"), help)),
-        },
-        other => Err(Wrong::content(format!("{} is not a status", type_of(other)), help)),
-    }
-}
-
 impl FromValue for Body {
     fn from_value(value: &Value<'_>) -> Result<Body, Wrong> {
         let body = text(value, "text that must be in the body, or a regular expression such as \"~ ^ok\"")?;
@@ -256,11 +212,7 @@ impl FromValue for Interval {
 
 impl FromValue for Jitter {
     fn from_value(value: &Value<'_>) -> Result<Jitter, Wrong> {
-        let share: f64 = match value.get_ref() {
-            DeValue::Float(number) => number.as_str().parse().unwrap_or(f64::NAN),
-            DeValue::Integer(number) => number.as_str().parse().unwrap_or(f64::NAN),
-            _ => return Err(Wrong::Type("a share of the interval, such as 0.1".into())),
-        };
+        let share = f64::from_value(value)?;
         if !(0.0..=0.5).contains(&share) {
             return Err(Wrong::content(
                 "this is not a share that an interval may differ by",

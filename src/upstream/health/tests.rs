@@ -22,7 +22,7 @@ fn a_path_is_enough() {
         (question.method, &*question.path, &question.host, &question.body),
         ("GET", "/health?deep=1", &None, &None)
     );
-    assert!(question.statuses.have(200) && question.statuses.have(299) && !question.statuses.have(300));
+    assert!(question.statuses.contains(200) && question.statuses.contains(299) && !question.statuses.contains(300));
     assert_eq!((checks.interval, checks.timeout), (Duration::from_secs(5), Duration::from_secs(1)));
     assert_eq!(checks.thresholds, Thresholds { healthy: 2, unhealthy: 3 });
     assert_eq!((checks.jitter, checks.port), (Jitter(100), None));
@@ -39,7 +39,7 @@ fn every_key_arrives() {
     let headers: Vec<(&str, &str)> = question.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
     assert_eq!(headers, [("x-b", "1"), ("a", "2")]);
     assert_eq!(question.statuses.to_string(), "2xx, 301");
-    assert!(question.statuses.have(301) && !question.statuses.have(302) && !question.statuses.have(302));
+    assert!(question.statuses.contains(301) && !question.statuses.contains(302));
     let rule = question.body.as_ref().unwrap();
     assert!(rule.admits(b"ok") && !rule.admits(b"not ok"));
     assert_eq!((checks.port, checks.timeout), (Some(8081), Duration::from_millis(150)));
@@ -76,11 +76,9 @@ fn errors_say_what_to_write() {
         ("path = \"/\"\nheaders = { \"a b\" = \"1\" }", "`a b` cannot be the name of a field", "letters, digits"),
         ("path = \"/\"\nheaders = { a = \"1\\r\\nb: 2\" }", "`1\\r\\nb: 2` cannot be the value of a field", "one line"),
         ("path = \"/\"\nheaders = { a = 1 }", "the value of `a` is a whole number", "is a string"),
-        ("path = \"/\"\nstatuses = []", "no target could ever be", "[\"2xx\", 301]"),
-        ("path = \"/\"\nstatuses = [\"301\"]", "`\"301\"` is a string", "write 301 without quotes"),
-        ("path = \"/\"\nstatuses = [\"6xx\"]", "`6xx` is not a class", "\"2xx\" or a status such as 301"),
-        ("path = \"/\"\nstatuses = [101]", "`101` is not the status of an answer", "from 200 to 599"),
-        ("path = \"/\"\nstatuses = 200", "cannot be a whole number", "a list such as"),
+        ("path = \"/\"\nstatuses = []", "no status counts as well", "[\"2xx\", 301]"),
+        ("path = \"/\"\nstatuses = [\"6xx\"]", "`6xx` is no status", "write a list such as"),
+        ("path = \"/\"\nstatuses = 200", "cannot be a whole number", "a list, such as"),
         (
             "path = \"/\"\nbody = \"~ (\"",
             "`~ (` is not a regular expression: error: unclosed group",

@@ -64,6 +64,18 @@ impl Origin {
         Origin { address, state, acceptor: Some(acceptor) }
     }
 
+    /// An origin that answers each request with `name` and, behind a space, the target that was asked for.
+    pub(crate) fn named(name: &'static str) -> Origin {
+        Origin::scripted(move |conversation| {
+            while let Some(request) = conversation.request() {
+                let head = String::from_utf8_lossy(&request);
+                let body = format!("{name} {}", head.split(' ').nth(1).expect("a target"));
+                let body_or_none = if head.starts_with("HEAD ") { "" } else { body.as_str() };
+                conversation.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body_or_none}", body.len()));
+            }
+        })
+    }
+
     /// Answers requests for `path` with this status and body.
     pub(crate) fn reply(self, path: &str, status: u16, body: &str) -> Origin {
         let length = body.len();

@@ -181,6 +181,18 @@ fn two_choices_avoid_the_slow_one_and_take_it_back_when_it_is_quick() {
 }
 
 #[test]
+fn of_two_uneven_ones_the_slow_one_keeps_the_square_of_its_share() {
+    for (latencies, slow, share) in [([100, 10], 1, 0.75_f64), ([10, 100], 2, 0.25)] {
+        let mut balancer = balancer(&members(&[3, 1], 1), settings(two_choices()), 5);
+        sequential(&mut balancer, &latencies, START, 1000);
+        let counts = sequential(&mut balancer, &latencies, START + Duration::from_secs(1), 20_000);
+        let is = counts[&slow] as f64 / 20_000.0;
+        // Four times the deviation that chance has with so many draws.
+        assert!((is - share * share).abs() < 0.015, "{is} instead of {share} squared");
+    }
+}
+
+#[test]
 fn two_choices_take_one_slow_answer_for_a_slow_target_at_once() {
     let mut balancer = balancer(&members(&[1, 1], 1), settings(two_choices()), 5);
     sequential(&mut balancer, &[10, 10], START, 1000);
