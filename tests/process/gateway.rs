@@ -49,6 +49,11 @@ impl Setup {
         self
     }
 
+    /// Asks this name server, and no other.
+    pub(crate) fn resolver(self, server: SocketAddr) -> Setup {
+        self.gateway(&format!("dns = {{ servers = [\"{server}\"], min_ttl = \"1s\" }}"))
+    }
+
     /// Adds a line to `[services.app]`.
     pub(crate) fn service(mut self, line: &str) -> Setup {
         self.service += &format!("{line}\n");

@@ -97,6 +97,12 @@ impl Witness {
         self.shared.last.lock().unwrap().get(&target).map(|(at, _)| *at)
     }
 
+    /// How many answers there have been since the last of this target.
+    pub(crate) fn since(&self, target: SocketAddr) -> u64 {
+        let last = self.shared.last.lock().unwrap().get(&target).map_or(0, |(_, number)| *number);
+        self.answered() - last
+    }
+
     pub(crate) fn stop(self) -> Outcome {
         self.shared.over.store(true, Ordering::Relaxed);
         self.thread.join().expect("the witness has not panicked")
