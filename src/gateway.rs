@@ -88,7 +88,7 @@ impl Gateway {
             let address = bind_for_all(listener.address, &mut sockets).map_err(failed)?;
             addresses.push((listener.name.clone(), address));
         }
-        let shared = Shared::new(workers, snapshot.members(Instant::from_clock()));
+        let shared = Shared::new(workers, snapshot.members(Instant::from_clock()), snapshot.routes.len());
         let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
         let control = Control::start(&snapshot, shared.clone()).map_err(failed)?;
         let (sender, reports) = channel();

@@ -105,10 +105,12 @@ fn is_at(listener: &SocketAddr, target: &TargetAddress) -> bool {
 fn services(config: &Config, faults: &mut Vec<Diagnostic>) {
     let names: Vec<&str> = config.services.iter().map(|service| service.name.get_ref().as_str()).collect();
     let known: HashSet<&str> = names.iter().copied().collect();
-    let of_routes = config
-        .routes
-        .iter()
-        .filter_map(|route| Some((format!("route `{}`", route.name.get_ref()), route.action.service()?)));
+    let of_routes = config.routes.iter().flat_map(|route| {
+        let name = route.name.get_ref();
+        let services = route.action.services().map(move |service| (format!("route `{name}`"), service));
+        let mirror = route.mirror.iter().map(move |mirror| (format!("the mirror of route `{name}`"), &mirror.service));
+        services.chain(mirror)
+    });
     let of_fallbacks = config.services.iter().filter_map(|service| match &service.fallback {
         Some(FallbackConfig::Service(other)) => {
             Some((format!("the fallback of service `{}`", service.name.get_ref()), other))

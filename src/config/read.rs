@@ -25,11 +25,14 @@ use crate::policy::respond::RespondConfig;
 use crate::policy::upgrade::UpgradeConfig;
 use crate::router::{ForwardConfig, MatchConfig};
 use crate::upstream::affinity::AffinityConfig;
+use crate::upstream::balance::HashBy;
 use crate::upstream::ejection::EjectionConfig;
 use crate::upstream::fallback::FallbackConfig;
 use crate::upstream::health::HealthConfig;
+use crate::upstream::mirror::MirrorConfig;
 use crate::upstream::retry::RetriesConfig;
 use crate::upstream::settings::PoolConfig;
+use crate::upstream::split::SplitConfig;
 use crate::upstream::targets::TargetAddress;
 use crate::upstream::{balance, targets};
 
@@ -248,6 +251,8 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
     let headers = RulesConfig::read(section, Scope::Route);
     let mut preserve_host = true;
     section.read("preserve_host", &mut preserve_host);
+    let sticky = sticky(section, action.as_ref());
+    let mirror = MirrorConfig::read(section);
     section.finish(&["auth", "rate_limit", "cache"]);
     Some(RouteConfig {
         name,
@@ -260,7 +265,23 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
         upgrade,
         headers,
         preserve_host,
+        sticky,
+        mirror,
     })
+}
+
+/// What keeps the requests of one client at one of several services.
+fn sticky(section: &mut Section<'_, '_>, action: Option<&ActionConfig>) -> Option<HashBy> {
+    let mut sticky = None;
+    section.inherit("sticky", &mut sticky);
+    let one = matches!(action, Some(ActionConfig::Service(split)) if split.shares.len() == 1);
+    if let Some(place) = section.place("sticky").filter(|_| one) {
+        let fault = Diagnostic::new(place, "`sticky` has no effect on a route with one service", "there is no choice");
+        section.fault(
+            fault.help("leave it out; to keep a client at one target, use `affinity` or `balance` of the service"),
+        );
+    }
+    sticky
 }
 
 /// Keys of a route that are about what is sent to a service.
@@ -277,6 +298,8 @@ const OF_SERVICES: &[&str] = &[
     "between_bytes_timeout",
     "timeout",
     "retries",
+    "sticky",
+    "mirror",
 ];
 
 /// What becomes of the requests of a route: exactly one of three keys says it.
@@ -302,11 +325,13 @@ fn action(section: &mut Section<'_, '_>) -> Option<ActionConfig> {
     // All are read, so that the faults of each are found.
     let redirect = RedirectConfig::read(section).map(ActionConfig::Redirect);
     let respond = RespondConfig::read(section).map(ActionConfig::Respond);
-    let mut service = None;
-    match only {
-        "service" => service = section.require("service", "\"users\"", Spanned::from_value),
-        _ => section.inherit("service", &mut service),
-    }
+    let service = match only {
+        "service" if there.is_empty() => {
+            section.require_value("service", "\"users\"");
+            None
+        }
+        _ => SplitConfig::read(section),
+    };
     match only {
         "redirect" => redirect,
         "respond" => respond,

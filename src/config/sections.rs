@@ -22,12 +22,14 @@ use crate::policy::via::ViaConfig;
 use crate::router::path::Slashes;
 use crate::router::{ForwardConfig, MatchConfig};
 use crate::upstream::affinity::AffinityConfig;
-use crate::upstream::balance::Method;
+use crate::upstream::balance::{HashBy, Method};
 use crate::upstream::ejection::EjectionConfig;
 use crate::upstream::fallback::FallbackConfig;
 use crate::upstream::health::HealthConfig;
+use crate::upstream::mirror::MirrorConfig;
 use crate::upstream::retry::RetriesConfig;
 use crate::upstream::settings::{PoolConfig, ProxyProtocol};
+use crate::upstream::split::SplitConfig;
 use crate::upstream::targets::TargetConfig;
 
 /// `[gateway]`: the process.
@@ -272,6 +274,10 @@ pub struct RouteConfig {
     pub upgrade: Option<Setting<UpgradeConfig>>,
     /// `request_headers` and `response_headers`.
     pub headers: RulesConfig,
+    /// `sticky`: what keeps the requests of one client at one of several services.
+    pub sticky: Option<HashBy>,
+    /// `mirror`: where copies of requests go.
+    pub mirror: Option<MirrorConfig>,
     /// `preserve_host`: whether the client's Host is sent on, and not the target's own.
     pub preserve_host: bool,
 }
@@ -279,8 +285,8 @@ pub struct RouteConfig {
 /// What becomes of a route's requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ActionConfig {
-    /// `service`: the name of one, to which they are sent.
-    Service(Spanned<String>),
+    /// `service`: the one to which they are sent, or those between which they are shared.
+    Service(SplitConfig),
     /// `redirect`: the client is sent elsewhere.
     Redirect(RedirectConfig),
     /// `respond`: they are answered here.
@@ -288,13 +294,13 @@ pub enum ActionConfig {
 }
 
 impl ActionConfig {
-    /// The name of the service, if it is one.
-    #[must_use]
-    pub const fn service(&self) -> Option<&Spanned<String>> {
-        match self {
-            Self::Service(name) => Some(name),
-            Self::Redirect(_) | Self::Respond(_) => None,
-        }
+    /// The names of the services.
+    pub fn services(&self) -> impl Iterator<Item = &Spanned<String>> {
+        let shares = match self {
+            Self::Service(split) => &split.shares[..],
+            Self::Redirect(_) | Self::Respond(_) => &[],
+        };
+        shares.iter().map(|share| &share.name)
     }
 
     /// What is wrong with it on a route whose path captures these names.

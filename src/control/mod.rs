@@ -115,8 +115,8 @@ fn board(snapshot: &Snapshot, members: &[Arc<Members>]) -> Board {
     Board { services: services.collect(), dns: Arc::default(), panics: Arc::default() }
 }
 
-/// Begins to resolve the targets that have names; those with addresses are members already. `ready` is told, or dropped, once each
-/// name was asked for, or has taken too long.
+/// Begins to resolve the targets that have names; those with addresses are members already. `ready` is told, or
+/// dropped, once each name was asked for or has taken too long.
 fn start_resolving(board: &Arc<Board>, dns: &DnsConfig, tasks: &mut JoinSet<()>, ready: std::sync::mpsc::Sender<()>) {
     let named: Vec<_> = board.services.iter().filter(|service| resolve::has_names(service)).cloned().collect();
     if named.is_empty() {

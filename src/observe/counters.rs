@@ -47,8 +47,14 @@ counters! {
     Retries = counter "tidegate_retries_total", "Requests sent again after a failure.";
     RetriesOverBudget = counter "tidegate_retries_over_budget_total", "Requests not sent again because too many others were.";
     Ejections = counter "tidegate_ejections_total", "Targets left out for a while because they failed.";
+    Fallbacks = counter "tidegate_fallbacks_total", "Requests that a fallback took because a service had no target to send them to.";
     Mirrors = counter "tidegate_mirrored_total", "Copies of requests sent to mirrors.";
     MirrorsDropped = counter "tidegate_mirrors_dropped_total", "Copies not sent for want of room or because a body was too large.";
+    Tunnels = counter "tidegate_tunnels_total", "Connections that were upgraded to another protocol.";
+    TunnelsOpen = gauge "tidegate_tunnels_open", "Upgraded connections open now.";
+    TunnelsCut = counter "tidegate_tunnels_cut_total", "Upgraded connections that ended before both sides had ended them.";
+    TunnelBytesUp = counter "tidegate_tunnel_received_bytes_total", "Bytes carried from clients to backends over upgraded connections.";
+    TunnelBytesDown = counter "tidegate_tunnel_sent_bytes_total", "Bytes carried from backends to clients over upgraded connections.";
     Panics = counter "tidegate_task_panics_total", "Tasks that panicked and were ended.";
     EventsDropped = counter "tidegate_events_dropped_total", "Log events dropped because the queue was full.";
 }

@@ -14,7 +14,8 @@ use crate::http::message::{Framing, Method};
 use crate::net::{Reader, Stream};
 use crate::policy::forwarded::{ClientAddress, Origin};
 use crate::router::Captures;
-use crate::snapshot::{Fields, ListenerId, RouteId};
+use crate::snapshot::{Fields, ListenerId, RouteId, ServiceId};
+use crate::upstream::affinity::Token;
 use crate::upstream::balance::TargetId;
 
 /// A client's connection, as the pipeline sees it.
@@ -51,6 +52,8 @@ pub struct Exchange {
     pub target: Vec<u8>,
     /// Where the path is brought to normal form.
     pub path: Vec<u8>,
+    /// The protocols that the backend is asked to switch to, as the value of the Upgrade field.
+    pub offer: Vec<u8>,
     /// Values of fields that have to be put together.
     pub values: Vec<u8>,
     /// Where the rules over fields note what they are about.
@@ -67,6 +70,12 @@ pub struct Exchange {
     pub origin: Origin,
     /// When the head was complete.
     pub started: Instant,
+    /// The service whose fixed response answers it.
+    pub fallback: Option<ServiceId>,
+    /// The target that its client has a cookie for.
+    pub affinity: Option<Token>,
+    /// The Set-Cookie that goes with the response; empty for none.
+    pub cookie: Vec<u8>,
     /// The targets that it was sent to.
     pub tried: Vec<TargetId>,
     /// The route it took.
@@ -108,6 +117,7 @@ impl Exchange {
         for buffer in [outgoing, reply, &mut self.target, &mut self.path, &mut self.values, &mut self.allow] {
             buffer.clear();
         }
+        self.offer.clear();
         self.captures.clear();
         self.problem.clear();
         self.upload.reset(Framing::None);
@@ -117,6 +127,8 @@ impl Exchange {
             body.gathered.shrink_to(4096);
         }
         self.route = None;
+        (self.fallback, self.affinity) = (None, None);
+        self.cookie.clear();
         self.parsed = false;
     }
 
@@ -180,6 +192,11 @@ impl Recording {
         self.bytes.clear();
         self.bytes.shrink_to(RECORDING_KEPT);
         (self.most, self.whole) = (most, true);
+    }
+
+    /// Makes it keep bodies of at least `most` bytes. Only of use before it has given up.
+    pub fn keep_up_to(&mut self, most: usize) {
+        self.most = self.most.max(most);
     }
 
     /// Keeps `data`, or gives up when it is too much.

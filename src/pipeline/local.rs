@@ -11,7 +11,7 @@ use crate::http::message::{Method, Version};
 use crate::policy::redirect::{NoHost, Redirect};
 use crate::policy::respond::Respond;
 use crate::shard::Date;
-use crate::snapshot::{Action, Route, Snapshot};
+use crate::snapshot::{Action, Fallback, Route, Snapshot};
 
 /// Finds out where the request in `x` is sent to.
 ///
@@ -75,7 +75,9 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
     const CONTENT_TYPE: FieldName<'static> = FieldName::literal("Content-Type");
     let to_head = x.method() == Some(Method::Head);
     let client = if x.parsed { x.request.version() } else { Version::Http11 };
-    let Exchange { request, path, origin, id, values, problem, reply, scratch, route, captures, allow, .. } = x;
+    let Exchange {
+        request, path, origin, id, values, problem, reply, scratch, route, captures, allow, fallback, ..
+    } = x;
     let path = if path.is_empty() && x.parsed { request.path().as_bytes() } else { &**path };
     let mut own = OwnFields::default();
     // RFC 9110 section 6.6.1: of this response we are the origin.
@@ -100,7 +102,17 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
         What::Route(_) => {
             let Some(route) = route.map(|id| snapshot.route(id)) else { return };
             match &route.action {
-                Action::Service(_) => {}
+                Action::Service(_) => {
+                    let service = fallback.map(|id| snapshot.service(id));
+                    if let Some(Fallback::Response(fixed)) = service.and_then(|service| service.fallback.as_ref()) {
+                        own.push(CONTENT_TYPE, fixed.content_type.as_bytes());
+                        own.push_value(FieldName::literal("Cache-Control"), FieldValue::literal("no-store"));
+                        if fixed.status == 503 {
+                            own.push_value(FieldName::literal("Retry-After"), FieldValue::literal("1"));
+                        }
+                        response.body = fixed.body.as_bytes();
+                    }
+                }
                 Action::Redirect(_) => own.push(FieldName::literal("Location"), values),
                 Action::Respond(respond) => {
                     if let Some(kind) = respond.content_type() {

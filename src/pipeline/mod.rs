@@ -8,10 +8,14 @@
 pub mod backend;
 pub mod exchange;
 mod facts;
+mod keys;
 pub mod local;
 pub mod reject;
 mod relay;
 pub mod tunnel;
+
+use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::http::message::Framing;
 use crate::router::{Lookup, Missed, path};
@@ -19,9 +23,10 @@ use crate::shard::Shard;
 use crate::snapshot::{Action, Route, Snapshot};
 pub use exchange::{Client, Exchange};
 pub use reject::Reject;
+use tunnel::Tunnel;
 
 /// How a request ended that was not refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Ended {
     /// The response was sent whole.
     Replied {
@@ -39,6 +44,8 @@ pub enum Ended {
         /// Why.
         why: Cut,
     },
+    /// The backend has switched protocols, and the client was told.
+    Switched(Box<Tunnel>),
     /// The response is made here: [`local::encode`] writes it.
     Local {
         /// The response's status.
@@ -90,8 +97,8 @@ impl Cut {
 /// # Errors
 /// The refusal to answer with. Nothing of a response has been sent then.
 pub async fn run(
-    shard: &Shard,
-    snapshot: &Snapshot,
+    shard: &Rc<Shard>,
+    snapshot: &Arc<Snapshot>,
     x: &mut Exchange,
     client: &mut Client,
     may_keep_alive: bool,
@@ -99,7 +106,7 @@ pub async fn run(
     let route = find_route(shard, snapshot, x, client)?;
     check_announced_length(route, x)?;
     match &route.action {
-        Action::Service(service) => backend::proxy(shard, snapshot, route, *service, x, client, may_keep_alive).await,
+        Action::Service(_) => backend::proxy(shard, snapshot, route, x, client, may_keep_alive).await,
         Action::Redirect(redirect) => local::redirect(snapshot, route, redirect, x),
         Action::Respond(respond) => Ok(local::respond(snapshot, route, respond, x)),
     }

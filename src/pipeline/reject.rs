@@ -32,6 +32,8 @@ pub enum Reject {
     TooManyConnections,
     /// The gateway itself has run out of something, such as descriptors.
     Exhausted,
+    /// The route has as many tunnels as it may.
+    TooManyTunnels,
     /// The service has no target that may be used.
     NoTarget,
     /// All connections that the service may have are in use, and too many wait for one.
@@ -50,6 +52,8 @@ pub enum Reject {
     BadResponseBody(BodyError),
     /// The backend sent one interim response after the other.
     TooManyInterim,
+    /// The backend switches protocols in a way that it was not asked for.
+    WrongUpgrade,
     /// The backend stopped taking the request.
     SendTimeout,
     /// The backend did not begin to answer in time.
@@ -88,6 +92,7 @@ impl Reject {
         Reject::MethodNotAllowed,
         Reject::TooManyConnections,
         Reject::Exhausted,
+        Reject::TooManyTunnels,
         Reject::NoTarget,
         Reject::QueueFull,
         Reject::QueueTimeout,
@@ -97,6 +102,7 @@ impl Reject {
         Reject::BadResponse(HeadError::BadStatusLine),
         Reject::BadResponseBody(BodyError::ChunkSize),
         Reject::TooManyInterim,
+        Reject::WrongUpgrade,
         Reject::SendTimeout,
         Reject::FirstByteTimeout,
         Reject::TotalTimeout,
@@ -123,6 +129,9 @@ impl Reject {
             Reject::Exhausted => {
                 answer(503, "exhausted", "The gateway has run out of descriptors, ports or memory.", false)
             }
+            Reject::TooManyTunnels => {
+                answer(503, "too_many_tunnels", "The route has as many upgraded connections as it may.", false)
+            }
             Reject::NoTarget => answer(503, "no_target", "The service has no target that is well.", false),
             Reject::QueueFull => answer(503, "queue_full", "Too many requests wait for a connection.", false),
             Reject::QueueTimeout => answer(503, "queue_timeout", "No connection became free in time.", false),
@@ -137,6 +146,9 @@ impl Reject {
             Reject::BadResponseBody(error) => answer(502, "bad_response_body", error.detail(), false),
             Reject::TooManyInterim => {
                 answer(502, "too_many_interim", "The backend sent too many interim responses.", false)
+            }
+            Reject::WrongUpgrade => {
+                answer(502, "wrong_upgrade", "The backend switches to a protocol that it was not asked for.", false)
             }
             Reject::SendTimeout => answer(504, "send_timeout", "The backend did not take the request in time.", false),
             Reject::FirstByteTimeout => {
@@ -156,6 +168,7 @@ impl Reject {
             | Reject::BadResponse(_)
             | Reject::BadResponseBody(_)
             | Reject::TooManyInterim
+            | Reject::WrongUpgrade
             | Reject::SendTimeout
             | Reject::FirstByteTimeout => true,
             Reject::Head(_)
@@ -168,6 +181,7 @@ impl Reject {
             | Reject::MethodNotAllowed
             | Reject::TooManyConnections
             | Reject::Exhausted
+            | Reject::TooManyTunnels
             | Reject::NoTarget
             | Reject::QueueFull
             | Reject::QueueTimeout

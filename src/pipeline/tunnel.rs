@@ -23,7 +23,10 @@ use std::time::Duration;
 use super::Client;
 use crate::base::time::Instant;
 use crate::net::{Handle, Over, Reader, Sleep, Stream};
+use crate::observe::counters::{Counter, Counters};
 use crate::policy::upgrade::Permit;
+use crate::upstream::balance::InFlight;
+use crate::upstream::queue::Lease;
 
 /// How long a tunnel may last, and how long it may be silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +39,43 @@ pub struct TunnelRules {
     pub stall: Option<Duration>,
 }
 
-/// Bytes that have gone through, so far; they may be read while the tunnel runs.
+/// Bytes that have gone through so far, and where they are counted while they go: a tunnel may last for days.
 #[derive(Debug, Default)]
-pub struct Traffic {
-    /// From the client to the backend.
-    pub up: Cell<u64>,
-    /// From the backend to the client.
-    pub down: Cell<u64>,
+pub struct Traffic<'a> {
+    up: Cell<u64>,
+    down: Cell<u64>,
+    counters: Option<&'a Counters>,
+}
+
+impl<'a> Traffic<'a> {
+    /// Nothing yet; what comes is counted in `counters`.
+    #[must_use]
+    pub fn new(counters: &'a Counters) -> Traffic<'a> {
+        Traffic { counters: Some(counters), ..Traffic::default() }
+    }
+
+    /// Bytes from the client to the backend.
+    #[must_use]
+    pub fn up(&self) -> u64 {
+        self.up.get()
+    }
+
+    /// Bytes from the backend to the client.
+    #[must_use]
+    pub fn down(&self) -> u64 {
+        self.down.get()
+    }
+
+    fn add(&self, source: Side, count: u64) {
+        let (sum, counter) = match source {
+            Side::Client => (&self.up, Counter::TunnelBytesUp),
+            Side::Upstream => (&self.down, Counter::TunnelBytesDown),
+        };
+        sum.set(sum.get() + count);
+        if let Some(counters) = self.counters {
+            counters.add(counter, count);
+        }
+    }
 }
 
 /// One of the two ends of a tunnel.
@@ -93,6 +126,22 @@ impl TunnelEnd {
             TunnelEnd::Stalled(Side::Upstream) => "tunnel_backend_stalled",
         }
     }
+
+    /// What has happened, in a sentence.
+    #[must_use]
+    pub fn detail(self) -> &'static str {
+        match self {
+            TunnelEnd::Closed => "Both sides of an upgraded connection have ended it.",
+            TunnelEnd::Gone(Side::Client) => "The client of an upgraded connection is gone.",
+            TunnelEnd::Gone(Side::Upstream) => "The backend of an upgraded connection is gone.",
+            TunnelEnd::Reset(Side::Client) => "The client has reset an upgraded connection.",
+            TunnelEnd::Reset(Side::Upstream) => "The backend has reset an upgraded connection.",
+            TunnelEnd::Idle => "An upgraded connection was idle for too long.",
+            TunnelEnd::Lifetime => "An upgraded connection has lasted as long as it may.",
+            TunnelEnd::Stalled(Side::Client) => "The client of an upgraded connection took nothing for too long.",
+            TunnelEnd::Stalled(Side::Upstream) => "The backend of an upgraded connection took nothing for too long.",
+        }
+    }
 }
 
 /// A connection to a backend that has switched protocols, and what it may do from then on. It outlives the exchange
@@ -102,20 +151,31 @@ pub struct Tunnel {
     upstream: Stream,
     reader: Reader,
     rules: TunnelRules,
-    _permit: Option<Permit>,
+    /// Declared behind the stream: it is closed first.
+    _held: Option<Held>,
+}
+
+/// What a tunnel holds for as long as it lasts.
+#[derive(Debug)]
+pub struct Held {
+    /// The right to have a connection to the target.
+    pub lease: Lease,
+    /// Its part of the target's load.
+    pub in_flight: InFlight,
+    /// Its place among the route's tunnels.
+    pub permit: Permit,
 }
 
 impl Tunnel {
-    /// A tunnel to `upstream`, and what came from there behind the head of the 101. The permit is held for as long as
-    /// the tunnel lasts.
+    /// A tunnel to `upstream`, and what came from there behind the head of the 101.
     #[must_use]
-    pub fn new(upstream: Stream, reader: Reader, rules: TunnelRules, permit: Option<Permit>) -> Tunnel {
-        Tunnel { upstream, reader, rules, _permit: permit }
+    pub fn new(upstream: Stream, reader: Reader, rules: TunnelRules, held: Option<Held>) -> Tunnel {
+        Tunnel { upstream, reader, rules, _held: held }
     }
 
     /// Runs the tunnel to its end, and closes the backend's side as that asks for. The client's is left to the caller:
     /// to be reset where [`TunnelEnd::is_reset`] says so, and else to be closed so that it gets to read what was sent.
-    pub async fn run(mut self, client: &mut Client, traffic: &Traffic) -> TunnelEnd {
+    pub async fn run(mut self, client: &mut Client, traffic: &Traffic<'_>) -> TunnelEnd {
         let Client { stream, reader, .. } = client;
         let end = tunnel(stream, reader, &self.upstream, &mut self.reader, &self.rules, traffic).await;
         if end.is_reset() {
@@ -163,7 +223,7 @@ pub async fn tunnel(
     upstream: &Stream,
     upstream_reader: &mut Reader,
     rules: &TunnelRules,
-    traffic: &Traffic,
+    traffic: &Traffic<'_>,
 ) -> TunnelEnd {
     let last = Cell::new(client.handle().now());
     let (stall, reset) = (rules.stall, [const { Cell::new(false) }; 2]);
@@ -172,7 +232,8 @@ pub async fn tunnel(
         from: client,
         to: upstream,
         stall,
-        bytes: &traffic.up,
+        source: Side::Client,
+        traffic,
         last: &last,
         from_reset: client_reset,
         to_reset: upstream_reset,
@@ -181,7 +242,8 @@ pub async fn tunnel(
         from: upstream,
         to: client,
         stall,
-        bytes: &traffic.down,
+        source: Side::Upstream,
+        traffic,
         last: &last,
         from_reset: upstream_reset,
         to_reset: client_reset,
@@ -272,7 +334,8 @@ struct Flow<'a> {
     from: &'a Stream,
     to: &'a Stream,
     stall: Option<Duration>,
-    bytes: &'a Cell<u64>,
+    source: Side,
+    traffic: &'a Traffic<'a>,
     /// When something was last received or taken, in either direction.
     last: &'a Cell<Instant>,
     /// Whether the other direction has found out that this one's source was reset, and the other way round: an end that
@@ -313,7 +376,7 @@ impl Flow<'_> {
             Fault::Destination(broken)
         })?;
         self.touch();
-        self.bytes.set(self.bytes.get() + count as u64);
+        self.traffic.add(self.source, count as u64);
         Ok(())
     }
 

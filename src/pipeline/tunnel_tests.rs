@@ -68,7 +68,7 @@ async fn pair(handle: &Handle, port: u16) -> (Stream, Stream) {
 #[derive(Default)]
 struct Outcome {
     end: Cell<Option<TunnelEnd>>,
-    traffic: Traffic,
+    traffic: Traffic<'static>,
 }
 
 /// The far ends of a tunnel that runs as a task, and what becomes of it.
@@ -181,7 +181,7 @@ fn bytes_go_both_ways_and_each_direction_ends_by_itself() {
         });
         assert!(receive_all(&client).await == (long, Ok(())));
         assert_eq!(outcome.ended(handle).await, TunnelEnd::Closed);
-        assert_eq!((outcome.traffic.up.get(), outcome.traffic.down.get()), (14, 100_004));
+        assert_eq!((outcome.traffic.up(), outcome.traffic.down()), (14, 100_004));
     });
 }
 
@@ -196,7 +196,7 @@ fn what_came_early_goes_first() {
         ends.origin.shutdown_write().unwrap();
         ends.client.shutdown_write().unwrap();
         assert_eq!(ends.outcome.ended(handle).await, TunnelEnd::Closed);
-        assert_eq!((ends.outcome.traffic.up.get(), ends.outcome.traffic.down.get()), (14, 10));
+        assert_eq!((ends.outcome.traffic.up(), ends.outcome.traffic.down()), (14, 10));
     });
 }
 
@@ -227,7 +227,7 @@ fn two_busy_directions_share_the_worker() {
             handle.sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(outcome.end.get(), Some(TunnelEnd::Closed));
-        assert_eq!((outcome.traffic.up.get(), outcome.traffic.down.get()), (MUCH as u64, MUCH as u64));
+        assert_eq!((outcome.traffic.up(), outcome.traffic.down()), (MUCH as u64, MUCH as u64));
     });
 }
 

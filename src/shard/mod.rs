@@ -17,6 +17,7 @@ use crate::base::time::unix_millis;
 use crate::net::{Address, Handle};
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::events::{Event, Events};
+use crate::policy::upgrade::OpenTunnels;
 use crate::upstream::balance::Balancer;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::members::Members;
@@ -35,16 +36,25 @@ pub struct Shared {
     pub wakers: Arc<Wakers>,
     /// The targets of each service, in the order of the snapshot.
     pub members: Vec<Arc<Members>>,
+    /// How many tunnels each route has, in the order of the snapshot.
+    tunnels: Vec<Arc<OpenTunnels>>,
     draining: AtomicBool,
 }
 
 impl Shared {
-    /// The shared state of `workers` workers, and of the services with these targets.
+    /// The shared state of `workers` workers, of the services with these targets, and of so many routes.
     #[must_use]
-    pub fn new(workers: usize, members: Vec<Arc<Members>>) -> Arc<Shared> {
+    pub fn new(workers: usize, members: Vec<Arc<Members>>, routes: usize) -> Arc<Shared> {
         let counters = (0..workers).map(|_| Counters::default()).collect();
         let (events, wakers, draining) = (Events::default(), Wakers::new(workers), AtomicBool::new(false));
-        Arc::new(Shared { counters, events, wakers, members, draining })
+        let tunnels = (0..routes).map(|_| Arc::default()).collect();
+        Arc::new(Shared { counters, events, wakers, members, tunnels, draining })
+    }
+
+    /// How many tunnels the route at place `route` has.
+    #[must_use]
+    pub fn open_tunnels(&self, route: usize) -> &Arc<OpenTunnels> {
+        &self.tunnels[route]
     }
 
     /// Orders the workers to finish what runs and to stop. They have to be woken, too.

@@ -8,23 +8,15 @@ use std::thread::available_parallelism;
 use serde_spanned::Spanned;
 
 use super::{
-    Action, BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, Route, RouteId, Service, ServiceId,
-    Snapshot, Timeouts,
+    BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, RouteId, Service, ServiceId, Snapshot, routes,
 };
 use crate::base::units::{Rate, Setting, Size};
-use crate::config::{
-    ActionConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, RouteConfig, ServiceConfig,
-    TimeoutsConfig, router,
-};
-use crate::policy::forwarded::{self, Forwarding};
-use crate::policy::headers::Rules;
-use crate::policy::limits::Limits;
+use crate::config::{Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ServiceConfig, router};
+use crate::policy::forwarded::Forwarding;
 use crate::policy::request_id::RequestIds;
-use crate::policy::upgrade::Upgrade;
-use crate::policy::via::{self, Via};
+use crate::policy::via::Via;
 use crate::upstream::fallback::FallbackConfig;
 use crate::upstream::health::Checks;
-use crate::upstream::retry::RetriesConfig;
 use crate::upstream::settings::Settings;
 use crate::upstream::targets::TargetConfig;
 
@@ -40,7 +32,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
     let fields = fields(&config.gateway);
     let routes = config.routes.iter().zip(0..).map(|(written, index)| {
         let captures: Vec<&str> = router.capture_names(RouteId(index)).iter().map(|name| &**name).collect();
-        route(config, written, &services, &captures, &fields)
+        routes::route(config, written, &services, &captures, &fields)
     });
     let routes = routes.collect::<Result<_, _>>()?;
     let listeners = config.listeners.iter();
@@ -127,7 +119,10 @@ fn service(config: &ServiceConfig, services: &HashMap<&str, usize>) -> Result<Se
     })
 }
 
-fn service_id(name: &Spanned<String>, services: &HashMap<&str, usize>) -> Result<ServiceId, Box<Diagnostic>> {
+pub(super) fn service_id(
+    name: &Spanned<String>,
+    services: &HashMap<&str, usize>,
+) -> Result<ServiceId, Box<Diagnostic>> {
     let Some(&index) = services.get(name.get_ref().as_str()) else {
         let message = format!("there is no service `{}`", name.get_ref());
         return Err(Diagnostic::new(name.span(), message, "this service").into());
@@ -135,74 +130,7 @@ fn service_id(name: &Spanned<String>, services: &HashMap<&str, usize>) -> Result
     Ok(ServiceId(u32::try_from(index).expect("fewer services than fit 32 bits")))
 }
 
-fn route(
-    config: &Config,
-    written: &RouteConfig,
-    services: &HashMap<&str, usize>,
-    captures: &[&str],
-    fields: &Fields,
-) -> Result<Route, Box<Diagnostic>> {
-    let service = match written.action.service() {
-        None => None,
-        Some(service) => Some(service_id(service, services)?),
-    };
-    let of_service = service.map(|service| &config.services[service.index()]);
-    Ok(Route {
-        name: name(written.name.get_ref()),
-        path: name(written.matches.path.as_ref().map_or("/*", |path| path.get_ref())),
-        action: action(&written.action, service, captures)?,
-        timeouts: timeouts(&written.timeouts, of_service.map(|service| &service.timeouts)),
-        retries: RetriesConfig::compile(
-            written.retries.as_ref(),
-            of_service.and_then(|service| service.retries.as_ref()),
-        ),
-        limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
-        upgrade: Upgrade::compile(written.upgrade.as_ref()),
-        rules: rules(config, written, service.map(ServiceId::index), captures, fields)?,
-        preserve_host: written.preserve_host,
-    })
-}
-
-fn action(written: &ActionConfig, service: Option<ServiceId>, captures: &[&str]) -> Result<Action, Box<Diagnostic>> {
-    Ok(match written {
-        ActionConfig::Service(_) => Action::Service(service.expect("it was found by its name")),
-        ActionConfig::Redirect(redirect) => Action::Redirect(redirect.compile(captures)?),
-        ActionConfig::Respond(respond) => Action::Respond(respond.compile(captures)?),
-    })
-}
-
-/// The rules over the fields of a route's requests and responses.
-fn rules(
-    config: &Config,
-    written: &RouteConfig,
-    service: Option<usize>,
-    captures: &[&str],
-    fields: &Fields,
-) -> Result<Rules, Box<Diagnostic>> {
-    let mut own: Vec<&[u8]> = forwarded::NAMES.to_vec();
-    own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date", b"Location", b"Content-Type"]);
-    let service = service.map(|index| &config.services[index].headers);
-    let first = match &written.action {
-        ActionConfig::Respond(respond) => respond.steps(captures)?,
-        ActionConfig::Service(_) | ActionConfig::Redirect(_) => Vec::new(),
-    };
-    Rules::compile(&config.defaults.headers, service, &written.headers, captures, &own, first)
-}
-
-/// The timeouts of a route: each its own, else its service's, else the default.
-fn timeouts(route: &TimeoutsConfig, service: Option<&TimeoutsConfig>) -> Timeouts {
-    let none = TimeoutsConfig::default();
-    let service = service.unwrap_or(&none);
-    Timeouts {
-        connect: route.connect.or(service.connect).unwrap_or(TimeoutsConfig::CONNECT),
-        send: route.send.or(service.send).unwrap_or(TimeoutsConfig::SEND).value(),
-        first_byte: route.first_byte.or(service.first_byte).unwrap_or(TimeoutsConfig::FIRST_BYTE).value(),
-        between_bytes: route.between_bytes.or(service.between_bytes).unwrap_or(TimeoutsConfig::BETWEEN_BYTES).value(),
-        total: route.total.or(service.total).unwrap_or(TimeoutsConfig::TOTAL).value(),
-    }
-}
-
-fn name(text: &str) -> Box<str> {
+pub(super) fn name(text: &str) -> Box<str> {
     text.into()
 }
 
@@ -211,6 +139,7 @@ mod tests {
     use super::*;
     use crate::http::h1::parse::{HeadLimits, RequestHead};
     use crate::router::{Captures, ListenerId, Lookup, RouteId};
+    use crate::snapshot::Timeouts;
     use crate::upstream::balance::{HashBy, Method};
     use crate::upstream::settings::ProxyProtocol;
     use std::time::Duration;

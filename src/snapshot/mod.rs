@@ -4,6 +4,7 @@
 //! worker has nothing left to decide. Where an `Option` is left, `None` means that the thing is switched off.
 
 mod compile;
+mod routes;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -23,11 +24,14 @@ use crate::policy::via::Via;
 use crate::router::Router;
 use crate::router::path::Slashes;
 pub use crate::router::{ListenerId, RouteId};
+use crate::upstream::balance::HashBy;
 use crate::upstream::fallback::FixedResponse;
 use crate::upstream::health::Checks;
 use crate::upstream::members::Members;
+use crate::upstream::mirror::Mirror;
 use crate::upstream::retry::Retries;
 use crate::upstream::settings::Settings;
+use crate::upstream::split::Split;
 use crate::upstream::targets::TargetSpec;
 
 /// One version of the configuration, shared by all threads.
@@ -175,6 +179,27 @@ pub struct Route {
     pub rules: Rules,
     /// Whether the client's Host is sent on, and not the target's own.
     pub preserve_host: bool,
+    /// How its requests are shared between its lanes; `None` where the first has all.
+    pub split: Option<Split>,
+    /// What keeps the requests of one client in one lane.
+    pub sticky: Option<HashBy>,
+    /// Where copies of its requests go.
+    pub mirror: Option<Mirror>,
+    /// The lane for requests that this one's service cannot take.
+    pub fallback: Option<usize>,
+    /// The lanes but the first, which is the route itself. They have none of their own.
+    pub lanes: Box<[Route]>,
+}
+
+impl Route {
+    /// The lane at `place`: this route with the service that is meant, and all that depends on it.
+    #[must_use]
+    pub fn lane(&self, place: usize) -> &Route {
+        match place {
+            0 => self,
+            _ => &self.lanes[place - 1],
+        }
+    }
 }
 
 /// What becomes of the requests of a route.

@@ -113,6 +113,16 @@ impl Endpoint {
         &self.authority
     }
 
+    /// What stands in a Host field for it: the target as it is written, or `localhost` for a Unix socket, whose path is
+    /// no host.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        match self.address {
+            Address::Tcp(_) => &self.authority,
+            Address::Unix(_) => "localhost",
+        }
+    }
+
     /// Its share of the load beside that of the others.
     #[must_use]
     pub fn weight(&self) -> u32 {

@@ -18,14 +18,14 @@ use toml::de::DeValue;
 use crate::base::decode::{Section, Value, Wrong};
 
 /// What `service` of a route says.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SplitConfig {
     /// The services, at least one, each with its weight.
     pub shares: Vec<ShareConfig>,
 }
 
 /// One service of a [`SplitConfig`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShareConfig {
     /// The service's name.
     pub name: Spanned<String>,

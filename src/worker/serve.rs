@@ -17,6 +17,7 @@ use crate::net::{Reader, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
 use crate::pipeline::local::{self, What};
+use crate::pipeline::tunnel::{Traffic, Tunnel, TunnelEnd};
 use crate::pipeline::{self, Client, Ended, Exchange, Reject};
 use crate::policy::forwarded::ClientAddress;
 use crate::shard::Shard;
@@ -52,6 +53,8 @@ pub(super) enum Next {
     Linger,
     /// End it so that the client sees an error.
     Reset,
+    /// Run the tunnel that it has become.
+    Tunnel,
 }
 
 /// Serves a connection until it ends. Each request runs as a future of its own, in memory that idle connections do
@@ -62,7 +65,7 @@ pub(super) async fn serve<F: Future<Output = (Connection, Next)>>(
     requests: Rc<Recycler<F>>,
     request: impl Fn(Connection) -> F,
 ) {
-    let next = loop {
+    let mut next = loop {
         match connection.wait().await {
             Waited::Over => break Next::Close,
             Waited::Bytes => {}
@@ -73,6 +76,9 @@ pub(super) async fn serve<F: Future<Output = (Connection, Next)>>(
             break next;
         }
     };
+    if next == Next::Tunnel {
+        next = Box::pin(connection.tunnel()).await;
+    }
     if next != Next::Close {
         // Rare, and larger than all that an idle connection needs.
         Box::pin(connection.end(next)).await;
@@ -105,6 +111,7 @@ pub(super) struct Connection {
     peer: Option<SocketAddr>,
     requests: usize,
     counted: u64,
+    tunnel: Option<Box<Tunnel>>,
 }
 
 impl Connection {
@@ -112,7 +119,7 @@ impl Connection {
         let Door { listener, port } = door;
         let client =
             Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port, listener };
-        Connection { worker, client, peer, requests: 0, counted: 0 }
+        Connection { worker, client, peer, requests: 0, counted: 0, tunnel: None }
     }
 
     /// Waits for the first byte of a request.
@@ -177,6 +184,11 @@ impl Connection {
                 self.tell(x, why.code(), why.detail(), Some(status));
                 if reset { Next::Reset } else { Next::Linger }
             }
+            Ok(Ended::Switched(tunnel)) => {
+                count_status(&self.worker.shard, 101);
+                self.tunnel = Some(tunnel);
+                Next::Tunnel
+            }
             Ok(Ended::ClientGone) => {
                 counters.count(Counter::ClientsGone);
                 Next::Close
@@ -188,6 +200,25 @@ impl Connection {
     /// Gives a request its id, its origin and its time of start.
     fn begin(&self, x: &mut Exchange) {
         x.begin(self.worker.shard.handle.now(), unix_millis(), &self.worker.snapshot.fields, &self.client);
+    }
+
+    /// Runs the tunnel that the connection has become.
+    async fn tunnel(&mut self) -> Next {
+        let Some(tunnel) = self.tunnel.take() else { return Next::Close };
+        let shard = self.worker.shard.clone();
+        let open = OpenTunnel::new(&shard);
+        let end = tunnel.run(&mut self.client, &Traffic::new(shard.counters())).await;
+        drop(open);
+        if end == TunnelEnd::Closed {
+            return Next::Close;
+        }
+        shard.counters().count(Counter::TunnelsCut);
+        if !end.is_reset() {
+            return Next::Linger;
+        }
+        let (code, detail) = (end.code(), end.detail());
+        shard.tell(Event { code, detail, status: None, peer: self.peer, request: None, errno: None });
+        Next::Reset
     }
 
     /// Receives a head; false if the connection ended before it began.
@@ -267,7 +298,7 @@ impl Connection {
     /// Ends the connection.
     async fn end(mut self, how: Next) {
         match how {
-            Next::Request | Next::Close => {}
+            Next::Request | Next::Tunnel | Next::Close => {}
             Next::Reset => self.client.stream.reset(),
             Next::Linger => {
                 let handle = &self.worker.shard.handle;
@@ -293,6 +324,23 @@ impl Connection {
     }
 }
 
+/// Counts a tunnel for as long as it is open, however it ends.
+struct OpenTunnel<'a>(&'a Shard);
+
+impl OpenTunnel<'_> {
+    fn new(shard: &Shard) -> OpenTunnel<'_> {
+        shard.counters().count(Counter::Tunnels);
+        shard.counters().count(Counter::TunnelsOpen);
+        OpenTunnel(shard)
+    }
+}
+
+impl Drop for OpenTunnel<'_> {
+    fn drop(&mut self) {
+        self.0.counters().release(Counter::TunnelsOpen);
+    }
+}
+
 /// How much of a refused request's body is still to come, if it is so little that it can be dropped.
 fn body_left(x: &Exchange) -> Option<u64> {
     let received = x.upload.decoder.received();
@@ -309,7 +357,8 @@ fn body_left(x: &Exchange) -> Option<u64> {
 
 fn count_status(shard: &Shard, status: u16) {
     shard.counters().count(match status {
-        0..300 => Counter::Responses2xx,
+        0..200 => Counter::Responses1xx,
+        200..300 => Counter::Responses2xx,
         300..400 => Counter::Responses3xx,
         400..500 => Counter::Responses4xx,
         _ => Counter::Responses5xx,

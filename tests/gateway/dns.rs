@@ -11,8 +11,6 @@ use tidegate::config::Config;
 use crate::harness::{Boot, Gateway, Origin, PATIENCE, eventually, on_both_drivers};
 use crate::health::{ask, ask_json};
 
-const EXAMPLE: &str = include_str!("../../config/examples/dns.toml");
-
 /// A: four bytes of an address. SRV: see RFC 2782.
 const TYPE_A: u8 = 1;
 const TYPE_SRV: u8 = 33;
@@ -101,9 +99,10 @@ fn srv(weight: u8, port: u16, host: &str) -> Vec<u8> {
 /// The gateway of the example, with its own names, but with the ports of `origin`.
 fn boot(origin: &Origin, server: &NameServer) -> Boot {
     let port = origin.address().port().to_string();
-    let text = EXAMPLE.replace(":3001\"", &format!(":{port}\""));
+    let example = include_str!("../../config/examples/dns.toml");
+    let text = example.replace(":3001\"", &format!(":{port}\""));
     let written = Config::parse("test.toml", &text).unwrap_or_else(|faults| panic!("{faults}"));
-    Gateway::from(&text).with(|config| {
+    Gateway::from(include_str!("../../config/examples/dns.toml")).with(|config| {
         for (service, written) in config.services.iter_mut().zip(&written.services) {
             service.targets.clone_from(&written.targets);
         }

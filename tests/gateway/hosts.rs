@@ -18,7 +18,7 @@ fn each_host_goes_to_its_service() {
         ("eu.shop.example.com:443", "tenants"),
         ("badexample.com", "fallback"),
         ("example.com.evil", "fallback"),
-        ("127.0.0.1:8080", "local"),
+        ("127.0.0.1", "local"),
         ("[0::1]:8080", "local"),
         ("[::2]", "fallback"),
     ] {

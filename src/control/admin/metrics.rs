@@ -178,7 +178,7 @@ mod tests {
     fn every_series_stands_once_and_has_a_type() {
         let addresses = [SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2))];
         let board = board(addresses.into_iter().map(TargetAddress::Ip).collect());
-        let shared = Shared::new(2, vec![board.services[0].members.clone()]);
+        let shared = Shared::new(2, vec![board.services[0].members.clone()], 0);
         shared.counters[1].add(Counter::Requests, 3);
         shared.counters[0].refuse(Reject::NoRoute.cause());
         board.services[0].members.endpoints()[1].tally(1).failed.store(7, Ordering::Relaxed);
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn labels_cannot_be_broken_out_of() {
         let board = board(vec![TargetAddress::Unix("/run/a\"b\\c\nd.sock".into())]);
-        let text = render(&Shared::new(1, Vec::new()), &board, Instant::from_clock());
+        let text = render(&Shared::new(1, Vec::new(), 0), &board, Instant::from_clock());
         let line = "tidegate_upstream_health{service=\"users\",target=\"unix:/run/a\\\"b\\\\c\\nd.sock\"} 1\n";
         assert!(text.contains(line), "{text}");
     }

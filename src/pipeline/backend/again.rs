@@ -127,7 +127,9 @@ fn cause(reject: Reject) -> Option<Cause> {
         Reject::ConnectFailed | Reject::ConnectTimeout => Some(Cause::Connect),
         Reject::FirstByteTimeout | Reject::SendTimeout => Some(Cause::Timeout),
         Reject::BackendClosed => Some(Cause::Reset),
-        Reject::BadResponse(_) | Reject::BadResponseBody(_) | Reject::TooManyInterim => Some(Cause::Malformed),
+        Reject::BadResponse(_) | Reject::BadResponseBody(_) | Reject::TooManyInterim | Reject::WrongUpgrade => {
+            Some(Cause::Malformed)
+        }
         _ => None,
     }
 }

@@ -32,6 +32,8 @@ pub(super) enum Answer {
         /// The backend's may, too.
         reusable: bool,
     },
+    /// The backend has switched protocols, and the client knows.
+    Switched,
 }
 
 /// How an attempt ended, if not well.
@@ -87,7 +89,11 @@ pub(super) struct Rules<'a> {
     pub(super) may_keep_alive: bool,
     pub(super) facts: Facts<'a>,
     pub(super) scratch: &'a RefCell<Scratch>,
+    /// The protocols that the backend is asked to switch to, if any.
+    pub(super) offer: &'a [u8],
     pub(super) again: &'a Again<'a>,
+    /// The Set-Cookie that goes with the response; empty for none.
+    pub(super) cookie: &'a [u8],
 }
 
 /// Runs both directions on one connection, to the end of the response.
@@ -112,6 +118,8 @@ pub(super) async fn attempt(
         captures,
         origin,
         scratch,
+        cookie,
+        offer,
         ..
     } = x;
     let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
@@ -121,12 +129,14 @@ pub(super) async fn attempt(
         timeouts: route.timeouts,
         limits: snapshot.limits,
         expects_continue: request.expects_continue(),
-        method: ResponseContext { method: request.method(), upgrade_requested: false },
+        method: ResponseContext { method: request.method(), upgrade_requested: !offer.is_empty() },
         client_version: request.version(),
         may_keep_alive: stage.may_keep_alive && request.keep_alive(),
         facts,
         scratch,
+        offer,
         again,
+        cookie,
     };
     let stream = &upstream.connection.stream;
     let relay = Relay::new(&mut client.reader, up, stream, request.framing(), route.limits.body);

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::attempt::{Answer, Failure, Progress, Rules, Sent};
-use super::reply as reply_head;
+use super::{reply as reply_head, switch};
 use crate::base::time::Instant;
 use crate::http::h1::encode::encode_interim;
 use crate::http::h1::parse::{HeadLimits, Progress as Parsed, ResponseHead};
@@ -48,6 +48,9 @@ pub(super) async fn download(
     progress.answered.set(Some(rules.handle.now()));
     if rules.again.status(head.status(), progress) {
         return Err(Failure::Status(head.status()));
+    }
+    if head.status() == 101 {
+        return Box::pin(switch::grant(back, reply, shard, rules, progress)).await;
     }
     let framing = head.framing().for_client(rules.client_version);
     // A request that is not over would have to be read to its end first.
@@ -185,7 +188,7 @@ async fn wait_for_backend<F: Future>(
 }
 
 /// Waits until the client has taken what is sent to it, but not for ever.
-async fn send_to_client(sending: Sending<'_>, rules: &Rules<'_>) -> Result<(), Failure> {
+pub(super) async fn send_to_client(sending: Sending<'_>, rules: &Rules<'_>) -> Result<(), Failure> {
     match rules.handle.timeout(rules.handle.now() + rules.limits.idle_timeout, sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Failure::ClientGone),

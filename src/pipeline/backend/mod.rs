@@ -6,34 +6,45 @@
 //! | `attempt` | one request and its response on one connection, both bodies at once |
 //! | `upload`, `download` | the two directions |
 //! | `again` | whether a request that failed goes out once more |
+//! | `affinity` | the cookie that keeps a client at its target |
+//! | `mirror` | the copy of a request for another service |
+//! | `switch` | what a request may switch to, and the 101 that does |
 //! | `outgoing`, `reply` | the heads as they are sent on |
 //!
 //! A request is sent again only where that is safe: nothing of it had been sent, or sending it twice does what sending
 //! it once does and all of it is still there. A kept connection that turns out to have died while it idled is replaced
 //! by a new one to the same target, which is no retry: the target has done nothing wrong.
 
+mod affinity;
 mod again;
 mod attempt;
 mod connect;
 mod download;
+mod mirror;
 mod outgoing;
 mod reply;
+mod switch;
 mod upload;
 
+use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Client, Exchange};
-use super::{Cut, Ended, Reject};
+use super::tunnel::{Held, Tunnel};
+use super::{Cut, Ended, Reject, keys};
 use crate::base::time::Instant;
 use crate::http::message::Version;
 use crate::observe::counters::Counter;
 use crate::shard::{Backend, Shard};
-use crate::snapshot::{Route, Service, ServiceId, Snapshot};
+use crate::snapshot::{Fallback, Route, Service, Snapshot};
 use crate::upstream::balance::{InFlight, Outcome};
+use crate::upstream::pool::Connection;
 use again::Again;
 use attempt::{Answer, Failure, Progress, Sent, attempt};
 pub use connect::is_shortage;
 use connect::{Upstream, Wanted, connect};
+use switch::Switch;
 
 /// What stays the same through all attempts of a request at one service.
 struct Stage<'a> {
@@ -46,30 +57,85 @@ struct Stage<'a> {
     may_keep_alive: bool,
 }
 
-/// Sends the request in `x`, which has taken `route`, to a backend of `service` and its response to the client.
+/// Sends the request in `x`, which has taken `route`, to a backend and its response to the client.
 ///
 /// # Errors
 /// The refusal to answer with. Nothing of a response has been sent then.
 pub async fn proxy(
-    shard: &Shard,
-    snapshot: &Snapshot,
+    shard: &Rc<Shard>,
+    snapshot: &Arc<Snapshot>,
     route: &Route,
-    service: ServiceId,
     x: &mut Exchange,
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
-    let deadline = route.timeouts.total.map_or(Instant::NEVER, |total| x.started + total);
+    let mirrored = route.mirror.as_ref().filter(|mirror| mirror.takes(fastrand::u32(..)));
+    x.upload.reset(x.request.framing());
+    x.upload.recorded.begin(mirrored.map_or(0, |mirror| mirror.body));
+    let mut place = route.split.as_ref().map_or(0, |split| {
+        let key = route.sticky.as_ref().and_then(|by| keys::key(by, snapshot, x));
+        split.choose(key.unwrap_or_else(|| fastrand::u64(..))) as usize
+    });
+    let ended = loop {
+        let lane = route.lane(place);
+        let ended = match stage(shard, snapshot, lane, x.started, may_keep_alive) {
+            Some(stage) => forward(&stage, x, client).await,
+            None => Err(Reject::NoTarget),
+        };
+        let Err(reject) = ended else { break ended };
+        match stand_in(shard, snapshot, lane, reject, x) {
+            Some(StandIn::Lane(next)) => place = next,
+            Some(StandIn::Response(status)) => break Ok(Ended::Local { status }),
+            None => break Err(reject),
+        }
+    };
+    if let Some(mirror) = mirrored {
+        mirror::send(shard, snapshot, mirror, x);
+    }
+    ended
+}
+
+/// The stage for the service of `lane`; nothing for a lane without one, which is never asked for.
+fn stage<'a>(
+    shard: &'a Shard,
+    snapshot: &'a Snapshot,
+    lane: &'a Route,
+    started: Instant,
+    may_keep_alive: bool,
+) -> Option<Stage<'a>> {
+    let service = lane.action.service()?;
+    let deadline = lane.timeouts.total.map_or(Instant::NEVER, |total| started + total);
     let (service, backend) = (snapshot.service(service), shard.backend(service.index()));
-    let stage = Stage { shard, snapshot, route, service, backend, deadline, may_keep_alive };
-    forward(&stage, x, client).await
+    Some(Stage { shard, snapshot, route: lane, service, backend, deadline, may_keep_alive })
+}
+
+/// What answers instead of a service.
+enum StandIn {
+    /// Another service, by the lane that leads to it.
+    Lane(usize),
+    /// A response of this status, which is always the same.
+    Response(u16),
+}
+
+/// Who answers a request that `lane` could not even send, if somebody does.
+fn stand_in(shard: &Shard, snapshot: &Snapshot, lane: &Route, reject: Reject, x: &mut Exchange) -> Option<StandIn> {
+    let unsent = matches!(reject, Reject::NoTarget | Reject::ConnectFailed | Reject::ConnectTimeout);
+    let service = lane.action.service().filter(|_| unsent)?;
+    let stand_in = match snapshot.service(service).fallback.as_ref()? {
+        Fallback::Service(_) => StandIn::Lane(lane.fallback?),
+        Fallback::Response(response) => {
+            x.fallback = Some(service);
+            StandIn::Response(response.status)
+        }
+    };
+    shard.counters().count(Counter::Fallbacks);
+    Some(stand_in)
 }
 
 /// Sends the request to one service: to one target after the other, while that helps and is safe.
 async fn forward(stage: &Stage<'_>, x: &mut Exchange, client: &mut Client) -> Result<Ended, Reject> {
     let again = Again::new(stage, x.request.method(), std::mem::take(&mut x.tried));
-    x.upload.reset(x.request.framing());
-    x.upload.recorded.begin(again.worth_recording());
+    x.upload.recorded.keep_up_to(again.worth_recording());
     let ended = attempts(stage, x, client, &again).await;
     x.tried = again.into_tried();
     ended
@@ -82,9 +148,11 @@ async fn attempts(
     client: &mut Client,
     again: &Again<'_>,
 ) -> Result<Ended, Reject> {
-    let key = None;
+    let switch = switch::wanted(stage, x)?;
+    let key = stage.service.settings.method.hash_by().and_then(|by| keys::key(by, stage.snapshot, x));
     let first = || Wanted { key, again: Some(again), ..Wanted::default() };
     let mut wanted = first();
+    wanted.preferred = affinity::preferred(stage, x);
     loop {
         let connected = connect(stage, &wanted, &mut client.reader).await;
         let (in_flight, mut upstream) = match connected {
@@ -103,13 +171,15 @@ async fn attempts(
         };
         again.goes_to(in_flight.target().id());
         let began = stage.shard.handle.now();
-        let authority = in_flight.target().endpoint.authority();
+        affinity::remember(stage, in_flight.target(), x);
+        let authority = in_flight.target().endpoint.host();
         outgoing::encode(stage.snapshot, stage.route, authority, x, client)?;
+        switch::ask(x)?;
         let progress = Progress::default();
         let ended = attempt(stage, x, client, &mut upstream, again, &progress).await;
         stage.shard.counters().add(Counter::BytesSent, progress.bytes_sent.get());
         let failure = match ended {
-            Ok(answer) => return Ok(settle(stage, answer, in_flight, upstream, &progress, began)),
+            Ok(answer) => return Ok(settle(stage, answer, in_flight, upstream, &progress, began, switch)),
             Err(failure) => failure,
         };
         if failure == Failure::Closed && upstream.reused && again.is_safe(&progress) {
@@ -138,12 +208,23 @@ fn settle(
     upstream: Upstream,
     progress: &Progress,
     began: Instant,
+    switch: Option<Switch>,
 ) -> Ended {
     let now = stage.shard.handle.now();
     let status = progress.status.get();
     let target = in_flight.target().clone();
     conclude(stage, in_flight, outcome(stage, status), progress.answered.get().unwrap_or(now) - began);
-    let Answer::Complete { keep_alive, reusable } = answer;
+    let (keep_alive, reusable) = match (answer, switch) {
+        (Answer::Complete { keep_alive, reusable }, _) => (keep_alive, reusable),
+        (Answer::Switched, Some(Switch { rules, permit })) => {
+            let Upstream { connection: Connection { stream, lease }, reader, .. } = upstream;
+            // It is no request any more, but its target has it to carry all the same.
+            let held = Held { lease, in_flight: target.begin(), permit };
+            return Ended::Switched(Box::new(Tunnel::new(stream, reader, rules, Some(held))));
+        }
+        // Nothing else makes the parser take a 101.
+        (Answer::Switched, None) => return Ended::Cut { status, reset: true, why: Cut::Broken },
+    };
     if reusable && stage.service.settings.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
         target.pool.borrow_mut().put(upstream.connection, now);
         stage.backend.queue.wake_first();

@@ -24,6 +24,9 @@ pub(super) fn encode(
     if head.get(Known::Date).is_none() {
         own.push(FieldName::literal("Date"), &date);
     }
+    if !rules.cookie.is_empty() {
+        own.push(FieldName::literal("Set-Cookie"), rules.cookie);
+    }
     let (known, name) = facts.fields().request_ids.dropped();
     let forward = ResponseForward {
         framing,

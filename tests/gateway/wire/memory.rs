@@ -124,7 +124,7 @@ fn run(row: &Row, network: Network, cuts: &[usize], snapshot: &Arc<Snapshot>) ->
             listener,
             door: worker::Door { listener: ListenerId::default(), port: Some(public().port()) },
         };
-        let shared = Shared::new(1, snapshot.members(handle.now()));
+        let shared = Shared::new(1, snapshot.members(handle.now()), snapshot.routes.len());
         let ended = Rc::new(RefCell::new(false));
         handle.spawn({
             let (handle, snapshot, shared, ended) = (handle.clone(), snapshot.clone(), shared.clone(), ended.clone());
