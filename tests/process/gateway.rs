@@ -22,6 +22,7 @@ pub(crate) struct Setup {
     targets: Vec<String>,
     gateway: String,
     service: String,
+    route: String,
     wrapper: Vec<String>,
 }
 
@@ -33,9 +34,9 @@ impl Setup {
 
     /// One worker, and everything goes to `targets`.
     pub(crate) fn to(driver: &'static str, targets: impl IntoIterator<Item = impl ToString>) -> Setup {
-        let (gateway, service, wrapper) = Default::default();
+        let (gateway, service, route, wrapper) = Default::default();
         let targets = targets.into_iter().map(|target| format!("\"{}\"", target.to_string())).collect();
-        Setup { driver, workers: 1, targets, gateway, service, wrapper }
+        Setup { driver, workers: 1, targets, gateway, service, route, wrapper }
     }
 
     pub(crate) fn workers(mut self, workers: usize) -> Setup {
@@ -60,6 +61,12 @@ impl Setup {
         self
     }
 
+    /// Adds a line to `[routes.app]`.
+    pub(crate) fn route(mut self, line: &str) -> Setup {
+        self.route += &format!("{line}\n");
+        self
+    }
+
     /// Starts the gateway through another program, such as `prlimit`.
     pub(crate) fn through(mut self, wrapper: &[&str]) -> Setup {
         self.wrapper.extend(wrapper.iter().map(|&word| word.to_owned()));
@@ -68,13 +75,13 @@ impl Setup {
 
     /// The configuration file.
     pub(crate) fn text(&self) -> String {
-        let Setup { driver, workers, targets, gateway, service, .. } = self;
+        let Setup { driver, workers, targets, gateway, service, route, .. } = self;
         let targets = targets.join(", ");
         format!(
             "[gateway]\ndriver = \"{driver}\"\nworkers = {workers}\npin = false\n{gateway}\n\
              [listeners.public]\naddress = \"127.0.0.1:0\"\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n\
              [services.app]\ntargets = [{targets}]\n{service}\n\
-             [routes.app]\npath = \"/*\"\nservice = \"app\"\nlimits = {{ body = false }}\n"
+             [routes.app]\npath = \"/*\"\nservice = \"app\"\nlimits = {{ body = false }}\n{route}\n"
         )
     }
 

@@ -100,7 +100,8 @@ impl Witness {
     /// How many answers there have been since the last of this target.
     pub(crate) fn since(&self, target: SocketAddr) -> u64 {
         let last = self.shared.last.lock().unwrap().get(&target).map_or(0, |(_, number)| *number);
-        self.answered() - last
+        // The answer may be noted, and not yet counted.
+        self.answered().saturating_sub(last)
     }
 
     pub(crate) fn stop(self) -> Outcome {
