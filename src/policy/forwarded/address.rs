@@ -42,6 +42,12 @@ impl ClientAddress {
         self.port
     }
 
+    /// The address with its port, if both are known.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.ip?, self.port?))
+    }
+
     /// The address as text; `unknown` where there is none.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
