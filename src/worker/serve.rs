@@ -108,7 +108,6 @@ pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Op
 pub(super) struct Connection {
     worker: Rc<Worker>,
     client: Client,
-    peer: Option<SocketAddr>,
     requests: usize,
     counted: u64,
     tunnel: Option<Box<Tunnel>>,
@@ -119,7 +118,7 @@ impl Connection {
         let Door { listener, port } = door;
         let client =
             Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port, listener };
-        Connection { worker, client, peer, requests: 0, counted: 0, tunnel: None }
+        Connection { worker, client, requests: 0, counted: 0, tunnel: None }
     }
 
     /// Waits for the first byte of a request.
@@ -217,7 +216,14 @@ impl Connection {
             return Next::Linger;
         }
         let (code, detail) = (end.code(), end.detail());
-        shard.tell(Event { code, detail, status: None, peer: self.peer, request: None, errno: None });
+        shard.tell(Event {
+            code,
+            detail,
+            status: None,
+            peer: self.client.address.socket(),
+            request: None,
+            errno: None,
+        });
         Next::Reset
     }
 
@@ -320,7 +326,14 @@ impl Connection {
     }
 
     fn tell(&self, x: &Exchange, code: &'static str, detail: &'static str, status: Option<u16>) {
-        self.worker.shard.tell(Event { code, detail, status, peer: self.peer, request: Some(x.id), errno: None });
+        self.worker.shard.tell(Event {
+            code,
+            detail,
+            status,
+            peer: self.client.address.socket(),
+            request: Some(x.id),
+            errno: None,
+        });
     }
 }
 

@@ -31,6 +31,7 @@ mod start;
 mod streaming;
 mod strip_prefix;
 mod timeouts;
+mod upgrade;
 mod versioning;
 mod waits;
 mod wire;

@@ -237,6 +237,11 @@ impl Conversation {
         reset_on_close(&self.stream);
     }
 
+    /// Whether there is more to come: waits for a byte, or for the end.
+    pub(crate) fn has_more(&mut self) -> bool {
+        self.with_unused(|bytes| !bytes.is_empty()) || self.fill()
+    }
+
     /// The socket, for what else a script wants to do.
     pub(crate) fn stream(&mut self) -> &mut TcpStream {
         &mut self.stream
