@@ -8,6 +8,7 @@ use tidegate::config::{Config, Driver};
 use tidegate::observe::counters::{Counter, sum};
 use tidegate::pipeline::Reject;
 use tidegate::shard::Shared;
+use tidegate::upstream::targets::TargetConfig;
 
 use super::{Client, Response};
 
@@ -110,6 +111,15 @@ impl Boot {
     /// Sends the service called `name` to `target`.
     pub(crate) fn service(mut self, name: &str, target: SocketAddr) -> Boot {
         assert!(self.config.set_target(name, target), "there is no service {name}");
+        self
+    }
+
+    /// Sends a service to these targets, each with the same weight.
+    pub(crate) fn targets(mut self, name: &str, targets: &[SocketAddr]) -> Boot {
+        let service = self.config.services.iter_mut().find(|service| service.name.get_ref() == name);
+        let service = service.unwrap_or_else(|| panic!("no service {name}"));
+        let place = service.name.span();
+        service.targets = targets.iter().map(|target| TargetConfig::at(*target, place.clone())).collect();
         self
     }
 

@@ -20,7 +20,7 @@ mod origin;
 
 pub(crate) use client::Client;
 pub(crate) use gate::Gate;
-pub(crate) use gateway::{Boot, Gateway};
+pub(crate) use gateway::{Boot, Gateway, unused_address};
 pub(crate) use message::Response;
 pub(crate) use origin::{Conversation, Origin};
 pub(crate) use tidegate::config::Driver;

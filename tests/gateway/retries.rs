@@ -1,0 +1,114 @@
+//! `config/examples/retries.toml`: what fails is sent again where that is safe.
+
+use std::time::Duration;
+
+use crate::harness::{Boot, Counter, Driver, Gateway, Origin, on_both_drivers, unused_address};
+
+fn boot(targets: &[std::net::SocketAddr; 2], driver: Driver) -> Boot {
+    Gateway::from(include_str!("../../config/examples/retries.toml")).targets("app", targets).driver(driver)
+}
+
+/// An origin that does this with each request that is whole.
+fn failing(how: fn(&mut crate::harness::Conversation)) -> Origin {
+    Origin::scripted(move |conversation| {
+        if conversation.request().is_some() {
+            how(conversation);
+        }
+    })
+}
+
+/// The ways in which an origin fails a request that has arrived.
+const FAILURES: [(&str, fn(&mut crate::harness::Conversation)); 4] = [
+    ("reset", |conversation| conversation.reset()),
+    ("end", |conversation| conversation.finish()),
+    ("status", |conversation| conversation.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno")),
+    ("no HTTP", |conversation| conversation.send("HTTP/1.1 2xx\r\n\r\n")),
+];
+
+#[test]
+fn idempotent_requests_go_to_another_target_and_others_do_not() {
+    on_both_drivers(|driver| {
+        for (name, how) in FAILURES {
+            let (bad, good) = (failing(how), Origin::start().reply("/a", 200, "ok"));
+            let gateway = boot(&[bad.address(), good.address()], driver).start();
+            // Whichever of the two comes first, each of these is answered.
+            for request in
+                ["GET /a HTTP/1.1\r\nHost: h\r\n\r\n", "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody"]
+            {
+                for _ in 0..2 {
+                    assert_eq!(gateway.request(request).text(), "ok", "{name}: {request}");
+                }
+            }
+            let retries = gateway.count(Counter::Retries);
+            assert_eq!(retries, bad.connections() as u64, "{name}: each failure led to one more attempt");
+            assert!(retries > 0, "{name}");
+            let put = good.all_received().windows(5).filter(|bytes| bytes == b"PUT /").count();
+            assert_eq!(put, 2, "{name}");
+            let posts =
+                (0..2).map(|_| gateway.request("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody").status);
+            let mut posts: Vec<u16> = posts.collect();
+            posts.sort_unstable();
+            let failed = if name == "status" { 503 } else { 502 };
+            assert_eq!(posts, [200, failed], "{name}: a POST is not sent again");
+            assert_eq!(gateway.count(Counter::Retries), retries, "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_post_is_sent_again_if_nothing_had_been_sent_or_if_it_may_be() {
+    on_both_drivers(|driver| {
+        let good = Origin::start().reply("/a", 200, "ok").reply("/search", 200, "found");
+        let gateway = boot(&[unused_address(), good.address()], driver).start();
+        for _ in 0..3 {
+            let post = "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nbody\r\n0\r\n\r\n";
+            assert_eq!(gateway.request(post).text(), "ok");
+        }
+        let bad = failing(|conversation| conversation.reset());
+        let gateway = boot(&[bad.address(), good.address()], driver).start();
+        for _ in 0..2 {
+            let post = "POST /search HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+            assert_eq!(gateway.request(post).text(), "found");
+        }
+        assert_eq!(gateway.count(Counter::Retries), bad.connections() as u64);
+        assert!(bad.connections() > 0);
+    });
+}
+
+#[test]
+fn a_body_that_is_too_large_to_keep_is_not_sent_again() {
+    let (bad, good) = (failing(|conversation| conversation.reset()), Origin::start().reply("/a", 200, "ok"));
+    let gateway = boot(&[bad.address(), good.address()], Driver::Epoll).start();
+    let body = "x".repeat(65_537);
+    let put = format!("PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let mut statuses: Vec<u16> = (0..2).map(|_| gateway.request(&put).status).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 502]);
+}
+
+#[test]
+fn a_target_that_does_not_answer_in_time_is_left() {
+    let silent = Origin::scripted(|conversation| while conversation.request().is_some() {});
+    let good = Origin::start().reply("/a", 200, "ok");
+    let gateway = boot(&[silent.address(), good.address()], Driver::Epoll)
+        .with(|config| {
+            let first_byte = tidegate::base::units::Setting::On(Duration::from_millis(50));
+            config.services[0].timeouts.first_byte = Some(first_byte);
+        })
+        .start();
+    for _ in 0..2 {
+        assert_eq!(gateway.get("/a").text(), "ok");
+    }
+    assert_eq!(gateway.count(Counter::Retries), silent.connections() as u64);
+    assert!(silent.connections() > 0);
+}
+
+#[test]
+fn the_last_answer_is_passed_on_as_it_is() {
+    let bad = || failing(|conversation| conversation.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno"));
+    let (one, two) = (bad(), bad());
+    let gateway = boot(&[one.address(), two.address()], Driver::Epoll).start();
+    let response = gateway.get("/a");
+    assert_eq!((response.status, response.text()), (503, "no"));
+    assert_eq!((one.connections(), two.connections()), (1, 1));
+}
