@@ -62,8 +62,12 @@ impl Drop for OnWay<'_> {
     }
 }
 
-/// The request in `x`, if all of it is there.
+/// The request in `x`, if all of it is there. One that asks for another protocol has no copy: its answer would be a
+/// tunnel for nobody.
 fn copy(mirror: &Mirror, x: &Exchange) -> Option<Duplicate> {
+    if !x.offer.is_empty() {
+        return None;
+    }
     let data = x.upload.recorded.get().filter(|data| data.len() <= mirror.body && x.upload.decoder.is_done())?;
     let mut encoder = BodyEncoder::new(x.request.framing());
     let wrap = encoder.wrap(data.len()).ok()?;
