@@ -1,5 +1,6 @@
 //! The bottom floor: time, units, containers and decoding, free of I/O.
 
+pub mod address;
 pub mod decode;
 pub mod recycler;
 pub mod request_id;

@@ -106,6 +106,7 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     section.read_within("workers", 0..=1024, &mut config.workers);
     section.read("driver", &mut config.driver);
     section.read("pin", &mut config.pin);
+    section.read("sync_interval", &mut config.sync_interval);
     section.read("drain_timeout", &mut config.drain_timeout);
     section.read_within("connections_per_worker", 1..=1_048_576, &mut config.connections_per_worker);
     section.read("merge_slashes", &mut config.merge_slashes);
@@ -120,7 +121,7 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     if let Some(section) = section.table("request_id", "`request_id`") {
         config.request_id = RequestIdConfig::read(section);
     }
-    section.finish(&["sync_interval"]);
+    section.finish(&[]);
     config
 }
 

@@ -41,6 +41,8 @@ pub struct GatewayConfig {
     pub driver: Driver,
     /// `pin`: whether each worker stays on a core of its own.
     pub pin: Pin,
+    /// `sync_interval`: how often workers look at what the others have running.
+    pub sync_interval: Duration,
     /// `drain_timeout`: how long requests that run may take to finish after SIGTERM.
     pub drain_timeout: Duration,
     /// `connections_per_worker`: how many client connections one worker holds at a time.
@@ -65,6 +67,7 @@ impl Default for GatewayConfig {
             workers: 0,
             driver: Driver::Auto,
             pin: Pin::Auto,
+            sync_interval: Duration::from_millis(20),
             drain_timeout: Duration::from_secs(30),
             connections_per_worker: 16_384,
             merge_slashes: false,

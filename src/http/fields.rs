@@ -5,6 +5,9 @@
 
 use std::ops::Range;
 
+use crate::base::address::AddressText;
+use crate::base::request_id::RequestId;
+
 /// The most bytes a head may have under any configuration: the offsets of its fields are 16 bits wide.
 pub const MAX_HEAD: usize = u16::MAX as usize;
 
@@ -295,7 +298,8 @@ pub(crate) fn is_token(name: &[u8]) -> bool {
 
 /// Whether every byte may stand in a field value: HTAB, SP, VCHAR and obs-text (RFC 9110 section 5.5).
 pub(crate) fn is_value(value: &[u8]) -> bool {
-    value.iter().all(|&b| b == b'\t' || (b >= b' ' && b != 0x7f))
+    // To the end, also past a wrong one: so many bytes are looked at at once.
+    value.iter().fold(true, |fit, &b| fit & ((b == b'\t') | ((b >= b' ') & (b != 0x7f))))
 }
 
 /// `value` without SP and HTAB around it (OWS, RFC 9110 section 5.6.3).
@@ -394,9 +398,28 @@ impl<'a> FieldValue<'a> {
         Self(bytes)
     }
 
+    /// A value that the parser has let through.
+    pub(in crate::http) fn parsed(value: &'a [u8]) -> Self {
+        debug_assert!(is_value(value), "the parser refuses control characters");
+        Self(value)
+    }
+
     /// The bytes of the value.
     pub fn as_bytes(self) -> &'a [u8] {
         self.0
+    }
+}
+
+// What these are made of has no control characters.
+impl<'a> From<&'a RequestId> for FieldValue<'a> {
+    fn from(id: &'a RequestId) -> Self {
+        Self(id.as_bytes())
+    }
+}
+
+impl<'a> From<&'a AddressText> for FieldValue<'a> {
+    fn from(address: &'a AddressText) -> Self {
+        Self(address.as_bytes())
     }
 }
 

@@ -38,11 +38,11 @@ pub struct Sources<'a> {
     /// What the route's path has captured, as places in `path`, in the order of the captures.
     pub captures: &'a [(u32, u32)],
     /// The client's address.
-    pub client_ip: &'a str,
+    pub client_ip: &'a [u8],
     /// The client's port, if it is known.
     pub client_port: Option<u16>,
     /// The request's id.
-    pub request_id: &'a str,
+    pub request_id: &'a [u8],
     /// `http` or `https`.
     pub scheme: &'a str,
     /// The name of the service; empty where there is none.
@@ -311,17 +311,27 @@ impl Template {
                     out.extend_from_slice(host.as_bytes());
                     continue;
                 }
-                Part::Method => sources.request.method_text().as_bytes(),
+                Part::Method => sources.request.method_bytes(),
                 Part::Scheme => sources.scheme.as_bytes(),
                 Part::Path => sources.path,
-                Part::Id => sources.request_id.as_bytes(),
+                Part::Id => sources.request_id,
                 Part::Capture(index) => capture(sources, *index),
                 Part::Query(name) => query_value(sources.request.query().unwrap_or_default(), name),
-                Part::ClientIp => sources.client_ip.as_bytes(),
+                Part::ClientIp => sources.client_ip,
                 Part::Service => sources.service.as_bytes(),
                 Part::Route => sources.route.as_bytes(),
             };
             put_encoded(value, encoding, out);
+        }
+    }
+
+    /// The value, if it is the same for every request.
+    #[must_use]
+    pub fn fixed(&self) -> Option<&str> {
+        match &*self.0 {
+            [] => Some(""),
+            [Part::Literal(text)] => Some(text),
+            _ => None,
         }
     }
 

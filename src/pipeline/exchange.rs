@@ -153,7 +153,7 @@ impl Exchange {
     /// The path on which the request is routed and sent on, in normal form.
     #[must_use]
     pub fn normal_path(&self) -> &[u8] {
-        if self.path.is_empty() { self.request.path().as_bytes() } else { &self.path }
+        if self.path.is_empty() { self.request.path_bytes() } else { &self.path }
     }
 
     /// What the route has captured at place `index` (see [`Router::capture_index`](crate::router::Router)).

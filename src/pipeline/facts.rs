@@ -38,9 +38,9 @@ impl<'a> Facts<'a> {
             request: self.request,
             path: self.path,
             captures: self.captures.spans(),
-            client_ip: self.origin.client.as_str(),
+            client_ip: self.origin.client.as_bytes(),
             client_port: self.origin.client.port(),
-            request_id: self.id.as_str(),
+            request_id: self.id.as_bytes(),
             scheme: self.origin.scheme(),
             service: self.route.action.service().map_or("", |id| &*self.snapshot.service(id).name),
             route: &self.route.name,
@@ -55,7 +55,7 @@ impl<'a> Facts<'a> {
     /// Adds what stands in every head that is sent on: the request's id, and Via for a message that was received in
     /// `version`.
     pub(super) fn sign(&self, version: Version, own: &mut OwnFields<'a>) {
-        own.push(self.fields().request_ids.name(), self.id.as_bytes());
+        own.push_value(self.fields().request_ids.name(), self.id.into());
         if let Some(via) = &self.fields().via {
             own.push_value(via::NAME, via.value(version));
         }
@@ -66,7 +66,7 @@ impl<'a> Facts<'a> {
 pub(super) fn editing<'a>(
     edits: Option<&'a Edits>,
     scratch: &'a mut Scratch,
-    sources: &'a Sources<'a>,
+    facts: &Facts<'a>,
 ) -> Option<Editing<'a>> {
-    edits.map(|edits| Editing { edits, scratch, sources })
+    edits.map(|edits| Editing { edits, scratch, sources: edits.needs_sources().then(|| facts.sources()) })
 }

@@ -24,7 +24,7 @@ pub(super) fn redirect(
     x: &mut Exchange,
 ) -> Result<Ended, Reject> {
     let Exchange { request, path, captures, origin, id, values, .. } = x;
-    let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
+    let path = if path.is_empty() { request.path_bytes() } else { &**path };
     let facts = Facts { snapshot, route, request, path, captures, origin, id };
     values.clear();
     redirect.put_location(&facts.sources(), values).map_err(|NoHost| Reject::Head(HeadError::MissingHost))?;
@@ -34,7 +34,7 @@ pub(super) fn redirect(
 /// Puts the body together with which the request in `x` is answered.
 pub(super) fn respond(snapshot: &Snapshot, route: &Route, respond: &Respond, x: &mut Exchange) -> Ended {
     let Exchange { request, path, captures, origin, id, values, .. } = x;
-    let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
+    let path = if path.is_empty() { request.path_bytes() } else { &**path };
     let facts = Facts { snapshot, route, request, path, captures, origin, id };
     values.clear();
     respond.put_body(&facts.sources(), values);
@@ -78,7 +78,7 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
     let Exchange {
         request, path, origin, id, values, problem, reply, scratch, route, captures, allow, fallback, ..
     } = x;
-    let path = if path.is_empty() && x.parsed { request.path().as_bytes() } else { &**path };
+    let path = if path.is_empty() && x.parsed { request.path_bytes() } else { &**path };
     let mut own = OwnFields::default();
     // RFC 9110 section 6.6.1: of this response we are the origin.
     own.push(FieldName::literal("Date"), date);
@@ -89,7 +89,7 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
         What::Refusal(answer) => {
             own.push_value(CONTENT_TYPE, FieldValue::literal("application/problem+json"));
             own.push_value(FieldName::literal("Cache-Control"), FieldValue::literal("no-store"));
-            own.push(ids.name(), id.as_bytes());
+            own.push_value(ids.name(), (&*id).into());
             match answer.status {
                 503 => own.push_value(FieldName::literal("Retry-After"), FieldValue::literal("1")),
                 // RFC 9110 section 15.5.6: a 405 has one, be it empty.
@@ -121,11 +121,10 @@ pub fn encode(snapshot: &Snapshot, what: What, x: &mut Exchange, keep_alive: boo
                     response.body = values;
                 }
             }
-            own.push(ids.name(), id.as_bytes());
+            own.push_value(ids.name(), (&*id).into());
             let facts = Facts { snapshot, route, request, path, captures, origin, id };
-            let sources = facts.sources();
             response.fields = own.as_slice();
-            encode_local(&response, editing(route.rules.response.as_ref(), scratch.get_mut(), &sources), reply);
+            encode_local(&response, editing(route.rules.response.as_ref(), scratch.get_mut(), &facts), reply);
         }
     }
 }

@@ -120,7 +120,7 @@ fn find_route<'s>(
     client: &Client,
 ) -> Result<&'s Route, Reject> {
     let Exchange { request, path, captures, allow, target, .. } = x;
-    let received = request.path().as_bytes();
+    let received = request.path_bytes();
     if received == b"*" {
         return Err(Reject::NoRoute);
     }

@@ -199,6 +199,22 @@ impl Shard {
         }
     }
 
+    /// Whether some service goes by what other workers have running.
+    #[must_use]
+    pub fn looks_at_others(&self) -> bool {
+        self.services.iter().any(|backend| backend.balancer.borrow().looks_at_others())
+    }
+
+    /// Looks at what other workers have running, for the services that go by it.
+    pub fn look_at_others(&self, now: Instant) {
+        for backend in &self.services {
+            let mut balancer = backend.balancer.borrow_mut();
+            if balancer.looks_at_others() {
+                balancer.settle(now, |endpoint| self.tell_ejected(endpoint));
+            }
+        }
+    }
+
     /// Tells the control thread that a target is left out from now on.
     pub fn tell_ejected(&self, endpoint: &Endpoint) {
         self.counters().count(Counter::Ejections);

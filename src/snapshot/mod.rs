@@ -66,6 +66,8 @@ pub struct Gateway {
     pub driver: Driver,
     /// Whether workers are pinned; `Auto` is decided by what cores the process may run on.
     pub pin: Pin,
+    /// How often workers look at what the others have running.
+    pub sync_interval: Duration,
     /// How long requests that run may take to finish when the gateway stops.
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.

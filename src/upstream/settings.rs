@@ -18,8 +18,9 @@ use std::time::Duration;
 use super::affinity::Affinity;
 use super::balance::Method;
 use super::ejection::Ejection;
-use crate::base::decode::{FromValue, Section, Value, Wrong, text};
+use crate::base::decode::Section;
 use crate::base::units::Setting;
+pub use crate::net::proxy_protocol::Version as ProxyProtocol;
 
 /// How requests of one service are spread over its targets, and sent there.
 #[derive(Clone, Debug, PartialEq)]
@@ -106,28 +107,6 @@ impl PoolConfig {
             max_connections: self.max_connections.value(),
             queue: self.queue,
             queue_timeout: self.queue_timeout,
-        }
-    }
-}
-
-/// A version of the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyProtocol {
-    /// `"v1"`: a line of text.
-    V1,
-    /// `"v2"`: binary.
-    V2,
-}
-
-impl FromValue for ProxyProtocol {
-    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
-        match text(value, "\"v1\" or \"v2\"")? {
-            "v1" => Ok(Self::V1),
-            "v2" => Ok(Self::V2),
-            other => {
-                let problem = format!("there is no version `{other}` of the PROXY protocol");
-                Err(Wrong::content(problem, "write \"v1\" or \"v2\""))
-            }
         }
     }
 }

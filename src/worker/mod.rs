@@ -87,6 +87,9 @@ pub async fn run(
     }
     handle.spawn(sweep(worker.clone()));
     handle.spawn(attend(worker.shard.clone()));
+    if worker.shard.looks_at_others() {
+        handle.spawn(settle(worker.clone()));
+    }
     let mut ready = Some(ready);
     poll_fn(|context| {
         if let Some(ready) = ready.take() {
@@ -116,6 +119,15 @@ async fn sweep(worker: Rc<Worker>) {
         shard.handle.sleep(SWEEP).await;
         shard.sweep(shard.handle.now());
         shard.counters().set(Counter::Panics, shard.handle.stats().panics);
+    }
+}
+
+/// Looks at what other workers have running, as often as the shards are to settle with each other.
+async fn settle(worker: Rc<Worker>) {
+    let (shard, interval) = (&worker.shard, worker.snapshot.gateway.sync_interval);
+    while !shard.is_draining() {
+        shard.handle.sleep(interval).await;
+        shard.look_at_others(shard.handle.now());
     }
 }
 

@@ -14,44 +14,15 @@ pub(crate) struct Backend {
 impl Backend {
     /// nginx with the files that [`Backend::file`] has.
     pub(crate) fn nginx() -> Backend {
-        // It cannot tell a port that the kernel chose: we ask for one and give it back. Should another have taken it by
-        // then, nginx ends, and we try again.
         wait_for("an nginx that starts", || {
-            let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
-            Backend::nginx_at(address)
+            let (directory, [address]) = (Directory::new(), free_addresses());
+            directory.write("small.txt", "hello from nginx\n");
+            directory.write("large.bin", large());
+            let root = directory.path("");
+            let http = format!("access_log off;\nserver {{ listen {address} backlog=1024; root {root}; }}",);
+            let program = start_nginx(&directory, &http)?;
+            Some(Backend { program, address, directory })
         })
-    }
-
-    fn nginx_at(address: SocketAddr) -> Option<Backend> {
-        let directory = Directory::new();
-        let at = |name: &str| directory.path(name);
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
-            .map(|kind| format!("    {kind}_temp_path {};\n", at(kind)))
-            .collect();
-        let text = format!(
-            "daemon off;\nmaster_process off;\npid {};\nerror_log stderr notice;\n\
-             events {{ worker_connections 1024; }}\n\
-             http {{\n    access_log off;\n    keepalive_requests 1000000;\n{temporary}\
-             \x20   server {{\n        listen {address} backlog=1024;\n        root {};\n    }}\n}}\n",
-            at("pid"),
-            directory.path("")
-        );
-        directory.write("small.txt", "hello from nginx\n");
-        directory.write("large.bin", large());
-        let configuration = directory.write("nginx.conf", text);
-        let mut arguments = command("nginx", &["-p", &directory.path(""), "-c", &configuration, "-e", "stderr"]);
-        // Debian keeps it where only root looks.
-        let path = std::env::var("PATH").unwrap_or_default();
-        arguments.env("PATH", format!("{path}:/usr/sbin"));
-        let mut program = Program::start(arguments);
-        let started = wait_for("nginx", || {
-            let said = program.errors().text();
-            assert!(!said.contains("[emerg]") || said.contains("bind()"), "{said}");
-            // It listens before it says which method it polls with.
-            if program.ended().is_some() { Some(false) } else { said.contains("using the").then_some(true) }
-        });
-        started.then_some(Backend { program, address, directory })
     }
 
     /// The server of `python/server.py`.
@@ -76,6 +47,41 @@ impl Backend {
     pub(crate) fn program(&self) -> &Program {
         &self.program
     }
+}
+
+/// Addresses that are free now. For programs that cannot tell a port that the kernel chose: should another have taken
+/// it by then, start again with others.
+pub(crate) fn free_addresses<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    let listeners = [(); COUNT].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+/// nginx as one process, with these lines in its `http` block; none if an address was taken by another.
+pub(crate) fn start_nginx(directory: &Directory, http: &str) -> Option<Program> {
+    let at = |name: &str| directory.path(name);
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .iter()
+        .map(|kind| format!("    {kind}_temp_path {};\n", at(kind)))
+        .collect();
+    let text = format!(
+        "daemon off;\nmaster_process off;\npid {};\nerror_log stderr notice;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{\n    keepalive_requests 1000000;\n{temporary}{http}\n}}\n",
+        at("pid"),
+    );
+    let configuration = directory.write("nginx.conf", text);
+    let mut arguments = command("nginx", &["-p", &at(""), "-c", &configuration, "-e", "stderr"]);
+    // Debian keeps it where only root looks.
+    let path = std::env::var("PATH").unwrap_or_default();
+    arguments.env("PATH", format!("{path}:/usr/sbin"));
+    let mut program = Program::start(arguments);
+    let started = wait_for("nginx", || {
+        let said = program.errors().text();
+        assert!(!said.contains("[emerg]") || said.contains("bind()"), "{said}");
+        // It listens before it says which method it polls with.
+        if program.ended().is_some() { Some(false) } else { said.contains("using the").then_some(true) }
+    });
+    started.then_some(program)
 }
 
 /// 20 MB without a pattern.

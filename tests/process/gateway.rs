@@ -19,17 +19,24 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
 pub(crate) struct Setup {
     driver: &'static str,
     workers: usize,
-    target: SocketAddr,
+    targets: Vec<String>,
     gateway: String,
     service: String,
+    route: String,
     wrapper: Vec<String>,
 }
 
 impl Setup {
     /// One worker, and everything goes to `target`.
     pub(crate) fn new(driver: &'static str, target: SocketAddr) -> Setup {
-        let (gateway, service, wrapper) = Default::default();
-        Setup { driver, workers: 1, target, gateway, service, wrapper }
+        Setup::to(driver, [target])
+    }
+
+    /// One worker, and everything goes to `targets`.
+    pub(crate) fn to(driver: &'static str, targets: impl IntoIterator<Item = impl ToString>) -> Setup {
+        let (gateway, service, route, wrapper) = Default::default();
+        let targets = targets.into_iter().map(|target| format!("\"{}\"", target.to_string())).collect();
+        Setup { driver, workers: 1, targets, gateway, service, route, wrapper }
     }
 
     pub(crate) fn workers(mut self, workers: usize) -> Setup {
@@ -43,9 +50,20 @@ impl Setup {
         self
     }
 
+    /// Asks this name server, and no other.
+    pub(crate) fn resolver(self, server: SocketAddr) -> Setup {
+        self.gateway(&format!("dns = {{ servers = [\"{server}\"], min_ttl = \"1s\" }}"))
+    }
+
     /// Adds a line to `[services.app]`.
     pub(crate) fn service(mut self, line: &str) -> Setup {
         self.service += &format!("{line}\n");
+        self
+    }
+
+    /// Adds a line to `[routes.app]`.
+    pub(crate) fn route(mut self, line: &str) -> Setup {
+        self.route += &format!("{line}\n");
         self
     }
 
@@ -57,12 +75,13 @@ impl Setup {
 
     /// The configuration file.
     pub(crate) fn text(&self) -> String {
-        let Setup { driver, workers, target, gateway, service, .. } = self;
+        let Setup { driver, workers, targets, gateway, service, route, .. } = self;
+        let targets = targets.join(", ");
         format!(
             "[gateway]\ndriver = \"{driver}\"\nworkers = {workers}\npin = false\n{gateway}\n\
              [listeners.public]\naddress = \"127.0.0.1:0\"\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n\
-             [services.app]\ntargets = [\"{target}\"]\n{service}\n\
-             [routes.app]\npath = \"/*\"\nservice = \"app\"\nlimits = {{ body = false }}\n"
+             [services.app]\ntargets = [{targets}]\n{service}\n\
+             [routes.app]\npath = \"/*\"\nservice = \"app\"\nlimits = {{ body = false }}\n{route}\n"
         )
     }
 

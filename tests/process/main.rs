@@ -17,9 +17,13 @@ mod client;
 mod clients;
 mod demo;
 mod descriptors;
+mod dns;
 mod fallback;
+mod faults;
 mod gateway;
 mod idle;
+mod load;
+mod named;
 mod origin;
 mod probe;
 mod program;
@@ -27,6 +31,8 @@ mod sandbox;
 mod signals;
 mod slow;
 mod start;
+mod targets;
+mod websocket;
 
 /// Makes a module for each kernel driver, with a test for each of the named functions, which take the driver's name.
 ///

@@ -92,6 +92,11 @@ impl Request {
         self.stream.get_mut().write_all(bytes.as_ref())
     }
 
+    /// All that comes until the other side ends.
+    pub(crate) fn rest(&mut self, all: &mut Vec<u8>) -> std::io::Result<()> {
+        self.stream.read_to_end(all).map(drop)
+    }
+
     /// Waits until the other side has ended the connection.
     pub(crate) fn wait_for_end(&mut self) -> std::io::Result<()> {
         self.stream.read_to_end(&mut Vec::new()).map(drop)

@@ -2,13 +2,17 @@
 //!
 //! A list of [`Step`]s is applied one after the other to the lines that would be sent. That is how it is defined, and
 //! a property test compares it with just that. But nearly all lines of a head are named by no step, and these must
-//! stay in the runs that are copied whole: so a first pass picks the few lines that any step could mean, by the
-//! number of a known name or by a sieve over the shape of another, and the steps are applied to these alone.
+//! stay in the runs that are copied whole. Where nothing is renamed, what becomes of a head is known beforehand
+//! (`plan`). Else a first pass picks the few lines that any step could mean, by the number of a known name or by a
+//! sieve over the shape of another, and the steps are applied to these alone.
 
+mod plan;
 mod written;
 
 use super::fields::{FieldName, FieldSpan, Known, KnownSet, NewField};
-use super::template::{Encoding, Sources, Template};
+use super::h1::encode::{put_field, put_new};
+use super::template::{Sources, Template};
+pub(super) use plan::Plan;
 pub use written::{FieldTemplate, Values, field_name, read_name, values};
 
 /// A name that a step is about, which is none of those that only the encoder writes.
@@ -28,6 +32,10 @@ impl Name {
 
     fn is(&self, (known, text): (Known, &[u8])) -> bool {
         self.known == known && (known != Known::Other || self.text.as_bytes().eq_ignore_ascii_case(text))
+    }
+
+    fn is_text(&self, text: &[u8]) -> bool {
+        self.text.as_bytes().eq_ignore_ascii_case(text)
     }
 
     fn as_pair(&self) -> (Known, &[u8]) {
@@ -56,6 +64,7 @@ pub enum Step {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edits {
     steps: Box<[Step]>,
+    plan: Option<Plan>,
     /// The known names that any step is about.
     known: KnownSet,
     /// The same for other names, by their [`shape`].
@@ -72,8 +81,8 @@ pub struct Editing<'a> {
     pub edits: &'a Edits,
     /// Where lines are noted meanwhile.
     pub scratch: &'a mut Scratch,
-    /// What values are made of.
-    pub sources: &'a Sources<'a>,
+    /// What values are made of, if they [need](Edits::needs_sources) any.
+    pub sources: Option<Sources<'a>>,
 }
 
 /// The lines of one head that the steps are about, while they are applied.
@@ -141,9 +150,16 @@ impl Edits {
                 }
             }
         }
-        let mut edits = Self { steps: steps.into(), known, others, prefixes: prefixes.into(), own: false };
+        let plan = Plan::new(&steps);
+        let mut edits = Self { steps: steps.into(), plan, known, others, prefixes: prefixes.into(), own: false };
         edits.own = own.iter().any(|name| edits.may_concern(Known::classify(name), name));
         Some(edits)
+    }
+
+    /// Whether values are made of what is known of a request.
+    #[must_use]
+    pub fn needs_sources(&self) -> bool {
+        self.plan.as_ref().is_none_or(Plan::needs_sources)
     }
 
     /// Whether a step may be about lines of this name.
@@ -183,6 +199,16 @@ pub(super) struct Head<'a> {
 }
 
 impl<'a> Editing<'a> {
+    /// What becomes of the head, where that is known beforehand.
+    pub(super) fn plan(&self) -> Option<&'a Plan> {
+        self.edits.plan.as_ref()
+    }
+
+    /// Appends the gateway's own lines and the new ones as they are planned; `missing` is [`Plan::missing`].
+    pub(super) fn put_planned(&self, plan: &Plan, own: &[NewField<'_>], missing: u64, out: &mut Vec<u8>) {
+        plan.put(own, self.edits.own, missing, self.sources.as_ref(), out);
+    }
+
     /// Applies all steps to the lines of `head` that are `wanted`.
     pub(super) fn apply(&mut self, head: &Head<'_>, wanted: impl Fn(&FieldSpan) -> bool) {
         let Scratch { picked, lines } = &mut *self.scratch;
@@ -222,14 +248,14 @@ impl<'a> Editing<'a> {
     /// Appends the gateway's own lines, with their changes, and the new ones.
     pub(super) fn put_others(&self, head: &Head<'_>, out: &mut Vec<u8>) {
         if !self.edits.own {
-            super::h1::encode::put_new(head.own, out);
+            put_new(head.own, out);
         }
         for line in &self.scratch.lines {
             let name = name_of(self.edits, head, line).1;
             match line.origin {
                 Origin::Received(_) => {}
                 Origin::Own(place) => {
-                    super::h1::encode::put_field(name, head.own[usize::from(place)].1.as_bytes(), out);
+                    put_field(name, head.own[usize::from(place)].1.as_bytes(), out);
                 }
                 Origin::Step(step) => self.put_made(name, step, out),
             }
@@ -242,16 +268,7 @@ impl<'a> Editing<'a> {
         else {
             return;
         };
-        let before = out.len();
-        out.extend_from_slice(name);
-        out.extend_from_slice(b": ");
-        let start = out.len();
-        value.render(self.sources, Encoding::Field, out);
-        if out.len() == start {
-            out.truncate(before);
-        } else {
-            out.extend_from_slice(b"\r\n");
-        }
+        plan::put_made(name, value, self.sources.as_ref(), out);
     }
 }
 

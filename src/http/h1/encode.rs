@@ -71,7 +71,7 @@ impl Dropped<'_> {
 /// always spoken to in HTTP/1.1.
 pub fn encode_request(head: &RequestHead, forward: &RequestForward<'_>, edits: Option<Editing<'_>>, out: &mut Vec<u8>) {
     let section = head.section();
-    for part in [head.method_text().as_bytes(), b" ", forward.target.0, b" HTTP/1.1\r\n"] {
+    for part in [head.method_bytes(), b" ", forward.target.0, b" HTTP/1.1\r\n"] {
         out.extend_from_slice(part);
     }
     let mut dropped = forward.drop;
@@ -87,7 +87,7 @@ pub fn encode_request(head: &RequestHead, forward: &RequestForward<'_>, edits: O
     }
     let framing = if forward.framing == Framing::UntilClose { Framing::None } else { forward.framing };
     debug_assert_eq!(framing, forward.framing, "a request does not end with its connection");
-    let mut fields = Outgoing { section, dropped, own: forward.append, edits };
+    let mut fields = Outgoing { section, dropped, own: forward.append, edits, missing: 0 };
     fields.copy(framing, framing, out);
     if forward.close {
         put_field(b"Connection", b"close", out);
@@ -187,7 +187,7 @@ pub fn encode_response(
         (framing, _) => framing,
     };
     let dropped = Dropped { known: KnownSet::HOP_BY_HOP.with(forward.drop.known), ..forward.drop };
-    let mut fields = Outgoing { section: head.section(), dropped, own: forward.append, edits };
+    let mut fields = Outgoing { section: head.section(), dropped, own: forward.append, edits, missing: 0 };
     fields.copy(forward.framing, announced, out);
     put_connection(forward.client, keep_alive, out);
     fields.add(out);
@@ -203,7 +203,11 @@ pub fn encode_interim(head: &ResponseHead, client: Version, out: &mut Vec<u8>) -
     }
     put_status(head.status(), head.reason(), out);
     let dropped = Dropped { known: KnownSet::HOP_BY_HOP, ..Dropped::default() };
-    Outgoing { section: head.section(), dropped, own: &[], edits: None }.copy(Framing::None, Framing::None, out);
+    Outgoing { section: head.section(), dropped, own: &[], edits: None, missing: 0 }.copy(
+        Framing::None,
+        Framing::None,
+        out,
+    );
     out.extend_from_slice(b"\r\n");
     true
 }
@@ -237,8 +241,12 @@ pub fn encode_local(response: &LocalResponse<'_>, edits: Option<Editing<'_>>, ou
         None => put_new(response.fields, out),
         Some(mut edits) => {
             let head = Head { bytes: &[], spans: &[], own: response.fields };
-            edits.apply(&head, |_| true);
-            edits.put_others(&head, out);
+            if let Some(plan) = edits.plan() {
+                edits.put_planned(plan, head.own, plan.missing(&head, |_| true), out);
+            } else {
+                edits.apply(&head, |_| true);
+                edits.put_others(&head, out);
+            }
         }
     }
     out.extend_from_slice(b"\r\n");
@@ -253,6 +261,8 @@ struct Outgoing<'a> {
     dropped: Dropped<'a>,
     own: &'a [NewField<'a>],
     edits: Option<Editing<'a>>,
+    /// Which conditional lines of the plan are to be added.
+    missing: u64,
 }
 
 impl Outgoing<'_> {
@@ -277,6 +287,20 @@ impl Outgoing<'_> {
         };
         match &mut self.edits {
             None => copy_lines(section, |_, span| if wanted(span) { Fate::Keep } else { Fate::Drop }, out),
+            Some(edits) if let Some(plan) = edits.plan() => {
+                let head = Head { bytes: section.bytes(), spans: section.spans(), own: self.own };
+                self.missing = plan.missing(&head, wanted);
+                let mut planned = dropped;
+                planned.known = dropped.known.with(plan.known);
+                let others = others || plan.has_others();
+                let fate = |_, span: &FieldSpan| {
+                    let drops_other = |name| dropped.drops_other(name) || plan.drops_other(name);
+                    let stays = !span.nominated && !planned.known.contains(span.known);
+                    let other = others && span.known == Known::Other && drops_other(&section.bytes()[span.name()]);
+                    if stays && !other { Fate::Keep } else { Fate::Drop }
+                };
+                copy_lines(section, fate, out);
+            }
             Some(edits) => {
                 edits.apply(&Head { bytes: section.bytes(), spans: section.spans(), own: self.own }, wanted);
                 let mut fates = edits.fates();
@@ -295,6 +319,7 @@ impl Outgoing<'_> {
         let section = self.section;
         match &self.edits {
             None => put_new(self.own, out),
+            Some(edits) if let Some(plan) = edits.plan() => edits.put_planned(plan, self.own, self.missing, out),
             Some(edits) => {
                 edits.put_others(&Head { bytes: section.bytes(), spans: section.spans(), own: self.own }, out);
             }

@@ -129,9 +129,10 @@ impl FromValue for Version {
         match value.get_ref() {
             DeValue::String(text) if text == "v1" => Ok(Self::V1),
             DeValue::String(text) if text == "v2" => Ok(Self::V2),
-            DeValue::String(text) => {
-                Err(Wrong::content(format!("there is no version `{text}`"), format!("write {expected}")))
-            }
+            DeValue::String(text) => Err(Wrong::content(
+                format!("there is no version `{text}` of the PROXY protocol"),
+                format!("write {expected}"),
+            )),
             _ => Err(Wrong::Type(expected.into())),
         }
     }

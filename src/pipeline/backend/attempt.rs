@@ -122,7 +122,7 @@ pub(super) async fn attempt(
         offer,
         ..
     } = x;
-    let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
+    let path = if path.is_empty() { request.path_bytes() } else { &**path };
     let facts = Facts { snapshot, route, request, path, captures, origin, id };
     let rules = Rules {
         handle: &shard.handle,

@@ -1,7 +1,7 @@
 //! A target, and a connection to it: one that idles, a new one, or the first that becomes free.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -35,6 +35,8 @@ pub(super) struct Wanted<'a> {
     pub(super) replaced: Option<Rc<Target>>,
     /// This one, if it can be.
     pub(super) preferred: Option<Rc<Target>>,
+    /// What a new connection begins with: a header of the PROXY protocol, or nothing.
+    pub(super) preface: &'a [u8],
 }
 
 /// Why there is no connection.
@@ -75,7 +77,7 @@ pub(super) async fn connect(
             Ok((target.begin(), Upstream { connection, reader: Reader::default(), reused: true }))
         }
         // It is as rare as it is large.
-        Found::Leased(target, lease) => Box::pin(open(stage, target, lease, waiting)).await,
+        Found::Leased(target, lease) => Box::pin(open(stage, target, lease, wanted.preface, waiting)).await,
         Found::Full => Err(unconnected(Reject::QueueFull)),
         Found::Nobody => Err(unconnected(Reject::NoTarget)),
     }
@@ -161,6 +163,7 @@ async fn open(
     stage: &Stage<'_>,
     target: Rc<Target>,
     lease: Lease,
+    preface: &[u8],
     waiting: &mut Reader,
 ) -> Result<(InFlight, Upstream), Unconnected> {
     let (shard, handle, counters) = (stage.shard, &stage.shard.handle, stage.shard.counters());
@@ -169,7 +172,14 @@ async fn open(
     waiting.park();
     let began = handle.now_exactly();
     let patience = (began + stage.route.timeouts.connect).min(stage.deadline);
-    let connected = handle.timeout(patience, pin!(net::connect(handle, target.endpoint.address()))).await;
+    let made = async {
+        let stream = net::connect(handle, target.endpoint.address()).await?;
+        if !preface.is_empty() {
+            stream.send(&[IoSlice::new(preface)]).await?;
+        }
+        Ok(stream)
+    };
+    let connected = handle.timeout(patience, pin!(made)).await;
     let reject = match connected {
         Ok(Ok(stream)) => {
             counters.count(Counter::UpstreamConnects);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect::{Upstream, Wanted, connect};
+use super::preface::preface;
 use super::{Stage, conclude, outcome};
 use crate::http::body::{BodyDecoder, BodyEncoder};
 use crate::http::h1::parse::{HeadLimits, Progress, ResponseContext, ResponseHead};
@@ -33,12 +34,15 @@ struct Duplicate {
     head: Vec<u8>,
     /// The body as it goes out behind the head.
     body: Vec<u8>,
+    /// What a new connection begins with.
+    preface: Vec<u8>,
 }
 
 /// Sends a copy of the request in `x`, which is over, to the service of `mirror`.
-pub(super) fn send(shard: &Rc<Shard>, snapshot: &Arc<Snapshot>, mirror: &Mirror, x: &Exchange) {
+pub(super) fn send(shard: &Rc<Shard>, snapshot: &Arc<Snapshot>, mirror: &Mirror, x: &Exchange, port: Option<u16>) {
     let counters = shard.counters();
-    let Some(copy) = copy(mirror, x).filter(|_| shard.mirrored.get() < MOST) else {
+    let settings = &snapshot.service(ServiceId(mirror.service)).settings;
+    let Some(copy) = copy(mirror, x, || preface(settings, x, port)).filter(|_| shard.mirrored.get() < MOST) else {
         return counters.count(Counter::MirrorsDropped);
     };
     counters.count(Counter::Mirrors);
@@ -62,10 +66,10 @@ impl Drop for OnWay<'_> {
     }
 }
 
-/// The request in `x`, if all of it is there. One that asks for another protocol has no copy: its answer would be a
-/// tunnel for nobody.
-fn copy(mirror: &Mirror, x: &Exchange) -> Option<Duplicate> {
-    if !x.offer.is_empty() {
+/// The request in `x`, if all of it is there.
+fn copy(mirror: &Mirror, x: &Exchange, preface: impl FnOnce() -> Vec<u8>) -> Option<Duplicate> {
+    if x.outgoing.is_empty() || !x.offer.is_empty() {
+        // It was never sent, or has become a tunnel.
         return None;
     }
     let data = x.upload.recorded.get().filter(|data| data.len() <= mirror.body && x.upload.decoder.is_done())?;
@@ -74,7 +78,14 @@ fn copy(mirror: &Mirror, x: &Exchange) -> Option<Duplicate> {
     let mut body = [wrap.before.as_bytes(), data, wrap.after].concat();
     encoder.finish(x.upload.decoder.trailers(), &mut body).ok()?;
     let service = ServiceId(mirror.service);
-    Some(Duplicate { route: x.route?, service, method: x.request.method(), head: x.outgoing.clone(), body })
+    Some(Duplicate {
+        route: x.route?,
+        service,
+        method: x.request.method(),
+        head: x.outgoing.clone(),
+        body,
+        preface: preface(),
+    })
 }
 
 /// Sends the copy and reads its answer. Whatever fails is the target's to answer for, as with any request.
@@ -83,7 +94,8 @@ async fn deliver(shard: &Rc<Shard>, snapshot: &Arc<Snapshot>, copy: Duplicate) {
     let route = snapshot.route(copy.route);
     let deadline = shard.handle.now() + PATIENCE;
     let stage = Stage { shard, snapshot, route, service, backend, deadline, may_keep_alive: false };
-    let (in_flight, mut upstream) = match connect(&stage, &Wanted::default(), &mut Reader::default()).await {
+    let wanted = Wanted { preface: &copy.preface, ..Wanted::default() };
+    let (in_flight, mut upstream) = match connect(&stage, &wanted, &mut Reader::default()).await {
         Ok(connected) => connected,
         Err(unconnected) => {
             if let Some((in_flight, began)) = unconnected.target {

@@ -9,6 +9,7 @@
 //! | `affinity` | the cookie that keeps a client at its target |
 //! | `mirror` | the copy of a request for another service |
 //! | `switch` | what a request may switch to, and the 101 that does |
+//! | `preface` | the header of the PROXY protocol in front of a new connection |
 //! | `outgoing`, `reply` | the heads as they are sent on |
 //!
 //! A request is sent again only where that is safe: nothing of it had been sent, or sending it twice does what sending
@@ -22,6 +23,7 @@ mod connect;
 mod download;
 mod mirror;
 mod outgoing;
+mod preface;
 mod reply;
 mod switch;
 mod upload;
@@ -90,7 +92,7 @@ pub async fn proxy(
         }
     };
     if let Some(mirror) = mirrored {
-        mirror::send(shard, snapshot, mirror, x);
+        mirror::send(shard, snapshot, mirror, x, client.port);
     }
     ended
 }
@@ -150,7 +152,8 @@ async fn attempts(
 ) -> Result<Ended, Reject> {
     let switch = switch::wanted(stage, x)?;
     let key = stage.service.settings.method.hash_by().and_then(|by| keys::key(by, stage.snapshot, x));
-    let first = || Wanted { key, again: Some(again), ..Wanted::default() };
+    let preface = preface::preface(&stage.service.settings, x, client.port);
+    let first = || Wanted { key, again: Some(again), preface: &preface, ..Wanted::default() };
     let mut wanted = first();
     wanted.preferred = affinity::preferred(stage, x);
     loop {

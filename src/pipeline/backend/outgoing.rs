@@ -16,7 +16,7 @@ pub(super) fn encode(
     client: &Client,
 ) -> Result<(), Reject> {
     let Exchange { request, outgoing, target, path, captures, values, scratch, origin, id, .. } = x;
-    let path = if path.is_empty() { request.path().as_bytes() } else { &**path };
+    let path = if path.is_empty() { request.path_bytes() } else { &**path };
     let facts = Facts { snapshot, route, request, path, captures, origin, id };
     let fields = facts.fields();
     let (mut own, told) = (OwnFields::default(), facts.told(client));
@@ -37,8 +37,7 @@ pub(super) fn encode(
         append: own.as_slice(),
     };
     outgoing.clear();
-    let sources = facts.sources();
-    let edits = editing(route.rules.request.as_ref(), scratch.get_mut(), &sources);
+    let edits = editing(route.rules.request.as_ref(), scratch.get_mut(), &facts);
     encode_request(request, &forward, edits, outgoing);
     Ok(())
 }

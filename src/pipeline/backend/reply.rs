@@ -36,7 +36,7 @@ pub(super) fn encode(
         append: own.as_slice(),
     };
     reply.clear();
-    let (sources, mut scratch) = (facts.sources(), rules.scratch.borrow_mut());
-    let edits = editing(facts.route.rules.response.as_ref(), &mut scratch, &sources);
+    let mut scratch = rules.scratch.borrow_mut();
+    let edits = editing(facts.route.rules.response.as_ref(), &mut scratch, facts);
     encode_response(head, &forward, edits, reply);
 }

@@ -1,53 +1,19 @@
 //! Addresses as they are compared and as they are written, without an allocation.
 
-use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
+use crate::base::address::AddressText;
+use crate::http::fields::FieldValue;
+
 /// Where a client is: its address, its port if it is known, and its address as text.
-#[derive(Clone, Copy, Debug)]
+/// By default nobody knows who.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct ClientAddress {
     ip: Option<IpAddr>,
     port: Option<u16>,
-    text: Text,
-}
-
-/// An address as text.
-#[derive(Clone, Copy, Debug)]
-struct Text {
-    bytes: [u8; Text::MAX],
-    length: u8,
-}
-
-impl Text {
-    /// The longest address: `1111:2222:3333:4444:5555:6666:7777:8888`.
-    const MAX: usize = 39;
-
-    fn of(ip: IpAddr) -> Self {
-        let mut text = Self { bytes: [0; Self::MAX], length: 0 };
-        let written = write!(text, "{ip}");
-        debug_assert!(written.is_ok(), "{ip} is longer than any address");
-        text
-    }
-}
-
-impl Write for Text {
-    fn write_str(&mut self, part: &str) -> std::fmt::Result {
-        let start = usize::from(self.length);
-        let place = self.bytes.get_mut(start..start + part.len()).ok_or(std::fmt::Error)?;
-        place.copy_from_slice(part.as_bytes());
-        // It fits 39 bytes.
-        self.length += part.len() as u8;
-        Ok(())
-    }
-}
-
-impl Default for ClientAddress {
-    /// Nobody knows who.
-    fn default() -> Self {
-        Self { ip: None, port: None, text: Text { bytes: [0; Text::MAX], length: 0 } }
-    }
+    text: AddressText,
 }
 
 impl ClientAddress {
@@ -61,7 +27,7 @@ impl ClientAddress {
     #[must_use]
     pub fn new(ip: IpAddr, port: Option<u16>) -> Self {
         let ip = ip.to_canonical();
-        Self { ip: Some(ip), port, text: Text::of(ip) }
+        Self { ip: Some(ip), port, text: AddressText::of(ip) }
     }
 
     /// The address; `None` where there is none.
@@ -84,11 +50,20 @@ impl ClientAddress {
 
     /// The address as text; `unknown` where there is none.
     #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+
+    /// The same as the value of a field.
+    #[must_use]
+    pub fn value(&self) -> FieldValue<'_> {
+        (&self.text).into()
+    }
+
+    /// The address as text; `unknown` where there is none.
+    #[must_use]
     pub fn as_str(&self) -> &str {
-        match self.ip {
-            Some(_) => std::str::from_utf8(&self.text.bytes[..usize::from(self.text.length)]).unwrap_or_default(),
-            None => "unknown",
-        }
+        std::str::from_utf8(self.as_bytes()).unwrap_or_default()
     }
 
     /// The address that `text` is, as proxies write it: perhaps with a port, and an address of IPv6 perhaps in brackets.

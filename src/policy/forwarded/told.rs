@@ -84,21 +84,22 @@ impl Forwarding {
         const X_FORWARDED_PORT: FieldName<'static> = FieldName::literal("X-Forwarded-Port");
         const X_REAL_IP: FieldName<'static> = FieldName::literal("X-Real-IP");
         const FORWARDED: FieldName<'static> = FieldName::literal("Forwarded");
+        const HTTP: FieldValue<'static> = FieldValue::literal("http");
+        const HTTPS: FieldValue<'static> = FieldValue::literal("https");
         if self.writes_x_forwarded() {
-            let list = match &buffer[composed.list.clone()] {
-                [] => told.origin.client.as_str().as_bytes(),
-                list => list,
-            };
-            fields.push(X_FORWARDED_FOR, list);
-            fields.push_value(X_FORWARDED_PROTO, FieldValue::literal(told.origin.scheme()));
+            match &buffer[composed.list.clone()] {
+                [] => fields.push_value(X_FORWARDED_FOR, told.origin.client.value()),
+                list => fields.push(X_FORWARDED_FOR, list),
+            }
+            fields.push_value(X_FORWARDED_PROTO, if told.origin.https { HTTPS } else { HTTP });
             if let Some(host) = told.host() {
-                fields.push(X_FORWARDED_HOST, host.as_bytes());
+                fields.push_value(X_FORWARDED_HOST, host);
             }
             if !composed.port.is_empty() {
                 fields.push(X_FORWARDED_PORT, &buffer[composed.port.clone()]);
             }
             if told.origin.client.ip().is_some() {
-                fields.push(X_REAL_IP, told.origin.client.as_str().as_bytes());
+                fields.push_value(X_REAL_IP, told.origin.client.value());
             }
         }
         if !composed.forwarded.is_empty() {
@@ -116,9 +117,9 @@ fn appended(buffer: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Range<usize
 
 impl<'a> Told<'a> {
     /// The host that the client has asked for.
-    fn host(&self) -> Option<&'a str> {
+    fn host(&self) -> Option<FieldValue<'a>> {
         let told = if self.origin.trusted { walk::host(self.head) } else { None };
-        told.or_else(|| self.head.host())
+        told.and_then(|host| FieldValue::new(host.as_bytes())).or_else(|| self.head.host_value())
     }
 
     /// The port that the client has asked: what a trusted proxy says, or what goes with what it says, or our own.
@@ -140,10 +141,10 @@ impl<'a> Told<'a> {
     fn put_list(&self, out: &mut Vec<u8>) {
         let mut list = List::new(out);
         if self.has_hidden_client(Known::XForwardedFor) {
-            list.next().extend_from_slice(self.origin.client.as_str().as_bytes());
+            list.next().extend_from_slice(self.origin.client.as_bytes());
         }
         self.put_lines(Known::XForwardedFor, &mut list);
-        list.next().extend_from_slice(self.peer.as_str().as_bytes());
+        list.next().extend_from_slice(self.peer.as_bytes());
     }
 
     /// Appends a value of Forwarded, our element last.
@@ -155,7 +156,7 @@ impl<'a> Told<'a> {
             }
             self.put_lines(Known::Forwarded, &mut list);
         }
-        put_hop(self.peer, self.head.host(), self.https, list.next());
+        put_hop(self.peer, self.head.host_value(), self.https, list.next());
     }
 
     /// Appends the lines of one name.
@@ -188,17 +189,17 @@ impl<'b> List<'b> {
 }
 
 /// Appends what one hop was told: `for="[2001:db8::1]";host="a.example:8080";proto=http`.
-fn put_hop(client: &ClientAddress, host: Option<&str>, https: bool, out: &mut Vec<u8>) {
+fn put_hop(client: &ClientAddress, host: Option<FieldValue<'_>>, https: bool, out: &mut Vec<u8>) {
     out.extend_from_slice(b"for=");
-    let address = client.as_str().as_bytes();
+    let address = client.as_bytes();
     match client.ip() {
         // RFC 7239 section 6: an address of IPv6 stands in brackets, and so in quotes.
         Some(ip) if ip.is_ipv6() => [&b"\"["[..], address, b"]\""].iter().for_each(|part| out.extend_from_slice(part)),
         _ => out.extend_from_slice(address),
     }
-    if let Some(host) = host {
-        let quote: &[u8] = if host.contains([':', '[']) { b"\"" } else { b"" };
-        [&b";host="[..], quote, host.as_bytes(), quote].iter().for_each(|part| out.extend_from_slice(part));
+    if let Some(host) = host.map(FieldValue::as_bytes) {
+        let quote: &[u8] = if host.contains(&b':') { b"\"" } else { b"" };
+        [&b";host="[..], quote, host, quote].iter().for_each(|part| out.extend_from_slice(part));
     }
     out.extend_from_slice(if https { b";proto=https" } else { b";proto=http" });
 }

@@ -84,6 +84,12 @@ pub enum Method {
 }
 
 impl Method {
+    /// Whether it goes by what other workers have running, so that somebody has to look often.
+    #[must_use]
+    pub const fn looks_at_others(&self) -> bool {
+        matches!(self, Method::LeastConnections | Method::ConsistentHash { load: Some(_), .. })
+    }
+
     /// What the key of a request is; `None` where the method asks for none.
     #[must_use]
     pub fn hash_by(&self) -> Option<&HashBy> {
@@ -216,6 +222,12 @@ impl Balancer {
     pub fn has_other(&mut self, now: Instant, tried: &[TargetId]) -> bool {
         self.refresh(now);
         self.usable.iter().any(|target| !tried.contains(&target.id()))
+    }
+
+    /// Whether it goes by what other workers have running.
+    #[must_use]
+    pub fn looks_at_others(&self) -> bool {
+        self.context.settings.borrow().method.looks_at_others()
     }
 
     /// The target of this number, if it may be used.

@@ -14,7 +14,7 @@ use std::str;
 use super::section::{Fields, HeaderArray, Section};
 use super::{HeadLimits, Progress, target};
 use crate::http::error::HeadError;
-use crate::http::fields::Known;
+use crate::http::fields::{FieldValue, Known};
 use crate::http::message::{Framing, Method, Version};
 
 /// The longest method that is accepted, in bytes.
@@ -140,6 +140,14 @@ impl RequestHead {
         }
     }
 
+    /// The path as bytes; see [`path`](Self::path).
+    pub fn path_bytes(&self) -> &[u8] {
+        match self.section.part(self.path.0, self.path.1) {
+            b"" => self.path().as_bytes(),
+            path => path,
+        }
+    }
+
     /// The query as it was received, without its `?`.
     pub fn query(&self) -> Option<&str> {
         self.query.map(|(start, end)| self.section.text(start, end))
@@ -154,6 +162,15 @@ impl RequestHead {
     /// `None` only in HTTP/1.0.
     pub fn host(&self) -> Option<&str> {
         self.authority().or_else(|| self.host_field().and_then(|host| str::from_utf8(host).ok()))
+    }
+
+    /// The host as the value of a field; see [`host`](Self::host).
+    pub fn host_value(&self) -> Option<FieldValue<'_>> {
+        let host = match self.section.part(self.authority.0, self.authority.1) {
+            b"" => self.host_field(),
+            authority => Some(authority),
+        };
+        host.map(FieldValue::parsed)
     }
 
     /// The fields in the order in which they came.
@@ -195,6 +212,11 @@ impl RequestHead {
     pub fn upgrade(&self) -> Option<&[u8]> {
         let asked = self.section.facts.upgrade_option && self.version == Version::Http11;
         if asked { self.get(Known::Upgrade) } else { None }
+    }
+
+    /// The method's text as bytes.
+    pub(in crate::http) fn method_bytes(&self) -> &[u8] {
+        self.section.part(0, self.method_end)
     }
 
     pub(in crate::http::h1) fn section(&self) -> &Section {

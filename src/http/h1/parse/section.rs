@@ -180,7 +180,12 @@ impl Section {
 
     /// A part of the head that is known to be ASCII.
     pub(super) fn text(&self, start: u16, end: u16) -> &str {
-        str::from_utf8(&self.bytes[start.into()..end.into()]).unwrap_or_default()
+        str::from_utf8(self.part(start, end)).unwrap_or_default()
+    }
+
+    /// A part of the head.
+    pub(super) fn part(&self, start: u16, end: u16) -> &[u8] {
+        &self.bytes[start.into()..end.into()]
     }
 
     pub(in crate::http::h1) fn bytes(&self) -> &[u8] {
