@@ -24,7 +24,7 @@ pub(super) enum Refused {
     Late,
     /// It ended in the middle of the header.
     Short,
-    /// It ended before a byte, as when somebody looks whether we listen. That is no fault.
+    /// It ended before a byte, as when somebody looks whether we listen, or with a reset. That is no fault.
     Silent,
     /// The header is malformed, or something else.
     Malformed(ProxyError),
@@ -54,8 +54,11 @@ pub(super) async fn receive(
     trusted: impl Fn(IpAddr) -> bool,
     deadline: Instant,
 ) -> Result<(), Refused> {
-    if !client.address.ip().is_some_and(trusted) {
-        return Err(Refused::Untrusted);
+    match client.address.ip() {
+        Some(ip) if trusted(ip) => {}
+        Some(_) => return Err(Refused::Untrusted),
+        // A connection that was reset before it was accepted has no address any more; checks end like that.
+        None => return Err(Refused::Silent),
     }
     let endpoints = loop {
         match parse(client.reader.bytes()).map_err(Refused::Malformed)? {
