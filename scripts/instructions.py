@@ -168,6 +168,18 @@ def ask(connection, requests):
         reader.read(length)
 
 
+def stop(process):
+    for _ in range(12):
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=5)
+            return
+        except subprocess.TimeoutExpired:
+            # nginx as one process can miss a signal that comes just before it waits.
+            pass
+    raise SystemExit("a program does not end")
+
+
 def count(directory, program, port, requests, label):
     """Instructions of the thread that has executed most, from its start to its end: the worker's."""
     output = os.path.join(directory, f"{label}.{requests}.out")
@@ -177,8 +189,7 @@ def count(directory, program, port, requests, label):
     try:
         with connect(port, process) as connection:
             ask(connection, requests)
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=60)
+        stop(process)
     finally:
         process.kill()
     totals = []

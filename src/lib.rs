@@ -13,8 +13,8 @@
 //! config/ snapshot/    what the user wrote -> what runs
 //! shard/               per-core state
 //! router/  policy/  upstream/
-//! http/                message, body, fields; h1/ (parse, encode, chunked)
-//! net/                 stream, connect, reader
+//! http/                message, body, fields, edits, templates; h1/ (parse, encode, chunked)
+//! net/                 stream, connect, reader, PROXY protocol
 //! runtime/             executor, timer, buffer pool, driver/ (io_uring, epoll, memory)
 //! observe/             counters, events
 //! base/                time, units, slab, recycler, decode

@@ -42,7 +42,7 @@ impl ClientAddress {
         self.port
     }
 
-    /// Both, if they are known.
+    /// The address with its port, if both are known.
     #[must_use]
     pub fn socket(&self) -> Option<SocketAddr> {
         Some(SocketAddr::new(self.ip?, self.port?))
