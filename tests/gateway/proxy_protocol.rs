@@ -15,7 +15,7 @@ fn boot(origin: &Origin, driver: Driver) -> Boot {
 }
 
 fn header(version: Version, source: &str, destination: &str) -> Vec<u8> {
-    let address = |text: &str| text.parse::<SocketAddr>().unwrap();
+    let address = |text: &str| text.parse::<SocketAddr>().expect("an address");
     let endpoints = Endpoints::Tcp { source: address(source), destination: address(destination) };
     let mut header = Vec::new();
     encode(version, &endpoints, &mut header);
@@ -26,8 +26,7 @@ fn header(version: Version, source: &str, destination: &str) -> Vec<u8> {
 fn told(origin: &Origin, name: &str) -> Option<String> {
     let all = String::from_utf8_lossy(&origin.all_received()).into_owned();
     let start = all.rfind("GET ")?;
-    let line = all[start..].lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned));
-    line
+    all[start..].lines().find_map(|line| line.strip_prefix(&format!("{name}: ")).map(str::to_owned))
 }
 
 #[test]
@@ -184,7 +183,8 @@ fn a_service_is_told_who_the_client_is() {
         assert_eq!(client.response().text(), "ok");
         client.send(request);
         assert_eq!(client.response().text(), "ok");
-        let expected = header(Version::V2, "203.0.113.7:4711", "0.0.0.0:443");
+        let here = format!("{}:443", std::net::Ipv4Addr::UNSPECIFIED);
+        let expected = header(Version::V2, "203.0.113.7:4711", &here);
         let received = origin.received();
         assert_eq!(received.len(), 2, "a connection tells of one client");
         assert!(received.iter().all(|bytes| bytes.starts_with(&expected)), "{}", received[0].escape_ascii());
