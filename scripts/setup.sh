@@ -19,7 +19,7 @@ DEBIAN_WS=/usr/share/nodejs/ws
 
 say() { echo "setup: $*" >&2; }
 
-# Debian keeps nginx and named in a directory that only root's PATH names.
+# Debian keeps nginx, HAProxy and named in a directory that only root's PATH names.
 have() { command -v "$1" >/dev/null 2>&1 || [ -x "/usr/sbin/$1" ]; }
 
 as_root() {
@@ -52,6 +52,7 @@ install_quietly() {
         { $apt update </dev/null && $apt install --no-install-recommends "$@" </dev/null; } || status=$?
     [ -z "$ours" ] || rm -f "$policy"
     case " $* " in *" bind9 "*) update-rc.d named disable >/dev/null 2>&1 || true ;; esac
+    case " $* " in *" haproxy "*) update-rc.d haproxy disable >/dev/null 2>&1 || true ;; esac
     case " $* " in *" nginx-light "*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
     return "$status"
 }
@@ -149,6 +150,7 @@ for need in "$@"; do
     rust) need_rust ;;
     cc) need_program cc gcc libc6-dev ;;
     curl) need_program curl curl ca-certificates ;;
+    haproxy) need_program haproxy haproxy ;;
     make) need_program make make ;;
     named) need_program named bind9 ;;
     nginx) need_program nginx nginx-light ;;

@@ -17,6 +17,7 @@ use crate::upstream::targets::TargetAddress;
 /// Adds what is wrong between the sections of `config`.
 pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
     addresses(config, faults);
+    proxies(config, faults);
     loops(config, faults);
     services(config, faults);
     match router(config, 1) {
@@ -28,6 +29,19 @@ pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
             }
         }
         Err(wrong) => faults.extend(wrong),
+    }
+}
+
+/// A header of the PROXY protocol is taken from trusted proxies alone, so there must be some.
+fn proxies(config: &Config, faults: &mut Vec<Diagnostic>) {
+    if !config.gateway.forwarded.trusted_proxies.is_empty() {
+        return;
+    }
+    for listener in config.listeners.iter().filter(|listener| *listener.proxy_protocol.get_ref()) {
+        let name = listener.name.get_ref();
+        let message = format!("listener `{name}` waits for PROXY headers, and nobody is trusted to send one");
+        let fault = Diagnostic::new(listener.proxy_protocol.span(), message, "every connection would be closed");
+        faults.push(fault.help("name the proxies in [gateway], such as trusted_proxies = [\"10.0.0.0/8\"]"));
     }
 }
 

@@ -155,8 +155,10 @@ fn listeners(file: &mut Section<'_, '_>) -> Vec<ListenerConfig> {
     let before = file.fault_count();
     let listeners = file.named("listeners", |name, section| {
         let address = section.require("address", "\"0.0.0.0:8080\"", bind_address);
+        let mut proxy_protocol = Spanned::new(0..0, false);
+        section.read("proxy_protocol", &mut proxy_protocol);
         section.finish(&["tls"]);
-        Some(ListenerConfig { name, address: address? })
+        Some(ListenerConfig { name, address: address?, proxy_protocol })
     });
     if listeners.is_empty() && file.fault_count() == before {
         let fault = Diagnostic::of_file("there is no listener, so no client could connect");

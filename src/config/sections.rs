@@ -171,6 +171,8 @@ pub struct ListenerConfig {
     pub name: Spanned<String>,
     /// `address`; port 0 is a free port of the kernel's choice.
     pub address: Spanned<SocketAddr>,
+    /// `proxy_protocol`: whether every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: Spanned<bool>,
 }
 
 /// `[admin]`: where operators connect.

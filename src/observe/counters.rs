@@ -27,6 +27,7 @@ counters! {
     Connections = counter "tidegate_connections_total", "Client connections accepted.";
     ConnectionsOpen = gauge "tidegate_connections_open", "Client connections open now.";
     ConnectionsRefused = counter "tidegate_connections_refused_total", "Client connections refused because a worker had as many as allowed.";
+    ProxyRefused = counter "tidegate_proxy_refused_total", "Client connections closed because their PROXY protocol header was wrong, late or from nobody trusted.";
     AcceptErrors = counter "tidegate_accept_errors_total", "Failed attempts to accept a connection, such as for want of descriptors.";
     Requests = counter "tidegate_requests_total", "Requests whose head was complete or refused.";
     Responses1xx = counter "tidegate_responses_informational_total", "Interim responses sent on to clients.";

@@ -11,7 +11,7 @@ use super::{
     BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, RouteId, Service, ServiceId, Snapshot, routes,
 };
 use crate::base::units::{Rate, Setting, Size};
-use crate::config::{Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ServiceConfig, router};
+use crate::config::{Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ListenerConfig, ServiceConfig, router};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::request_id::RequestIds;
 use crate::policy::via::Via;
@@ -40,9 +40,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         gateway,
         limits: connection_limits(&config.gateway.limits),
         fields,
-        listeners: listeners
-            .map(|listener| Listener { name: name(listener.name.get_ref()), address: *listener.address.get_ref() })
-            .collect(),
+        listeners: listeners.map(listener).collect(),
         admin: *config.admin.address.get_ref(),
         services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
@@ -72,6 +70,11 @@ fn fields(config: &GatewayConfig) -> Fields {
         via: Via::compile(&config.via),
         request_ids: RequestIds::compile(&config.request_id),
     }
+}
+
+fn listener(config: &ListenerConfig) -> Listener {
+    let (address, proxy_protocol) = (*config.address.get_ref(), *config.proxy_protocol.get_ref());
+    Listener { name: name(config.name.get_ref()), address, proxy_protocol }
 }
 
 fn connection_limits(config: &ConnectionLimitsConfig) -> ConnectionLimits {

@@ -122,6 +122,8 @@ pub struct Listener {
     pub name: Box<str>,
     /// What to bind; port 0 is a free port of the kernel's choice.
     pub address: SocketAddr,
+    /// Whether every connection begins with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
 }
 
 /// A service of one [`Snapshot`], an index into [`Snapshot::services`].

@@ -5,6 +5,7 @@
 //! its sockets.
 
 mod accept;
+mod proxied;
 mod serve;
 
 use std::cell::{Cell, RefCell};

@@ -1,14 +1,14 @@
 //! The life of one client connection: request after request, until somebody has had enough.
 
 use std::future::{Future, poll_fn};
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Admission, Door, Refusal, Worker};
+use super::{Admission, Door, Refusal, Worker, proxied};
 use crate::base::recycler::Recycler;
 use crate::base::time::{Instant, unix_millis};
 use crate::http::h1::parse::Progress;
@@ -65,6 +65,9 @@ pub(super) async fn serve<F: Future<Output = (Connection, Next)>>(
     requests: Rc<Recycler<F>>,
     request: impl Fn(Connection) -> F,
 ) {
+    if connection.is_proxied() && !Box::pin(connection.announced()).await {
+        return;
+    }
     let mut next = loop {
         match connection.wait().await {
             Waited::Over => break Next::Close,
@@ -116,9 +119,29 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, door: Door) -> Connection {
         let Door { listener, port } = door;
-        let client =
-            Client { stream, reader: Reader::default(), address: ClientAddress::of_peer(peer), port, listener };
+        let (reader, address) = (Reader::default(), ClientAddress::of_peer(peer));
+        let client = Client { stream, reader, address, port, listener };
         Connection { worker, client, requests: 0, counted: 0, tunnel: None }
+    }
+
+    /// Whether a header of the PROXY protocol comes before its first request.
+    fn is_proxied(&self) -> bool {
+        let listener = self.worker.snapshot.listeners.get(usize::from(self.client.listener.0));
+        listener.is_some_and(|listener| listener.proxy_protocol)
+    }
+
+    /// Receives that header; false if the connection must end.
+    async fn announced(&mut self) -> bool {
+        let Worker { shard, snapshot, .. } = &*self.worker;
+        let deadline = shard.handle.now() + snapshot.limits.head_timeout;
+        let trusted = |ip| snapshot.fields.forwarding.trusts(ip);
+        let Err(refused) = proxied::receive(shard, &mut self.client, trusted, deadline).await else { return true };
+        if let Some((code, detail)) = refused.describe() {
+            shard.counters().count(Counter::ProxyRefused);
+            let peer = self.client.address.socket();
+            shard.tell(Event { code, detail, status: None, peer, request: None, errno: None });
+        }
+        false
     }
 
     /// Waits for the first byte of a request.
@@ -128,18 +151,7 @@ impl Connection {
         }
         let deadline = self.worker.shard.handle.now() + self.worker.snapshot.limits.idle_timeout;
         let (shard, fresh) = (&self.worker.shard, self.requests == 0);
-        let Client { stream, reader, .. } = &mut self.client;
-        let mut fill = pin!(reader.fill(stream));
-        // Who has just connected has probably sent a request, and others may have one on its way: they get it answered.
-        let mut grace = None;
-        let filled = poll_fn(|context| match fill.as_mut().poll(context) {
-            Poll::Pending if shard.is_draining() => {
-                let long = if fresh { LINGER } else { DRAIN_GRACE };
-                let grace = grace.get_or_insert_with(|| shard.handle.sleep(long));
-                Pin::new(grace).poll(context).map(|()| Ok(false))
-            }
-            polled => polled,
-        });
+        let filled = fill_unless_draining(shard, &mut self.client, fresh);
         match self.worker.shard.handle.timeout(deadline, pin!(filled)).await {
             Ok(Ok(true)) => Waited::Bytes,
             _ => Waited::Over,
@@ -335,6 +347,22 @@ impl Connection {
             errno: None,
         });
     }
+}
+
+/// Receives more from a client; false at its end, and once the worker has been draining for a while. Who has just
+/// connected has probably sent something, and others may have a request on its way: they get it answered.
+pub(super) async fn fill_unless_draining(shard: &Shard, client: &mut Client, fresh: bool) -> io::Result<bool> {
+    let Client { stream, reader, .. } = client;
+    let mut fill = pin!(reader.fill(stream));
+    let mut timer = None;
+    poll_fn(|context| match fill.as_mut().poll(context) {
+        Poll::Pending if shard.is_draining() => {
+            let timer = timer.get_or_insert_with(|| shard.handle.sleep(if fresh { LINGER } else { DRAIN_GRACE }));
+            Pin::new(timer).poll(context).map(|()| Ok(false))
+        }
+        polled => polled,
+    })
+    .await
 }
 
 /// Counts a tunnel for as long as it is open, however it ends.

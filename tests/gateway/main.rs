@@ -27,6 +27,7 @@ mod paths;
 mod pool;
 mod preserve_host;
 mod priority;
+mod proxy_protocol;
 mod redirect;
 mod request_id;
 mod respond;

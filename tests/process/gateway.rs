@@ -21,6 +21,7 @@ pub(crate) struct Setup {
     workers: usize,
     targets: Vec<String>,
     gateway: String,
+    listener: String,
     service: String,
     route: String,
     wrapper: Vec<String>,
@@ -34,9 +35,9 @@ impl Setup {
 
     /// One worker, and everything goes to `targets`.
     pub(crate) fn to(driver: &'static str, targets: impl IntoIterator<Item = impl ToString>) -> Setup {
-        let (gateway, service, route, wrapper) = Default::default();
+        let (gateway, listener, service, route, wrapper) = Default::default();
         let targets = targets.into_iter().map(|target| format!("\"{}\"", target.to_string())).collect();
-        Setup { driver, workers: 1, targets, gateway, service, route, wrapper }
+        Setup { driver, workers: 1, targets, gateway, listener, service, route, wrapper }
     }
 
     pub(crate) fn workers(mut self, workers: usize) -> Setup {
@@ -53,6 +54,12 @@ impl Setup {
     /// Asks this name server, and no other.
     pub(crate) fn resolver(self, server: SocketAddr) -> Setup {
         self.gateway(&format!("dns = {{ servers = [\"{server}\"], min_ttl = \"1s\" }}"))
+    }
+
+    /// Adds a line to `[listeners.public]`.
+    pub(crate) fn listener(mut self, line: &str) -> Setup {
+        self.listener += &format!("{line}\n");
+        self
     }
 
     /// Adds a line to `[services.app]`.
@@ -75,11 +82,11 @@ impl Setup {
 
     /// The configuration file.
     pub(crate) fn text(&self) -> String {
-        let Setup { driver, workers, targets, gateway, service, route, .. } = self;
+        let Setup { driver, workers, targets, gateway, listener, service, route, .. } = self;
         let targets = targets.join(", ");
         format!(
             "[gateway]\ndriver = \"{driver}\"\nworkers = {workers}\npin = false\n{gateway}\n\
-             [listeners.public]\naddress = \"127.0.0.1:0\"\n\n[admin]\naddress = \"127.0.0.1:0\"\n\n\
+             [listeners.public]\naddress = \"127.0.0.1:0\"\n{listener}\n[admin]\naddress = \"127.0.0.1:0\"\n\n\
              [services.app]\ntargets = [{targets}]\n{service}\n\
              [routes.app]\npath = \"/*\"\nservice = \"app\"\nlimits = {{ body = false }}\n{route}\n"
         )

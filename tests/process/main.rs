@@ -27,6 +27,7 @@ mod named;
 mod origin;
 mod probe;
 mod program;
+mod proxy_protocol;
 mod sandbox;
 mod signals;
 mod slow;

@@ -29,6 +29,8 @@ mod address;
 mod told;
 mod walk;
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use serde_spanned::Spanned;
 
@@ -154,6 +156,12 @@ impl Forwarding {
     pub fn compile(config: &ForwardedConfig) -> Self {
         let networks = config.trusted_proxies.iter().map(|network| network.get_ref().0);
         Self { trusted: Trusted::new(networks), style: config.style }
+    }
+
+    /// Whether this is a trusted proxy.
+    #[must_use]
+    pub fn trusts(&self, ip: IpAddr) -> bool {
+        self.trusted.contains(ip)
     }
 
     /// Finds out where a request comes from that `peer` has sent, over TLS or not.
