@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use crate::harness::{Boot, Counter, Driver, Gateway, Origin, on_both_drivers, unused_address};
+use crate::harness::{Boot, Conversation, Counter, Driver, Gateway, Origin, on_both_drivers, unused_address};
 
 fn boot(targets: &[std::net::SocketAddr; 2], driver: Driver) -> Boot {
     Gateway::from(include_str!("../../config/examples/retries.toml")).targets("app", targets).driver(driver)
 }
 
 /// An origin that does this with each request that is whole.
-fn failing(how: fn(&mut crate::harness::Conversation)) -> Origin {
+fn failing(how: Failure) -> Origin {
     Origin::scripted(move |conversation| {
         if conversation.request().is_some() {
             how(conversation);
@@ -17,8 +17,11 @@ fn failing(how: fn(&mut crate::harness::Conversation)) -> Origin {
     })
 }
 
+/// What an origin does instead of answering.
+type Failure = fn(&mut Conversation);
+
 /// The ways in which an origin fails a request that has arrived.
-const FAILURES: [(&str, fn(&mut crate::harness::Conversation)); 4] = [
+const FAILURES: [(&str, Failure); 4] = [
     ("reset", |conversation| conversation.reset()),
     ("end", |conversation| conversation.finish()),
     ("status", |conversation| conversation.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno")),
