@@ -180,8 +180,8 @@ impl Shard {
         self.shared.wakers.set(self.index, waker.clone());
         for backend in &self.services {
             backend.queue.wake_first();
-            if backend.queue.is_empty() && backend.queue.is_wanted_elsewhere() {
-                backend.give_up_idle();
+            if backend.queue.is_empty() {
+                backend.give_up_some(backend.queue.waiting());
             }
         }
     }
@@ -238,6 +238,16 @@ impl Backend {
             queue: Queue::new(members.clone(), wakers, worker),
             budget: RefCell::new(RetryBudget::default()),
             balancer: RefCell::new(Balancer::new(members, settings, worker, fastrand::u64(..))),
+        }
+    }
+
+    /// Closes as many idle connections as others wait for.
+    fn give_up_some(&self, mut wanted: usize) {
+        for target in self.balancer.borrow().targets() {
+            if wanted == 0 {
+                return;
+            }
+            wanted -= target.pool.borrow_mut().give_up(wanted);
         }
     }
 

@@ -89,6 +89,13 @@ impl Pool {
         (before - self.idle.len() - old) as u64
     }
 
+    /// Closes up to `count`, the oldest first; says how many.
+    pub fn give_up(&mut self, count: usize) -> usize {
+        let count = count.min(self.idle.len());
+        self.idle.drain(..count);
+        count
+    }
+
     /// Closes all.
     pub fn clear(&mut self) {
         self.idle.clear();

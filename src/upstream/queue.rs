@@ -143,7 +143,7 @@ impl Queue {
         self.next.set(number + 1);
         self.line.borrow_mut().push_back((number, None));
         // Connections that idle on other workers count, too.
-        self.wake_others();
+        self.wake_others(|_| true);
         Some(Place { queue: self.clone(), number })
     }
 
@@ -159,6 +159,12 @@ impl Queue {
         fastrand::u32(0..all) >= here
     }
 
+    /// How many wait in the lines of all workers.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.members.waiting().len() as usize
+    }
+
     /// Wakes the first of this line: something has become free.
     pub fn wake_first(&self) {
         let first = self.line.borrow_mut().front_mut().and_then(|(_, waker)| waker.take());
@@ -169,15 +175,17 @@ impl Queue {
 
     /// Tells those who wait that something has become free.
     fn freed(&self) {
-        if !self.members.waiting().is_empty() {
+        let waiting = self.members.waiting();
+        if !waiting.is_empty() {
             self.wake_first();
-            self.wake_others();
+            self.wake_others(|worker| waiting.workers[worker].load(Ordering::SeqCst) > 0);
         }
     }
 
-    /// Wakes the other workers that have a line, and those that may hold idle connections.
-    fn wake_others(&self) {
-        for worker in (0..self.members.waiting().workers.len()).filter(|&worker| worker != self.worker) {
+    /// Wakes the other workers that are meant.
+    fn wake_others(&self, is_meant: impl Fn(usize) -> bool) {
+        let others = (0..self.members.waiting().workers.len()).filter(|&worker| worker != self.worker);
+        for worker in others.filter(|&worker| is_meant(worker)) {
             self.wakers.wake(worker);
         }
     }

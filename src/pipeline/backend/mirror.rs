@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::connect::{Upstream, Wanted, connect};
 use super::preface::preface;
-use super::{Stage, conclude, outcome};
+use super::{Stage, conclude, give_back, outcome};
 use crate::http::body::{BodyDecoder, BodyEncoder};
 use crate::http::h1::parse::{HeadLimits, Progress, ResponseContext, ResponseHead};
 use crate::http::message::{Framing, Method};
@@ -109,11 +109,16 @@ async fn deliver(shard: &Rc<Shard>, snapshot: &Arc<Snapshot>, copy: Duplicate) {
     let sent = upstream.connection.stream.send(&[IoSlice::new(&copy.head), IoSlice::new(&copy.body)]).await;
     let answered = if sent.is_ok() { receive(&mut upstream, copy.method).await } else { None };
     let now = shard.handle.now();
-    let judged = answered.map_or(Outcome::Failed, |(status, _)| outcome(&stage, status));
-    conclude(&stage, in_flight, judged, now - began);
-    if answered.is_some_and(|(_, reusable)| reusable) && service.settings.proxy_protocol.is_none() {
-        target.pool.borrow_mut().put(upstream.connection, now);
-        backend.queue.wake_first();
+    match answered {
+        // A connection that died idle says nothing of its target.
+        None if upstream.reused => {}
+        None => conclude(&stage, in_flight, Outcome::Failed, now - began),
+        Some((status, reusable)) => {
+            conclude(&stage, in_flight, outcome(&stage, status), now - began);
+            if reusable {
+                give_back(&stage, &target, upstream.connection);
+            }
+        }
     }
 }
 

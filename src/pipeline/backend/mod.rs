@@ -40,7 +40,7 @@ use crate::http::message::Version;
 use crate::observe::counters::Counter;
 use crate::shard::{Backend, Shard};
 use crate::snapshot::{Fallback, Route, Service, Snapshot};
-use crate::upstream::balance::{InFlight, Outcome};
+use crate::upstream::balance::{InFlight, Outcome, Target};
 use crate::upstream::pool::Connection;
 use again::Again;
 use attempt::{Answer, Failure, Progress, Sent, attempt};
@@ -192,7 +192,9 @@ async fn attempts(
             continue;
         }
         wanted = first();
-        if let Some(outcome) = blame(stage, failure, &progress) {
+        // A connection that died idle says nothing of its target.
+        let died_idle = failure == Failure::Closed && upstream.reused;
+        if let Some(outcome) = blame(stage, failure, &progress).filter(|_| !died_idle) {
             let end = progress.answered.get().unwrap_or(stage.shard.handle.now());
             conclude(stage, in_flight, outcome, end - began);
         }
@@ -228,11 +230,18 @@ fn settle(
         // Nothing else makes the parser take a 101.
         (Answer::Switched, None) => return Ended::Cut { status, reset: true, why: Cut::Broken },
     };
-    if reusable && stage.service.settings.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
-        target.pool.borrow_mut().put(upstream.connection, now);
-        stage.backend.queue.wake_first();
+    if reusable {
+        give_back(stage, &target, upstream.connection);
     }
     Ended::Replied { status, keep_alive }
+}
+
+/// Keeps a connection for the next request, unless it belongs to one client or somebody on another worker needs it more.
+fn give_back(stage: &Stage<'_>, target: &Target, connection: Connection) {
+    if stage.service.settings.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
+        target.pool.borrow_mut().put(connection, stage.shard.handle.now());
+        stage.backend.queue.wake_first();
+    }
 }
 
 /// Whether an answer with this status speaks for its target or against it.
@@ -257,9 +266,10 @@ fn blame(stage: &Stage<'_>, failure: Failure, progress: &Progress) -> Option<Out
 
 /// Takes note of how a request has ended at its target.
 fn conclude(stage: &Stage<'_>, in_flight: InFlight, outcome: Outcome, latency: Duration) {
-    let endpoint = in_flight.target().endpoint.clone();
+    // Not the endpoint: its count of references is shared by all workers.
+    let target = in_flight.target().clone();
     if in_flight.end(outcome, latency, stage.shard.handle.now()) {
-        stage.shard.tell_ejected(&endpoint);
+        stage.shard.tell_ejected(&target.endpoint);
     }
 }
 
