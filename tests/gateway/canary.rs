@@ -78,3 +78,15 @@ fn a_mirror_that_hangs_delays_nobody() {
         gate.open();
     });
 }
+
+#[test]
+fn what_was_never_sent_is_not_copied() {
+    let [_, canary, next] = origins();
+    let gateway = Gateway::from(include_str!("../../config/examples/canary.toml"))
+        .service("canary", canary.address())
+        .service("next", next.address())
+        .start();
+    assert_eq!(gateway.get("/orders").status, 502);
+    eventually("it is counted", || gateway.count(Counter::MirrorsDropped) == 1);
+    assert_eq!((gateway.count(Counter::Mirrors), next.connections()), (0, 0));
+}
