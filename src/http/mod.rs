@@ -18,5 +18,6 @@ pub mod edit;
 pub mod error;
 pub mod fields;
 pub mod h1;
+mod known;
 pub mod message;
 pub mod template;
