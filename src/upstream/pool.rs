@@ -101,6 +101,12 @@ impl Pool {
         self.idle.clear();
     }
 
+    /// Closes all, and keeps none from now on: the target is no longer in use.
+    pub fn retire(&mut self) {
+        self.most = 0;
+        self.idle = Vec::new();
+    }
+
     /// How many connections are idle.
     #[must_use]
     pub fn len(&self) -> usize {

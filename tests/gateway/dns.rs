@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tidegate::config::Config;
 
-use crate::harness::{Boot, Gateway, Origin, PATIENCE, eventually, on_both_drivers};
+use crate::harness::{Boot, Gate, Gateway, Origin, PATIENCE, eventually, on_both_drivers};
 use crate::health::{ask, ask_json};
 
 /// A: four bytes of an address. SRV: see RFC 2782.
@@ -162,4 +162,44 @@ fn a_silent_name_server_delays_the_start_but_does_not_prevent_it() {
     // Of the other service, the server knows nothing.
     let error = || ask_json(&gateway, "/health/orders").1["names"][0]["error"].clone();
     eventually("the other is not", || error() == "it has no SRV record (NXDOMAIN)");
+}
+
+#[test]
+fn a_target_that_is_gone_finishes_what_runs_there_and_keeps_no_connection() {
+    on_both_drivers(|driver| {
+        let gate = Gate::default();
+        let passing = gate.clone();
+        let leaving = Origin::scripted(move |conversation| {
+            while let Some(request) = conversation.request() {
+                if request.starts_with(b"GET /orders/slow ") {
+                    passing.pass();
+                }
+                conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nold");
+            }
+        });
+        let staying = Origin::start().reply("/orders/1", 200, "new");
+        let at = |origin: &Origin| {
+            let port = origin.address().port();
+            vec![
+                ("_http._tcp.orders.internal", TYPE_SRV, srv(9, port, "o1.internal")),
+                ("o1.internal", TYPE_A, a(1)),
+                ("users.internal", TYPE_A, a(1)),
+            ]
+        };
+        let server = NameServer::silent().answers(at(&leaving));
+        let often = |config: &mut Config| config.gateway.dns.max_ttl = Duration::from_millis(50);
+        let gateway = boot(&staying, &server).with(often).driver(driver).start();
+        let mut slow = gateway.connect();
+        slow.send("GET /orders/slow HTTP/1.1\r\nHost: h\r\n\r\n");
+        eventually("it runs", || leaving.connections() == 1);
+        assert_eq!(gateway.get("/orders/1").text(), "old");
+        assert_eq!((leaving.connections(), leaving.finished()), (2, 0));
+        let server = server.answers(at(&staying));
+        eventually("the connection that idles is closed", || leaving.finished() == 1);
+        assert_eq!(gateway.get("/orders/1").text(), "new");
+        gate.open();
+        assert_eq!(slow.response().text(), "old");
+        eventually("and the other, when it is free", || leaving.finished() == 2);
+        drop(server);
+    });
 }

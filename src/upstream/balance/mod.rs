@@ -298,21 +298,29 @@ impl Balancer {
         }
     }
 
-    /// Makes a target of each endpoint, the one that there was if there was one.
+    /// Makes a target of each endpoint, the one that there was if there was one. Those that are left are retired: what
+    /// still runs there goes on, but no connection is kept.
     fn adopt(&mut self) {
         let place = |endpoint: &Arc<Endpoint>| Arc::as_ptr(endpoint).addr();
         let mut before = std::mem::take(&mut self.targets);
         before.sort_unstable_by_key(|target| place(&target.endpoint));
+        let mut stays = vec![false; before.len()];
         for endpoint in self.endpoints.iter() {
             let known = before.binary_search_by_key(&place(endpoint), |target| place(&target.endpoint));
             self.targets.push(match known {
-                Ok(index) => before[index].clone(),
+                Ok(index) => {
+                    stays[index] = true;
+                    before[index].clone()
+                }
                 Err(_) => {
                     self.next_id += 1;
                     let id = TargetId(self.next_id);
                     Rc::new(Target::new(endpoint.clone(), id, self.context.clone()))
                 }
             });
+        }
+        for (target, _) in before.iter().zip(stays).filter(|(_, stays)| !stays) {
+            target.pool.borrow_mut().retire();
         }
     }
 
