@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tidegate::base::units::Setting;
+
 use crate::harness::{Boot, Conversation, Counter, Driver, Gateway, Origin, on_both_drivers, unused_address};
 
 fn boot(targets: &[std::net::SocketAddr; 2], driver: Driver) -> Boot {
@@ -27,6 +29,23 @@ const FAILURES: [(&str, Failure); 4] = [
     ("status", |conversation| conversation.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno")),
     ("no HTTP", |conversation| conversation.send("HTTP/1.1 2xx\r\n\r\n")),
 ];
+
+#[test]
+fn an_answer_that_there_is_no_time_to_replace_goes_to_the_client() {
+    let bad = || Origin::start().reply("/a", 503, "no");
+    let (first, second) = (bad(), bad());
+    let gateway = boot(&[first.address(), second.address()], Driver::Epoll)
+        .with(|config| {
+            config.services[0].timeouts.total = Some(Setting::On(Duration::from_secs(60)));
+            let Some(Setting::On(retries)) = &mut config.services[0].retries else { panic!("they are on") };
+            // With so long a wait on the average, a second attempt would be as likely as a blow of lightning.
+            (retries.backoff, retries.backoff_max) = (Some(Duration::MAX), Some(Duration::MAX));
+        })
+        .start();
+    let response = gateway.request("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((response.status, response.text()), (503, "no"));
+    assert_eq!((gateway.count(Counter::Retries), first.connections() + second.connections()), (0, 1));
+}
 
 #[test]
 fn idempotent_requests_go_to_another_target_and_others_do_not() {

@@ -1,10 +1,10 @@
 //! Whether a request that failed goes out once more, and when.
 
 use std::cell::{Cell, Ref, RefCell};
-use std::time::Duration;
 
 use super::Stage;
 use super::attempt::{Failure, Progress};
+use crate::base::time::Instant;
 use crate::http::message::Method;
 use crate::observe::counters::Counter;
 use crate::pipeline::Reject;
@@ -17,6 +17,8 @@ pub(super) struct Again<'a> {
     idempotent: bool,
     /// How often it has gone out again.
     retries: Cell<u32>,
+    /// When it may go out the next time.
+    next: Cell<Instant>,
     /// The targets that it has been to.
     tried: RefCell<Vec<TargetId>>,
 }
@@ -26,7 +28,8 @@ impl<'a> Again<'a> {
     pub(super) fn new(stage: &'a Stage<'a>, method: Method, mut tried: Vec<TargetId>) -> Again<'a> {
         stage.backend.budget.borrow_mut().request(stage.shard.handle.now());
         tried.clear();
-        Again { stage, idempotent: method.is_idempotent(), retries: Cell::new(0), tried: RefCell::new(tried) }
+        let (retries, next) = (Cell::new(0), Cell::new(Instant::ZERO));
+        Again { stage, idempotent: method.is_idempotent(), retries, next, tried: RefCell::new(tried) }
     }
 
     /// Takes note of a target that it goes to.
@@ -79,20 +82,14 @@ impl<'a> Again<'a> {
             Failure::Refused(reject) => cause(reject).is_some_and(|cause| self.ask(cause, progress)),
             Failure::Cut(_) | Failure::ClientGone => false,
         };
-        if again {
-            let handle = &self.stage.shard.handle;
-            let pause =
-                self.stage.route.retries.as_ref().map(|policy| policy.backoff(self.retries.get(), fastrand::u64(..)));
-            let pause = pause.unwrap_or_default();
-            if pause > Duration::ZERO {
-                handle.sleep_until((handle.now() + pause).min(self.stage.deadline)).await;
-            }
-            return handle.now() < self.stage.deadline;
+        let handle = &self.stage.shard.handle;
+        if again && self.next.get() > handle.now() {
+            handle.sleep_until(self.next.get()).await;
         }
-        false
+        again
     }
 
-    /// Asks for leave to go out again, and spends it.
+    /// Asks for leave to go out again, and spends it. There is none for a request whose time would be over before.
     fn ask(&self, cause: Cause, progress: &Progress) -> bool {
         let Some(policy) = &self.stage.route.retries else { return false };
         let facts = Facts {
@@ -110,13 +107,19 @@ impl<'a> Again<'a> {
         if !self.stage.backend.balancer.borrow_mut().has_other(now, &self.tried.borrow()) {
             return false;
         }
+        let retries = self.retries.get() + 1;
+        let next = now + policy.backoff(retries, fastrand::u64(..));
+        if next >= self.stage.deadline {
+            return false;
+        }
         let counters = self.stage.shard.counters();
         if !self.stage.backend.budget.borrow_mut().allow(now, policy.budget) {
             counters.count(Counter::RetriesOverBudget);
             return false;
         }
         counters.count(Counter::Retries);
-        self.retries.set(self.retries.get() + 1);
+        self.retries.set(retries);
+        self.next.set(next);
         true
     }
 }

@@ -172,7 +172,7 @@ impl Retries {
     #[must_use]
     pub fn backoff(&self, attempts: u32, random: u64) -> Duration {
         let factor = 1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
-        let most = self.backoff.saturating_mul(factor).min(self.backoff_max).as_nanos();
+        let most = self.backoff.saturating_mul(factor).min(self.backoff_max).as_nanos().min(u64::MAX.into());
         // The upper half of the product spreads 64 random bits evenly from 0 to `most`.
         let nanos = (u128::from(random) * (most + 1)) >> 64;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
