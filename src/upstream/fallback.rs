@@ -1,4 +1,5 @@
-//! What answers when all targets of a service are down.
+//! What answers when a service cannot take a request: its targets are all down, cannot be connected to, or have all the
+//! connections that they may have and nobody leaves in time.
 //!
 //! ```toml
 //! [services.search]
@@ -10,7 +11,8 @@
 //! fallback = { status = 503, body = "{\"prices\":[]}", content_type = "application/json" }
 //! ```
 //!
-//! Without it the answer is 503 with a Retry-After. A fallback service may have a fallback of its own, but they must not
+//! A request of which anything was sent is never answered so. Without a fallback the answer is 503 with a Retry-After,
+//! or 502 or 504 where connecting has failed. A fallback service may have a fallback of its own, but they must not
 //! lead in a circle.
 
 use serde_spanned::Spanned;

@@ -1,6 +1,8 @@
 //! `config/examples/fallback.toml`: what answers when no target is left.
 
-use crate::harness::{Counter, Gateway, Origin, on_both_drivers, unused_address};
+use tidegate::base::units::Setting;
+
+use crate::harness::{Counter, Gate, Gateway, Origin, eventually, on_both_drivers, unused_address};
 
 #[test]
 fn another_service_or_a_response_stands_in() {
@@ -26,5 +28,36 @@ fn another_service_or_a_response_stands_in() {
         client.send("HEAD /prices HTTP/1.1\r\nHost: h\r\n\r\n");
         assert_eq!(client.response_to("HEAD").status, 503);
         assert_eq!(gateway.count(Counter::Fallbacks), 4);
+    });
+}
+
+#[test]
+fn it_stands_in_for_a_service_that_takes_no_more() {
+    on_both_drivers(|driver| {
+        let gate = Gate::default();
+        let passing = gate.clone();
+        let busy = Origin::scripted(move |conversation| {
+            while conversation.request().is_some() {
+                passing.pass();
+                conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew");
+            }
+        });
+        let archive = Origin::start().reply("/search", 200, "old");
+        let gateway = Gateway::from(include_str!("../../config/examples/fallback.toml"))
+            .service("archive", archive.address())
+            .service("search", busy.address())
+            .with(|config| {
+                let search = config.services.iter_mut().find(|service| service.name.get_ref() == "search").unwrap();
+                (search.pool.max_connections, search.pool.queue) = (Setting::On(1), 0);
+            })
+            .driver(driver)
+            .start();
+        let mut first = gateway.connect();
+        first.send("GET /search HTTP/1.1\r\nHost: h\r\n\r\n");
+        eventually("it runs", || busy.connections() == 1);
+        assert_eq!(gateway.request("GET /search HTTP/1.1\r\nHost: h\r\n\r\n").text(), "old");
+        gate.open();
+        assert_eq!(first.response().text(), "new");
+        assert_eq!(gateway.count(Counter::Fallbacks), 1);
     });
 }

@@ -121,7 +121,10 @@ enum StandIn {
 
 /// Who answers a request that `lane` could not even send, if somebody does.
 fn stand_in(shard: &Shard, snapshot: &Snapshot, lane: &Route, reject: Reject, x: &mut Exchange) -> Option<StandIn> {
-    let unsent = matches!(reject, Reject::NoTarget | Reject::ConnectFailed | Reject::ConnectTimeout);
+    let unsent = matches!(
+        reject,
+        Reject::NoTarget | Reject::ConnectFailed | Reject::ConnectTimeout | Reject::QueueFull | Reject::QueueTimeout
+    );
     let service = lane.action.service().filter(|_| unsent)?;
     let stand_in = match snapshot.service(service).fallback.as_ref()? {
         Fallback::Service(_) => StandIn::Lane(lane.fallback?),
