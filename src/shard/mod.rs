@@ -21,7 +21,7 @@ use crate::policy::upgrade::OpenTunnels;
 use crate::upstream::balance::Balancer;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::members::Members;
-use crate::upstream::queue::{Queue, Wakers};
+use crate::upstream::queue::Queue;
 use crate::upstream::retry::RetryBudget;
 use crate::upstream::settings::Settings;
 
@@ -32,8 +32,6 @@ pub struct Shared {
     pub counters: Vec<Counters>,
     /// What the control thread writes to the log.
     pub events: Events,
-    /// How each worker is woken that others have news for.
-    pub wakers: Arc<Wakers>,
     /// The targets of each service, in the order of the snapshot.
     pub members: Vec<Arc<Members>>,
     /// How many tunnels each route has, in the order of the snapshot.
@@ -46,9 +44,9 @@ impl Shared {
     #[must_use]
     pub fn new(workers: usize, members: Vec<Arc<Members>>, routes: usize) -> Arc<Shared> {
         let counters = (0..workers).map(|_| Counters::default()).collect();
-        let (events, wakers, draining) = (Events::default(), Wakers::new(workers), AtomicBool::new(false));
+        let (events, draining) = (Events::default(), AtomicBool::new(false));
         let tunnels = (0..routes).map(|_| Arc::default()).collect();
-        Arc::new(Shared { counters, events, wakers, members, tunnels, draining })
+        Arc::new(Shared { counters, events, members, tunnels, draining })
     }
 
     /// How many tunnels the route at place `route` has.
@@ -177,12 +175,9 @@ impl Shard {
     /// Does what other workers have woken this one for: somebody here may go on, or somebody there needs what idles here.
     /// They wake `waker`.
     pub fn attend(&self, waker: &Waker) {
-        self.shared.wakers.set(self.index, waker.clone());
         for backend in &self.services {
-            backend.queue.wake_first();
-            if backend.queue.is_empty() {
-                backend.give_up_some(backend.queue.waiting());
-            }
+            backend.queue.listen(waker);
+            backend.look_after_line();
         }
     }
 
@@ -196,6 +191,8 @@ impl Shard {
                 let stale = target.pool.borrow_mut().sweep(now);
                 self.counters().add(Counter::UpstreamStale, stale);
             }
+            drop(balancer);
+            backend.look_after_line();
         }
     }
 
@@ -233,20 +230,29 @@ impl Shard {
 impl Backend {
     /// What worker `worker` keeps for the service that has `members`.
     #[must_use]
-    pub fn new(members: Arc<Members>, settings: Arc<Settings>, wakers: Arc<Wakers>, worker: usize) -> Backend {
+    pub fn new(members: Arc<Members>, settings: Arc<Settings>, worker: usize) -> Backend {
         Backend {
-            queue: Queue::new(members.clone(), wakers, worker),
+            queue: Queue::new(members.clone(), worker),
             budget: RefCell::new(RetryBudget::default()),
             balancer: RefCell::new(Balancer::new(members, settings, worker, fastrand::u64(..))),
         }
     }
 
+    /// Lets the first who waits here look again; if nobody does, gives what idles to those who ask on other workers.
+    fn look_after_line(&self) {
+        if self.queue.is_empty() {
+            self.give_up_some(self.queue.asked_for());
+        } else {
+            self.queue.wake_first();
+        }
+    }
+
     /// Closes as many idle connections as others wait for.
     fn give_up_some(&self, mut wanted: usize) {
+        if wanted == 0 {
+            return;
+        }
         for target in self.balancer.borrow().targets() {
-            if wanted == 0 {
-                return;
-            }
             wanted -= target.pool.borrow_mut().give_up(wanted);
         }
     }

@@ -131,9 +131,11 @@ impl Members {
         &self.turn
     }
 
-    /// Makes every worker look again.
+    /// Makes every worker look again, also for those who wait.
     pub(super) fn changed(&self) {
         self.version.fetch_add(1, Ordering::Release);
+        // Who waits for a connection may find one now, or learn that there will be none.
+        self.waiting.wake();
     }
 }
 

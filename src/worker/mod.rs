@@ -76,9 +76,7 @@ pub async fn run(
     let limits = &snapshot.limits;
     let head_limits = HeadLimits::new(limits.head, limits.fields, limits.target).unwrap_or_default();
     let services = shared.members.iter().zip(&snapshot.services);
-    let backends = services.map(|(members, service)| {
-        Backend::new(members.clone(), service.settings.clone(), shared.wakers.clone(), index)
-    });
+    let backends = services.map(|(members, service)| Backend::new(members.clone(), service.settings.clone(), index));
     let backends: Vec<_> = backends.collect();
     let shard = Shard::new(handle.clone(), shared, index, backends);
     let (spare, connections, refusing, accepting, idle) = Default::default();

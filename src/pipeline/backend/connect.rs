@@ -14,7 +14,7 @@ use crate::observe::counters::Counter;
 use crate::pipeline::Reject;
 use crate::upstream::balance::{InFlight, Target};
 use crate::upstream::pool::Connection;
-use crate::upstream::queue::Lease;
+use crate::upstream::queue::{GRACE, Lease};
 
 /// A connection to a target.
 pub(super) struct Upstream {
@@ -149,9 +149,17 @@ async fn wait_for_one(stage: &Stage<'_>, wanted: &Wanted<'_>) -> Result<Found, U
             found => Poll::Ready(found),
         }
     });
+    let mut found = pin!(found);
     let handle = &stage.shard.handle;
     let patience = (handle.now() + pool.queue_timeout).min(stage.deadline);
-    match handle.timeout(patience, pin!(found)).await {
+    // What becomes free on this worker needs no new connection, so it is waited for first.
+    if stage.backend.queue.has_connections()
+        && let Ok(found) = handle.timeout((handle.now() + GRACE).min(patience), found.as_mut()).await
+    {
+        return Ok(found);
+    }
+    place.ask();
+    match handle.timeout(patience, found).await {
         Ok(found) => Ok(found),
         Err(_) if patience == stage.deadline => Err(unconnected(Reject::TotalTimeout)),
         Err(_) => Err(unconnected(Reject::QueueTimeout)),

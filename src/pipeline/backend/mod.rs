@@ -241,10 +241,15 @@ fn settle(
 
 /// Keeps a connection for the next request, unless it belongs to one client or somebody on another worker needs it more.
 fn give_back(stage: &Stage<'_>, target: &Target, connection: Connection) {
-    if stage.service.settings.proxy_protocol.is_none() && !stage.backend.queue.is_wanted_elsewhere() {
-        target.pool.borrow_mut().put(connection, stage.shard.handle.now());
-        stage.backend.queue.wake_first();
+    let queue = &stage.backend.queue;
+    if stage.service.settings.proxy_protocol.is_some() {
+        return;
     }
+    if queue.is_wanted_elsewhere() {
+        return queue.hand_over(connection);
+    }
+    target.pool.borrow_mut().put(connection, stage.shard.handle.now());
+    queue.wake_first();
 }
 
 /// Whether an answer with this status speaks for its target or against it.

@@ -10,40 +10,51 @@
 //! is opened, and given back when it closes. Who finds no connection waits in a line of his worker, first come, first
 //! served; `queue` bounds the lines of all workers together.
 //!
+//! # Between workers
+//! A connection belongs to the worker that has opened it, and giving it to another means to close it and to open a new
+//! one. So a line is served with its own worker's connections as far as it goes:
+//!
+//! - Who has waited for [`GRACE`] or has no connection on his worker at all asks the others. A worker whose line is
+//!   empty gives him what idles there.
+//! - A worker that has a line, too, gives a connection only if it still has its share without it: connections are
+//!   divided as those who want them (who have one or wait) are. Where everybody has his share, none changes hands.
+//! - Where there are fewer connections than workers with lines, a worker keeps a connection for [`TURN`] requests and
+//!   then gives it to one that has none.
+//!
 //! No wake-up is lost, because both sides write before they read: who waits says so and then looks for a connection
-//! once more; who gives one back does so and then looks for somebody who waits. Workers do not see each other's lines,
-//! so somebody who has waiters on other workers wakes those workers, and gives up what he does not need himself.
+//! once more; who gives one back does so and then looks for somebody who waits.
+
+mod waiting;
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Waker};
+use std::time::Duration;
+
+pub use waiting::Waiting;
 
 use super::endpoint::Endpoint;
 use super::members::Members;
 
-/// How each worker is woken that others have news for.
-#[derive(Debug)]
-pub struct Wakers(Box<[OnceLock<Waker>]>);
+/// How long somebody waits for a connection of his own worker before he asks for those of others.
+pub const GRACE: Duration = Duration::from_millis(1);
 
-/// Who waits for a connection to the targets of one service, in the whole process.
-#[derive(Debug)]
-pub struct Waiting {
-    total: AtomicU32,
-    /// For each worker.
-    workers: Box<[AtomicU32]>,
-}
+/// How many requests in a row one worker answers over a connection while a worker that has none waits for it.
+pub const TURN: u32 = 16;
 
 /// One worker's line for the connections of one service.
 #[derive(Debug)]
 pub struct Queue {
     members: Arc<Members>,
-    wakers: Arc<Wakers>,
     worker: usize,
     line: RefCell<VecDeque<(u64, Option<Waker>)>>,
     next: Cell<u64>,
+    /// Connections given back here while a worker without any asked.
+    turn: Cell<u32>,
+    /// What is given back is meant for others.
+    handing_over: Cell<bool>,
 }
 
 /// A place in a line; it is left when this is dropped.
@@ -51,6 +62,7 @@ pub struct Queue {
 pub struct Place {
     queue: Rc<Queue>,
     number: u64,
+    asking: Cell<bool>,
 }
 
 /// The right to have one connection to a target; given back when it is dropped.
@@ -60,64 +72,17 @@ pub struct Lease {
     endpoint: Arc<Endpoint>,
 }
 
-impl Wakers {
-    /// Places for the wakers of `workers` workers.
-    #[must_use]
-    pub fn new(workers: usize) -> Arc<Wakers> {
-        Arc::new(Wakers((0..workers).map(|_| OnceLock::new()).collect()))
-    }
-
-    /// Says how `worker` is woken; only the first time counts.
-    pub fn set(&self, worker: usize, waker: Waker) {
-        let _ = self.0[worker].set(waker);
-    }
-
-    fn wake(&self, worker: usize) {
-        if let Some(waker) = self.0[worker].get() {
-            waker.wake_by_ref();
-        }
-    }
-}
-
-impl Waiting {
-    /// Nobody waits.
-    #[must_use]
-    pub fn new(workers: usize) -> Waiting {
-        Waiting { total: AtomicU32::new(0), workers: (0..workers).map(|_| AtomicU32::new(0)).collect() }
-    }
-
-    /// How many wait.
-    #[must_use]
-    pub fn len(&self) -> u32 {
-        self.total.load(Ordering::SeqCst)
-    }
-
-    /// Whether nobody waits.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn enter(&self, worker: usize, most: u32) -> bool {
-        let more = |waiting: u32| (waiting < most).then(|| waiting + 1);
-        let entered = self.total.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok();
-        if entered {
-            self.workers[worker].fetch_add(1, Ordering::SeqCst);
-        }
-        entered
-    }
-
-    fn leave(&self, worker: usize) {
-        self.workers[worker].fetch_sub(1, Ordering::SeqCst);
-        self.total.fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
 impl Queue {
     /// The empty line of `worker` for the service that has `members`.
     #[must_use]
-    pub fn new(members: Arc<Members>, wakers: Arc<Wakers>, worker: usize) -> Rc<Queue> {
-        Rc::new(Queue { members, wakers, worker, line: RefCell::default(), next: Cell::new(0) })
+    pub fn new(members: Arc<Members>, worker: usize) -> Rc<Queue> {
+        let (line, next, turn, handing_over) = Default::default();
+        Rc::new(Queue { members, worker, line, next, turn, handing_over })
+    }
+
+    /// Says how this worker is woken that others have news for; only the first time counts.
+    pub fn listen(&self, waker: &Waker) {
+        self.members.waiting().listen(self.worker, waker);
     }
 
     /// Whether nobody waits in this line.
@@ -129,8 +94,12 @@ impl Queue {
     /// The right to open a connection to `endpoint`, unless there are `most` already.
     #[must_use]
     pub fn lease(self: &Rc<Self>, endpoint: &Arc<Endpoint>, most: Option<u32>) -> Option<Lease> {
-        let leased = endpoint.lease_connection(most.unwrap_or(u32::MAX));
-        leased.then(|| Lease { queue: self.clone(), endpoint: endpoint.clone() })
+        if !endpoint.lease_connection(most.unwrap_or(u32::MAX)) {
+            return None;
+        }
+        let waiting = self.members.waiting();
+        waiting.set_leased(self.worker, waiting.leased(self.worker) + 1);
+        Some(Lease { queue: self.clone(), endpoint: endpoint.clone() })
     }
 
     /// A place at the end of the line, unless `most` wait in all lines of the service.
@@ -142,27 +111,43 @@ impl Queue {
         let number = self.next.get();
         self.next.set(number + 1);
         self.line.borrow_mut().push_back((number, None));
-        // Connections that idle on other workers count, too.
-        self.wake_others(|_| true);
-        Some(Place { queue: self.clone(), number })
+        Some(Place { queue: self.clone(), number, asking: Cell::new(false) })
     }
 
-    /// Whether an idle connection is needed more by another worker than by this one. Where both have waiters, each gets
-    /// his share.
+    /// Whether this worker has a connection, used or not, that those who wait here can hope for.
+    #[must_use]
+    pub fn has_connections(&self) -> bool {
+        self.members.waiting().leased(self.worker) > 0
+    }
+
+    /// How many on other workers ask for what idles here.
+    #[must_use]
+    pub fn asked_for(&self) -> usize {
+        self.members.waiting().asking_elsewhere(self.worker) as usize
+    }
+
+    /// Whether a connection that has just become free is to be given to another worker; to be asked once for each.
     #[must_use]
     pub fn is_wanted_elsewhere(&self) -> bool {
-        let all = self.members.waiting().len();
-        if all == 0 {
+        let waiting = self.members.waiting();
+        if waiting.asking_elsewhere(self.worker) == 0 {
             return false;
         }
-        let here = u32::try_from(self.line.borrow().len()).unwrap_or(u32::MAX);
-        fastrand::u32(0..all) >= here
+        if self.is_empty() {
+            return true;
+        }
+        let shares = waiting.shares(self.worker);
+        let turn = if shares.starving { self.turn.get() + 1 } else { 0 };
+        let is_over = turn >= TURN;
+        self.turn.set(if is_over { 0 } else { turn });
+        is_over || shares.has_one_too_many()
     }
 
-    /// How many wait in the lines of all workers.
-    #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.members.waiting().len() as usize
+    /// Closes `connection` with what it has leased, for the sake of other workers.
+    pub fn hand_over<T>(&self, connection: T) {
+        self.handing_over.set(true);
+        drop(connection);
+        self.handing_over.set(false);
     }
 
     /// Wakes the first of this line: something has become free.
@@ -173,20 +158,18 @@ impl Queue {
         }
     }
 
-    /// Tells those who wait that something has become free.
+    /// Tells those who wait that a connection may be opened.
     fn freed(&self) {
         let waiting = self.members.waiting();
-        if !waiting.is_empty() {
-            self.wake_first();
-            self.wake_others(|worker| waiting.workers[worker].load(Ordering::SeqCst) > 0);
+        if waiting.is_empty() {
+            return;
         }
-    }
-
-    /// Wakes the other workers that are meant.
-    fn wake_others(&self, is_meant: impl Fn(usize) -> bool) {
-        let others = (0..self.members.waiting().workers.len()).filter(|&worker| worker != self.worker);
-        for worker in others.filter(|&worker| is_meant(worker)) {
-            self.wakers.wake(worker);
+        if self.is_empty() {
+            waiting.wake_lines(self.worker);
+        } else if self.handing_over.get() || self.is_wanted_elsewhere() {
+            waiting.wake_poor(self.worker);
+        } else {
+            self.wake_first();
         }
     }
 }
@@ -201,19 +184,39 @@ impl Place {
         line[at].1 = Some(context.waker().clone());
         at == 0
     }
+
+    /// Asks for the connections of other workers, too. Whoever has asked has to look for a connection once more.
+    pub fn ask(&self) {
+        if !self.asking.replace(true) {
+            self.queue.members.waiting().ask(self.queue.worker);
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.queue.line.borrow_mut().retain(|(number, _)| *number != self.number);
-        self.queue.members.waiting().leave(self.queue.worker);
+        let Queue { members, worker, line, .. } = &*self.queue;
+        let waiting = members.waiting();
+        line.borrow_mut().retain(|(number, _)| *number != self.number);
+        waiting.leave(*worker, self.asking.get());
         // There may be more than one free connection, or it was not needed after all.
-        self.queue.wake_first();
+        if !self.queue.is_empty() {
+            self.queue.wake_first();
+        } else if !waiting.is_empty() {
+            waiting.wake_lines(*worker);
+            if waiting.asking_elsewhere(*worker) > 0 {
+                // What idles here was for this line.
+                waiting.wake_worker(*worker);
+            }
+        }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        let Queue { members, worker, .. } = &*self.queue;
+        let waiting = members.waiting();
+        waiting.set_leased(*worker, waiting.leased(*worker) - 1);
         self.endpoint.release_connection();
         self.queue.freed();
     }
@@ -223,10 +226,10 @@ impl Drop for Lease {
 mod tests {
     use super::*;
     use crate::base::time::Instant;
-    use crate::upstream::endpoint::EndpointSpec;
+    use crate::upstream::endpoint::{EndpointSpec, Health};
+    use std::sync::atomic::{AtomicU32, Ordering};
     use std::task::Wake;
     use std::thread::Thread;
-    use std::time::Duration;
 
     fn members(workers: usize) -> Arc<Members> {
         let members = Members::new("users", workers);
@@ -251,12 +254,12 @@ mod tests {
 
     #[test]
     fn a_line_is_served_in_order_and_bounded_over_all_workers() {
-        let (members, wakers) = (members(2), Wakers::new(2));
+        let members = members(2);
         let endpoint = members.endpoints()[0].clone();
-        let here = Queue::new(members.clone(), wakers.clone(), 0);
-        let there = Queue::new(members.clone(), wakers.clone(), 1);
+        let here = Queue::new(members.clone(), 0);
+        let there = Queue::new(members.clone(), 1);
         let woken = unpark();
-        wakers.set(1, woken.clone().into());
+        there.listen(&woken.clone().into());
         let first = here.lease(&endpoint, Some(1)).unwrap();
         assert!(here.lease(&endpoint, Some(1)).is_none() && there.lease(&endpoint, Some(1)).is_none());
 
@@ -267,29 +270,91 @@ mod tests {
         let waker = Waker::from(waiter.clone());
         let context = Context::from_waker(&waker);
         assert!(one.is_first(&context) && !two.is_first(&context));
-        let before = woken.1.load(Ordering::SeqCst);
         drop(first);
         assert_eq!(waiter.1.load(Ordering::SeqCst), 1, "the first of the line is woken, and nobody else");
-        assert!(woken.1.load(Ordering::SeqCst) > before, "and so is the other worker");
         drop(one);
         assert_eq!(waiter.1.load(Ordering::SeqCst), 2, "who leaves wakes the next");
         assert!(two.is_first(&context));
-        drop((two, three));
+        assert_eq!(woken.1.load(Ordering::SeqCst), 0, "and other workers only when nobody is left here");
+        drop(two);
+        assert_eq!(woken.1.load(Ordering::SeqCst), 1);
+        drop(three);
         assert!(members.waiting().is_empty() && here.is_empty() && there.is_empty());
         assert!(!here.is_wanted_elsewhere());
     }
 
     #[test]
-    fn a_connection_is_shared_between_those_who_wait() {
-        let (members, wakers) = (members(2), Wakers::new(2));
-        let here = Queue::new(members.clone(), wakers.clone(), 0);
-        let there = Queue::new(members, wakers, 1);
-        let other = there.enter(9).unwrap();
-        assert!(here.is_wanted_elsewhere() && !there.is_wanted_elsewhere());
-        let own = here.enter(9).unwrap();
-        let given = (0..1000).filter(|_| here.is_wanted_elsewhere()).count();
-        assert!((300..700).contains(&given), "{given} of 1000 where 500 are expected");
-        drop((other, own));
+    fn connections_change_hands_only_where_somebody_has_less_than_his_share() {
+        let members = members(2);
+        let endpoint = members.endpoints()[0].clone();
+        let here = Queue::new(members.clone(), 0);
+        let there = Queue::new(members, 1);
+        let lease = |queue: &Rc<Queue>, count: usize| -> Vec<Lease> {
+            (0..count).map(|_| queue.lease(&endpoint, Some(8)).expect("there is one")).collect()
+        };
+        let enter = |queue: &Rc<Queue>, count: usize| -> Vec<Place> {
+            let places: Vec<_> = (0..count).map(|_| queue.enter(99).expect("there is room")).collect();
+            places.iter().for_each(Place::ask);
+            places
+        };
+        let mut leased_here = lease(&here, 8);
+        assert!(!here.is_wanted_elsewhere(), "nobody asks");
+        let quiet = there.enter(99).unwrap();
+        assert!(!here.is_wanted_elsewhere() && here.asked_for() == 0, "who has only begun to wait does not ask");
+        let mut waiting_there = enter(&there, 1);
+        assert!(here.is_wanted_elsewhere() && here.asked_for() == 1 && !there.is_wanted_elsewhere());
+        // Of those who wait, two thirds are there: so many of the connections go over, one after the other.
+        drop(quiet);
+        let waiting_here = enter(&here, 8);
+        waiting_there.extend(enter(&there, 15));
+        let mut leased_there = Vec::new();
+        while here.is_wanted_elsewhere() {
+            here.hand_over(leased_here.pop());
+            leased_there.extend(lease(&there, 1));
+        }
+        assert_eq!((leased_here.len(), leased_there.len()), (3, 5));
+        assert!(!there.is_wanted_elsewhere());
+        drop((waiting_here, waiting_there));
+        assert_eq!((here.asked_for(), there.asked_for()), (0, 0));
+    }
+
+    #[test]
+    fn one_connection_is_taken_in_turns() {
+        let members = members(2);
+        let endpoint = members.endpoints()[0].clone();
+        let here = Queue::new(members.clone(), 0);
+        let there = Queue::new(members, 1);
+        let lease = here.lease(&endpoint, Some(1)).unwrap();
+        let (own, other) = (here.enter(9).unwrap(), there.enter(9).unwrap());
+        assert!(here.has_connections() && !there.has_connections());
+        other.ask();
+        for _ in 1..TURN {
+            assert!(!here.is_wanted_elsewhere());
+        }
+        assert!(here.is_wanted_elsewhere() && !here.is_wanted_elsewhere());
+        let (mine, woken) = (unpark(), unpark());
+        there.listen(&woken.clone().into());
+        let waker = Waker::from(mine.clone());
+        assert!(own.is_first(&Context::from_waker(&waker)));
+        here.hand_over(lease);
+        assert_eq!((mine.1.load(Ordering::SeqCst), woken.1.load(Ordering::SeqCst)), (0, 1), "it is for the other one");
+        drop(other);
+        drop(own);
+    }
+
+    #[test]
+    fn who_waits_is_woken_when_the_targets_change() {
+        let members = members(1);
+        let queue = Queue::new(members.clone(), 0);
+        let woken = unpark();
+        queue.listen(&woken.clone().into());
+        let endpoint = members.endpoints()[0].clone();
+        members.set_health(&endpoint, Health::Up, Instant::ZERO);
+        assert_eq!(woken.1.load(Ordering::SeqCst), 0, "nobody waits");
+        let place = queue.enter(1).unwrap();
+        members.set_health(&endpoint, Health::Down, Instant::ZERO);
+        assert_eq!(woken.1.load(Ordering::SeqCst), 1);
+        drop(place);
     }
 
     #[test]
@@ -297,21 +362,22 @@ mod tests {
         const WORKERS: usize = 4;
         const ROUNDS: usize = 2000;
         const MOST: u32 = 2;
-        let (members, wakers) = (members(WORKERS), Wakers::new(WORKERS));
+        let members = members(WORKERS);
         let endpoint = members.endpoints()[0].clone();
         let used = AtomicU32::new(0);
         let done = AtomicU32::new(0);
         std::thread::scope(|scope| {
             for worker in 0..WORKERS {
-                let (members, wakers, endpoint, used, done) = (&members, &wakers, &endpoint, &used, &done);
+                let (members, endpoint, used, done) = (&members, &endpoint, &used, &done);
                 scope.spawn(move || {
-                    let queue = Queue::new(members.clone(), wakers.clone(), worker);
+                    let queue = Queue::new(members.clone(), worker);
                     let waker = Waker::from(unpark());
-                    wakers.set(worker, waker.clone());
+                    queue.listen(&waker);
                     let context = Context::from_waker(&waker);
                     for _ in 0..ROUNDS {
                         let lease = queue.lease(endpoint, Some(MOST)).unwrap_or_else(|| {
                             let place = queue.enter(WORKERS as u32).expect("there is room for all");
+                            place.ask();
                             loop {
                                 let found = place.is_first(&context).then(|| queue.lease(endpoint, Some(MOST)));
                                 if let Some(lease) = found.flatten() {
