@@ -49,6 +49,7 @@ pub const TURN: u32 = 16;
 pub struct Queue {
     members: Arc<Members>,
     worker: usize,
+    /// Who waits, by numbers that only grow.
     line: RefCell<VecDeque<(u64, Option<Waker>)>>,
     next: Cell<u64>,
     /// Connections given back here while a worker without any asked.
@@ -179,7 +180,7 @@ impl Place {
     #[must_use]
     pub fn is_first(&self, context: &Context<'_>) -> bool {
         let mut line = self.queue.line.borrow_mut();
-        let Some(at) = line.iter().position(|(number, _)| *number == self.number) else { return true };
+        let Ok(at) = line.binary_search_by_key(&self.number, |(number, _)| *number) else { return true };
         // Also the first waits, if it finds nothing.
         line[at].1 = Some(context.waker().clone());
         at == 0
@@ -197,7 +198,12 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Queue { members, worker, line, .. } = &*self.queue;
         let waiting = members.waiting();
-        line.borrow_mut().retain(|(number, _)| *number != self.number);
+        {
+            let mut line = line.borrow_mut();
+            if let Ok(at) = line.binary_search_by_key(&self.number, |(number, _)| *number) {
+                line.remove(at);
+            }
+        }
         waiting.leave(*worker, self.asking.get());
         // There may be more than one free connection, or it was not needed after all.
         if !self.queue.is_empty() {
