@@ -21,6 +21,7 @@ use crate::policy::upgrade::OpenTunnels;
 use crate::upstream::balance::Balancer;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::members::Members;
+use crate::upstream::mirror::Copies;
 use crate::upstream::queue::Queue;
 use crate::upstream::retry::RetryBudget;
 use crate::upstream::settings::Settings;
@@ -81,7 +82,7 @@ pub struct Shard {
     date: Cell<(u64, Date)>,
     services: Vec<Backend>,
     /// Copies of requests that are on their way.
-    pub mirrored: Cell<usize>,
+    pub copies: Rc<Copies>,
 }
 
 /// What a worker keeps for one service.
@@ -99,8 +100,8 @@ impl Shard {
     /// The state of worker `index`, with what it keeps for each service, in their order.
     #[must_use]
     pub fn new(handle: Handle, shared: Arc<Shared>, index: usize, services: Vec<Backend>) -> Rc<Shard> {
-        let (draining, mirrored) = Default::default();
-        Rc::new(Shard { handle, shared, index, draining, date: Cell::new((0, [0; 29])), services, mirrored })
+        let (draining, copies) = Default::default();
+        Rc::new(Shard { handle, shared, index, draining, date: Cell::new((0, [0; 29])), services, copies })
     }
 
     /// What this worker keeps for the service at place `service`.

@@ -17,8 +17,8 @@ use crate::upstream::split::Split;
 
 type Services<'a> = HashMap<&'a str, usize>;
 
-/// Compiles a route. Its first lane is itself; the others are for the other services that it is split between, and for
-/// those that stand in when one of them is down.
+/// Compiles a route. Its first lane is itself; the others are for the other services that it is split between, for those
+/// that stand in when one of them is down, and for the one that gets copies.
 pub(super) fn route(
     config: &Config,
     written: &RouteConfig,
@@ -52,14 +52,22 @@ pub(super) fn route(
     for (service, fallback) in all.iter().zip(fallbacks) {
         lanes.push(Route { fallback, ..lane(Some(*service))? });
     }
+    let mirror = match &written.mirror {
+        None => None,
+        Some(mirror) => {
+            let service = service_id(&mirror.service, services)?;
+            let known = all.iter().position(|other| *other == service);
+            if known.is_none() {
+                lanes.push(lane(Some(service))?);
+            }
+            Some(Mirror::compile(mirror, known.unwrap_or(all.len())))
+        }
+    };
     let mut first = lanes.remove(0);
     first.lanes = lanes.into();
     first.split = (shares.len() > 1).then(|| Split::new((0..).zip(shares.iter().map(|(_, weight)| *weight))));
     first.sticky = written.sticky.clone();
-    first.mirror = match &written.mirror {
-        Some(mirror) => Some(Mirror::compile(mirror, service_id(&mirror.service, services)?.0)),
-        None => None,
-    };
+    first.mirror = mirror;
     Ok(first)
 }
 

@@ -8,8 +8,13 @@
 //! ```
 //!
 //! A copy is sent when the request it copies is over, by a task of its own, so that it delays nobody. It is the request
-//! as the service got it, and is tried once. Requests whose body is larger than `body` are not copied, nor those for
-//! which there is no room: [`MOST`] copies are on their way at a time on each worker. What is not copied is counted.
+//! as the mirror's service would have got it from this route: with that service's `request_headers` and Host, and with
+//! nothing that is meant for the other. It goes to one target, once. Requests whose body is larger than `body` are not
+//! copied, nor those for which there is no room: on each worker [`COPIES_MAX`] copies of [`BYTES_MAX`] bytes together
+//! are on their way at a time. What is not copied is counted.
+
+use std::cell::Cell;
+use std::rc::Rc;
 
 use serde_spanned::Spanned;
 
@@ -17,7 +22,12 @@ use crate::base::decode::{Section, Wrong};
 use crate::base::units::Size;
 
 /// Copies on their way at a time, on each worker.
-pub const MOST: usize = 256;
+pub const COPIES_MAX: usize = 256;
+
+/// Bytes of the copies on their way at a time, on each worker.
+pub const BYTES_MAX: usize = 32 * 1024 * 1024;
+
+const _: () = assert!(BODY_MAX.bytes() as usize <= BYTES_MAX / 2, "one copy must not take all the room");
 
 /// What `mirror` of a route says.
 #[derive(Clone, Debug)]
@@ -68,8 +78,8 @@ impl crate::base::decode::FromValue for Share {
 /// Which requests are copied, and where to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mirror {
-    /// The index of the service.
-    pub service: u32,
+    /// The place of the lane that leads to the service, among those of the route.
+    pub lane: usize,
     /// Of 2^32 requests, how many are copied.
     share: u64,
     /// Bytes of the largest body that is copied.
@@ -77,11 +87,11 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// What is written, with the index of its service.
+    /// What is written, with the place of the lane to its service.
     #[must_use]
-    pub fn compile(config: &MirrorConfig, service: u32) -> Mirror {
+    pub fn compile(config: &MirrorConfig, lane: usize) -> Mirror {
         let share = (config.share * 4_294_967_296.0) as u64;
-        Mirror { service, share: share.max(1), body: usize::try_from(config.body.bytes()).unwrap_or(usize::MAX) }
+        Mirror { lane, share: share.max(1), body: usize::try_from(config.body.bytes()).unwrap_or(usize::MAX) }
     }
 
     /// Whether a request is copied, by a number that is thrown for it.
@@ -91,9 +101,68 @@ impl Mirror {
     }
 }
 
+/// The copies of one worker that are on their way.
+#[derive(Debug, Default)]
+pub struct Copies {
+    count: Cell<usize>,
+    bytes: Cell<usize>,
+}
+
+/// The room of one copy; given back when it is dropped.
+#[derive(Debug)]
+#[must_use = "the room is held for as long as this is kept"]
+pub struct Room {
+    copies: Rc<Copies>,
+    bytes: usize,
+}
+
+impl Copies {
+    /// Room for a copy of `bytes` bytes, if there is any.
+    pub fn admit(self: &Rc<Self>, bytes: usize) -> Option<Room> {
+        let all = self.bytes.get().saturating_add(bytes);
+        if self.count.get() >= COPIES_MAX || all > BYTES_MAX {
+            return None;
+        }
+        self.count.set(self.count.get() + 1);
+        self.bytes.set(all);
+        Some(Room { copies: self.clone(), bytes })
+    }
+}
+
+impl Room {
+    /// Gives back the room of the bytes: they have been sent. The copy still counts as one.
+    pub fn sent(&mut self) {
+        let bytes = &self.copies.bytes;
+        bytes.set(bytes.get() - std::mem::take(&mut self.bytes));
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let Copies { count, bytes } = &*self.copies;
+        count.set(count.get() - 1);
+        bytes.set(bytes.get() - self.bytes);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_is_room_for_so_many_copies_and_so_many_bytes() {
+        let copies = Rc::new(Copies::default());
+        let small: Vec<_> = (0..COPIES_MAX).map(|_| copies.admit(1).expect("there is room")).collect();
+        assert!(copies.admit(0).is_none(), "as many as there may be");
+        drop(small);
+        let large = copies.admit(BYTES_MAX - 1).expect("all is free again");
+        assert!(copies.admit(2).is_none() && copies.admit(usize::MAX).is_none());
+        let mut last = copies.admit(1).expect("it fits exactly");
+        last.sent();
+        assert_eq!((copies.count.get(), copies.bytes.get()), (2, BYTES_MAX - 1));
+        drop((large, last));
+        assert_eq!((copies.count.get(), copies.bytes.get()), (0, 0));
+    }
 
     #[test]
     fn the_share_is_kept() {

@@ -23,6 +23,7 @@ mod listeners;
 mod max_connections;
 mod methods;
 mod minimal;
+mod mirror;
 mod paths;
 mod pool;
 mod preserve_host;

@@ -31,8 +31,10 @@ pub(super) struct Wanted<'a> {
     pub(super) key: Option<u64>,
     /// The request, if it may go out more than once: others than the targets that it has been to come first.
     pub(super) again: Option<&'a Again<'a>>,
-    /// This target and no other, over a new connection.
-    pub(super) replaced: Option<Rc<Target>>,
+    /// This target and no other.
+    pub(super) only: Option<Rc<Target>>,
+    /// A new connection, before anybody who waits: another one was found dead.
+    pub(super) fresh: bool,
     /// This one, if it can be.
     pub(super) preferred: Option<Rc<Target>>,
     /// What a new connection begins with: a header of the PROXY protocol, or nothing.
@@ -90,11 +92,11 @@ fn unconnected(reject: Reject) -> Unconnected {
 /// The best target that has a connection to give, if it `may` be taken.
 fn find(stage: &Stage<'_>, wanted: &Wanted<'_>, may: bool) -> Found {
     let now = stage.shard.handle.now();
-    if let Some(target) = &wanted.replaced {
-        return at(stage, target, false).unwrap_or(Found::Full);
-    }
-    if !may {
+    if !may && !wanted.fresh {
         return Found::Full;
+    }
+    if let Some(target) = &wanted.only {
+        return at(stage, target, !wanted.fresh).unwrap_or(Found::Full);
     }
     if let Some(found) = wanted.preferred.as_ref().and_then(|target| at(stage, target, true)) {
         return found;

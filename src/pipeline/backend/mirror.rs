@@ -8,17 +8,18 @@ use std::time::Duration;
 
 use super::connect::{Upstream, Wanted, connect};
 use super::preface::preface;
-use super::{Stage, conclude, give_back, outcome};
+use super::{Stage, conclude, give_back, outcome, outgoing, stage};
 use crate::http::body::{BodyDecoder, BodyEncoder};
 use crate::http::h1::parse::{HeadLimits, Progress, ResponseContext, ResponseHead};
 use crate::http::message::{Framing, Method};
 use crate::net::Reader;
 use crate::observe::counters::Counter;
-use crate::pipeline::exchange::Exchange;
+use crate::pipeline::exchange::{Client, Exchange};
+use crate::pipeline::keys;
 use crate::shard::Shard;
-use crate::snapshot::{RouteId, ServiceId, Snapshot};
-use crate::upstream::balance::Outcome;
-use crate::upstream::mirror::{MOST, Mirror};
+use crate::snapshot::{Route, RouteId, Snapshot};
+use crate::upstream::balance::{Outcome, Target};
+use crate::upstream::mirror::{Mirror, Room};
 
 /// How long a copy may take in all; nobody waits for it, but it holds memory.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -29,72 +30,70 @@ const ANSWER_MAX: u64 = 1024 * 1024;
 /// A request that is to be sent once more.
 struct Duplicate {
     route: RouteId,
-    service: ServiceId,
+    lane: usize,
+    target: Rc<Target>,
     method: Method,
-    head: Vec<u8>,
-    /// The body as it goes out behind the head.
-    body: Vec<u8>,
+    /// Head and body as they go out.
+    bytes: Vec<u8>,
     /// What a new connection begins with.
     preface: Vec<u8>,
+    room: Room,
 }
 
-/// Sends a copy of the request in `x`, which is over, to the service of `mirror`.
-pub(super) fn send(shard: &Rc<Shard>, snapshot: &Arc<Snapshot>, mirror: &Mirror, x: &Exchange, port: Option<u16>) {
+/// Sends a copy of the request in `x`, which has taken `route` and is over, to the service of `mirror`.
+pub(super) fn send(
+    shard: &Rc<Shard>,
+    snapshot: &Arc<Snapshot>,
+    route: &Route,
+    mirror: &Mirror,
+    x: &mut Exchange,
+    client: &Client,
+) {
     let counters = shard.counters();
-    let settings = &snapshot.service(ServiceId(mirror.service)).settings;
-    let Some(copy) = copy(mirror, x, || preface(settings, x, port)).filter(|_| shard.mirrored.get() < MOST) else {
+    let stage = stage(shard, snapshot, route.lane(mirror.lane), x.started, false);
+    let Some(copy) = stage.and_then(|stage| copy(&stage, mirror, x, client)) else {
         return counters.count(Counter::MirrorsDropped);
     };
     counters.count(Counter::Mirrors);
-    shard.mirrored.set(shard.mirrored.get() + 1);
     let (shard, snapshot) = (shard.clone(), snapshot.clone());
     let handle = shard.handle.clone();
     handle.spawn(async move {
-        let ended = OnWay(&shard);
         let deadline = shard.handle.now() + PATIENCE;
         let _ = shard.handle.timeout(deadline, pin!(deliver(&shard, &snapshot, copy))).await;
-        drop(ended);
     });
 }
 
-/// Counts a copy as on its way until it is dropped, however its task ends.
-struct OnWay<'a>(&'a Shard);
-
-impl Drop for OnWay<'_> {
-    fn drop(&mut self) {
-        self.0.mirrored.set(self.0.mirrored.get() - 1);
-    }
-}
-
-/// The request in `x`, if all of it is there.
-fn copy(mirror: &Mirror, x: &Exchange, preface: impl FnOnce() -> Vec<u8>) -> Option<Duplicate> {
-    if x.outgoing.is_empty() || !x.offer.is_empty() {
-        // It was never sent, or has become a tunnel.
+/// The request in `x` as the mirror gets it, if all of it is there, somebody to send it to, and room.
+fn copy(stage: &Stage<'_>, mirror: &Mirror, x: &mut Exchange, client: &Client) -> Option<Duplicate> {
+    if x.outgoing.is_empty() || !x.offer.is_empty() || !x.upload.decoder.is_done() {
+        // It was never sent, has become a tunnel, or was answered before it was over.
         return None;
     }
-    let data = x.upload.recorded.get().filter(|data| data.len() <= mirror.body && x.upload.decoder.is_done())?;
+    let length = x.upload.recorded.get().map(<[u8]>::len).filter(|length| *length <= mirror.body)?;
+    let Stage { shard, snapshot, route, service, backend, .. } = stage;
+    let key = service.settings.method.hash_by().and_then(|by| keys::key(by, snapshot, x));
+    let target = backend.balancer.borrow_mut().pick(shard.handle.now(), key, &[])?;
+    outgoing::encode(snapshot, route, target.endpoint.host(), x, client).ok()?;
+    let preface = preface(&service.settings, x, client.port);
     let mut encoder = BodyEncoder::new(x.request.framing());
-    let wrap = encoder.wrap(data.len()).ok()?;
-    let mut body = [wrap.before.as_bytes(), data, wrap.after].concat();
-    encoder.finish(x.upload.decoder.trailers(), &mut body).ok()?;
-    let service = ServiceId(mirror.service);
-    Some(Duplicate {
-        route: x.route?,
-        service,
-        method: x.request.method(),
-        head: x.outgoing.clone(),
-        body,
-        preface: preface(),
-    })
+    let wrap = encoder.wrap(length).ok()?;
+    let mut end = Vec::new();
+    encoder.finish(x.upload.decoder.trailers(), &mut end).ok()?;
+    let parts = |body| [x.outgoing.as_slice(), wrap.before.as_bytes(), body, wrap.after, &end];
+    let bytes = x.outgoing.len() + wrap.before.as_bytes().len() + length + wrap.after.len() + end.len();
+    let room = shard.copies.admit(bytes + preface.len())?;
+    let bytes = parts(x.upload.recorded.get()?).concat();
+    Some(Duplicate { route: x.route?, lane: mirror.lane, target, method: x.request.method(), bytes, preface, room })
 }
 
 /// Sends the copy and reads its answer. Whatever fails is the target's to answer for, as with any request.
-async fn deliver(shard: &Rc<Shard>, snapshot: &Arc<Snapshot>, copy: Duplicate) {
-    let (service, backend) = (snapshot.service(copy.service), shard.backend(copy.service.index()));
-    let route = snapshot.route(copy.route);
-    let deadline = shard.handle.now() + PATIENCE;
-    let stage = Stage { shard, snapshot, route, service, backend, deadline, may_keep_alive: false };
-    let wanted = Wanted { preface: &copy.preface, ..Wanted::default() };
+async fn deliver(shard: &Shard, snapshot: &Snapshot, copy: Duplicate) {
+    let Duplicate { route, lane, target, method, bytes, preface, mut room } = copy;
+    let Some(stage) = stage(shard, snapshot, snapshot.route(route).lane(lane), shard.handle.now(), false) else {
+        return;
+    };
+    let stage = Stage { deadline: shard.handle.now() + PATIENCE, ..stage };
+    let wanted = Wanted { preface: &preface, only: Some(target.clone()), ..Wanted::default() };
     let (in_flight, mut upstream) = match connect(&stage, &wanted, &mut Reader::default()).await {
         Ok(connected) => connected,
         Err(unconnected) => {
@@ -105,9 +104,10 @@ async fn deliver(shard: &Rc<Shard>, snapshot: &Arc<Snapshot>, copy: Duplicate) {
         }
     };
     let began = shard.handle.now();
-    let target = in_flight.target().clone();
-    let sent = upstream.connection.stream.send(&[IoSlice::new(&copy.head), IoSlice::new(&copy.body)]).await;
-    let answered = if sent.is_ok() { receive(&mut upstream, copy.method).await } else { None };
+    let sent = upstream.connection.stream.send(&[IoSlice::new(&bytes)]).await;
+    drop(bytes);
+    room.sent();
+    let answered = if sent.is_ok() { receive(&mut upstream, method).await } else { None };
     let now = shard.handle.now();
     match answered {
         // A connection that died idle says nothing of its target.

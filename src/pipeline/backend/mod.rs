@@ -92,7 +92,7 @@ pub async fn proxy(
         }
     };
     if let Some(mirror) = mirrored {
-        mirror::send(shard, snapshot, mirror, x, client.port);
+        mirror::send(shard, snapshot, route, mirror, x, client);
     }
     ended
 }
@@ -191,7 +191,7 @@ async fn attempts(
         if failure == Failure::Closed && upstream.reused && again.is_safe(&progress) {
             // What one kept connection died of, the others may die of, too.
             stage.shard.counters().count(Counter::UpstreamReplaced);
-            wanted.replaced = Some(in_flight.target().clone());
+            (wanted.only, wanted.fresh) = (Some(in_flight.target().clone()), true);
             continue;
         }
         wanted = first();
