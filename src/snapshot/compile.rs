@@ -113,7 +113,7 @@ fn service(config: &ServiceConfig, services: &HashMap<&str, usize>) -> Result<Se
     Ok(Service {
         name: name(config.name.get_ref()),
         targets: config.targets.iter().map(TargetConfig::compile).collect(),
-        health: config.health.as_ref().map(Checks::compile),
+        health: config.health.as_ref().map(|health| Checks::compile(health).with_proxy_protocol(config.proxy_protocol)),
         settings: Arc::new(settings),
         fallback: match &config.fallback {
             None => None,

@@ -121,8 +121,18 @@ fn services_learn_who_the_client_is(driver: &'static str) {
         let told = format!("{} {} {} {}", client.ip(), front.port(), client.ip(), client.port());
         assert_eq!(ask(front, client), told, "{version} to nginx");
         gateway.stop();
+        checks_pass(driver, version);
         through_haproxy(driver, version);
     }
+}
+
+/// nginx closes a connection without a header, whoever makes it: checks have one, too.
+fn checks_pass(driver: &'static str, version: &str) {
+    let health = "health = { path = \"/\", interval = \"50ms\", unhealthy = 1 }";
+    let (gateway, _nginx, _directory) = gateway(driver, &format!("proxy_protocol = \"{version}\"\n{health}"));
+    wait_until("some checks", || gateway.metric("tidegate_health_checks_total{service=\"app\",result=\"passed\"}") > 5);
+    assert_eq!(gateway.metric("tidegate_health_checks_total{service=\"app\",result=\"failed\"}"), 0, "{version}");
+    gateway.stop();
 }
 
 /// HAProxy behind the gateway takes the header off, and writes its own for nginx, which says what arrived.

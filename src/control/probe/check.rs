@@ -15,7 +15,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinSet;
 
@@ -103,7 +103,7 @@ fn host(authority: &str, port: Option<u16>) -> String {
 
 async fn ask<S>(
     checks: &Checks,
-    stream: S,
+    mut stream: S,
     host: &str,
     stage: &mut Stage,
     status: &mut Option<u16>,
@@ -111,6 +111,10 @@ async fn ask<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    if !checks.preface.is_empty() {
+        let sent = stream.write_all(&checks.preface).await;
+        sent.map_err(|error| format!("it takes no header of the PROXY protocol: {error}"))?;
+    }
     let Probe::Http(question) = &checks.probe else { return Ok(()) };
     *stage = Stage::Asking;
     let request = request(question, host)?;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::*;
@@ -112,6 +112,34 @@ async fn another_port_may_be_asked() {
     assert_eq!(outcome.error, None);
     let head = heads.recv().await.unwrap();
     assert!(head.contains(&format!("host: users.internal:{}\r\n", address.port())), "{head}");
+}
+
+#[tokio::test]
+async fn a_service_that_wants_the_proxy_protocol_is_asked_in_it() {
+    use crate::upstream::settings::ProxyProtocol;
+
+    let v2 = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
+    for (version, header) in [(ProxyProtocol::V1, &b"PROXY UNKNOWN\r\n"[..]), (ProxyProtocol::V2, v2)] {
+        for tcp in [false, true] {
+            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let heard = tokio::spawn(async move {
+                let mut stream = listener.accept().await.unwrap().0;
+                let mut bytes = vec![0; header.len()];
+                stream.read_exact(&mut bytes).await.unwrap();
+                let _ = stream.write_all(&answer(200, "")).await;
+                let _ = stream.read_to_end(&mut bytes).await;
+                bytes
+            });
+            let asked = checks(|config| config.tcp = tcp).with_proxy_protocol(Some(version));
+            assert_eq!(ask(&asked, address).await.error, None, "{version:?}");
+            let heard = heard.await.unwrap();
+            assert!(heard.starts_with(header), "{version:?} {heard:?}");
+            assert_eq!(heard[header.len()..].starts_with(b"GET /health "), !tcp, "{version:?} {heard:?}");
+        }
+    }
+    let other_port = checks(|config| config.port = Some(1)).with_proxy_protocol(Some(ProxyProtocol::V2));
+    assert!(other_port.preface.is_empty() && checks(|_| {}).with_proxy_protocol(None).preface.is_empty());
 }
 
 #[tokio::test]

@@ -27,6 +27,10 @@
 //! A target that has never been checked is used, and its first check decides alone: there is nothing else to go by, and
 //! an instance that has just appeared and is not ready should not have to fail three times. After that it takes
 //! `unhealthy` failures in a row to take a target out, and `healthy` successes in a row to bring it back.
+//!
+//! Where the service's `proxy_protocol` is on, a check begins with a header that says that it is the gateway's own
+//! (`LOCAL` in version 2, `UNKNOWN` in version 1), for its targets take no connection without one. A `port` of its own
+//! is asked without it.
 
 mod read;
 
@@ -36,6 +40,7 @@ use regex::bytes::Regex;
 
 use super::endpoint::Health;
 use super::statuses::StatusSet;
+use crate::net::proxy_protocol::{self, Endpoints, Version};
 
 /// How much of a body is read.
 pub const BODY_MOST: usize = 64 * 1024;
@@ -112,6 +117,8 @@ pub struct Checks {
     pub timeout: Duration,
     /// When the mind is changed.
     pub thresholds: Thresholds,
+    /// What a connection begins with: a header of the PROXY protocol, or nothing.
+    pub preface: Box<[u8]>,
 }
 
 /// What one check does.
@@ -185,7 +192,18 @@ impl Checks {
             jitter: config.jitter,
             timeout: config.timeout.unwrap_or(Duration::from_secs(1).min(config.interval)),
             thresholds: Thresholds { healthy: count(config.healthy), unhealthy: count(config.unhealthy) },
+            preface: Box::default(),
         }
+    }
+
+    /// The same checks of a service that is spoken to in this version of the PROXY protocol, if in any.
+    #[must_use]
+    pub fn with_proxy_protocol(self, version: Option<Version>) -> Checks {
+        let mut preface = Vec::new();
+        if let (Some(version), None) = (version, self.port) {
+            proxy_protocol::encode(version, &Endpoints::Local, &mut preface);
+        }
+        Checks { preface: preface.into(), ..self }
     }
 
     /// The time from one check to the next; `random` is from 0 to 1.
