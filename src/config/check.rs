@@ -3,14 +3,15 @@
 //! They run on what could be read of a file that has faults, so that all its faults are shown at once, and again when a
 //! configuration is compiled.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use serde_spanned::Spanned;
 
-use super::{Config, ServiceConfig};
+use super::{Config, RouteConfig, ServiceConfig};
 use crate::base::decode::{Diagnostic, closest};
 use crate::router::{RouteId, RouteInput, Router, Surroundings};
+use crate::upstream::balance::HashBy;
 use crate::upstream::fallback::FallbackConfig;
 use crate::upstream::targets::TargetAddress;
 
@@ -22,6 +23,7 @@ pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
     services(config, faults);
     match router(config, 1) {
         Ok(router) => {
+            keys(config, &router, faults);
             for (route, index) in config.routes.iter().zip(0..) {
                 let captures: Vec<&str> = router.capture_names(RouteId(index)).iter().map(|name| &**name).collect();
                 faults.extend(route.action.check(&captures));
@@ -113,6 +115,60 @@ fn is_at(listener: &SocketAddr, target: &TargetAddress) -> bool {
         }
         TargetAddress::Unix(_) | TargetAddress::Srv(_) => false,
     }
+}
+
+/// A key of which a request can have none is a mistake: the capture that it names must be there.
+fn keys(config: &Config, router: &Router, faults: &mut Vec<Diagnostic>) {
+    let mut captures_of: HashMap<&str, Vec<&[Box<str>]>> = HashMap::new();
+    for (route, index) in config.routes.iter().zip(0..) {
+        let captures = router.capture_names(RouteId(index));
+        for service in services_of(config, route) {
+            captures_of.entry(service).or_default().push(captures);
+        }
+        if let Some(by) = &route.sticky
+            && let HashBy::Path(name) = by.get_ref()
+            && !captures.contains(name)
+        {
+            let message = format!("route `{}` has no capture `{name}` to be sticky by", route.name.get_ref());
+            let fault = Diagnostic::new(by.span(), message, "no part of the path has this name");
+            faults.push(fault.help(instead(name, captures)));
+        }
+    }
+    for service in &config.services {
+        let (Some(HashBy::Path(wanted)), name) = (service.balance.hash_by(), service.name.get_ref()) else { continue };
+        let Some(captures) = captures_of.get(name.as_str()) else { continue };
+        if !captures.iter().any(|captures| captures.contains(wanted)) {
+            let message = format!("service `{name}` is balanced by `path:{wanted}`, and no route to it captures that");
+            let fault = Diagnostic::new(service.name.span(), message, "its targets would be chosen at random");
+            let all: Vec<Box<str>> = captures.iter().flat_map(|captures| captures.iter().cloned()).collect();
+            faults.push(fault.help(instead(wanted, &all)));
+        }
+    }
+}
+
+/// What to write instead of a capture that is not there.
+fn instead(wanted: &str, captures: &[Box<str>]) -> String {
+    let names: Vec<&str> = captures.iter().map(|name| &**name).collect();
+    match (closest(wanted, &names), names.as_slice()) {
+        (Some(meant), _) => format!("did you mean `path:{meant}`?"),
+        (None, []) => format!("give a part of the path this name, such as \"/users/{{{wanted}}}\""),
+        (None, names) => format!("give a part of the path this name, or use one of: {}", some(names)),
+    }
+}
+
+/// The services that requests of `route`, or copies of them, may come to.
+fn services_of<'a>(config: &'a Config, route: &'a RouteConfig) -> HashSet<&'a str> {
+    let mirror = route.mirror.iter().map(|mirror| &mirror.service);
+    let mut left: Vec<&str> = route.action.services().chain(mirror).map(|name| name.get_ref().as_str()).collect();
+    let mut found = HashSet::new();
+    while let Some(name) = left.pop() {
+        if found.insert(name)
+            && let Some(FallbackConfig::Service(other)) = config.service(name).and_then(|found| found.fallback.as_ref())
+        {
+            left.push(other.get_ref());
+        }
+    }
+    found
 }
 
 /// The services that routes and fallbacks name must be there, and fallbacks must not lead in a circle.

@@ -274,7 +274,7 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
 }
 
 /// What keeps the requests of one client at one of several services.
-fn sticky(section: &mut Section<'_, '_>, action: Option<&ActionConfig>) -> Option<HashBy> {
+fn sticky(section: &mut Section<'_, '_>, action: Option<&ActionConfig>) -> Option<Spanned<HashBy>> {
     let mut sticky = None;
     section.inherit("sticky", &mut sticky);
     let one = matches!(action, Some(ActionConfig::Service(split)) if split.shares.len() == 1);

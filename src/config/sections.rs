@@ -280,7 +280,7 @@ pub struct RouteConfig {
     /// `request_headers` and `response_headers`.
     pub headers: RulesConfig,
     /// `sticky`: what keeps the requests of one client at one of several services.
-    pub sticky: Option<HashBy>,
+    pub sticky: Option<Spanned<HashBy>>,
     /// `mirror`: where copies of requests go.
     pub mirror: Option<MirrorConfig>,
     /// `preserve_host`: whether the client's Host is sent on, and not the target's own.

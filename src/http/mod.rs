@@ -5,6 +5,7 @@
 //!
 //! - [`message`]: the words of a message (version, method, framing)
 //! - [`fields`]: field names and values, and what a gateway has to know of them
+//! - [`query`]: keys and values of a query
 //! - [`body`]: taking a body apart and putting one together, whatever its framing
 //! - [`error`]: every way in which a head or a body can be wrong
 //! - [`template`]: values put together from what is known of a request
@@ -20,4 +21,5 @@ pub mod fields;
 pub mod h1;
 mod known;
 pub mod message;
+pub mod query;
 pub mod template;

@@ -26,6 +26,7 @@
 use super::fields::{Known, NameShape, name_shape};
 use super::h1::encode::Decimal;
 use super::h1::parse::RequestHead;
+use super::query;
 use crate::base::decode::{FromValue, Value, Wrong, closest, raw_text};
 
 /// What is known of a request, as far as templates can name it.
@@ -316,7 +317,10 @@ impl Template {
                 Part::Path => sources.path,
                 Part::Id => sources.request_id,
                 Part::Capture(index) => capture(sources, *index),
-                Part::Query(name) => query_value(sources.request.query().unwrap_or_default(), name),
+                Part::Query(name) => {
+                    let query = sources.request.query().unwrap_or_default();
+                    query::value(query.as_bytes(), name.as_bytes()).unwrap_or_default()
+                }
                 Part::ClientIp => sources.client_ip,
                 Part::Service => sources.service.as_bytes(),
                 Part::Route => sources.route.as_bytes(),
@@ -355,38 +359,6 @@ pub fn host_without_port(host: &str) -> &str {
         Some(colon) if host.as_bytes()[colon] == b':' => &host[..colon],
         _ => host,
     }
-}
-
-/// The first value of `name` in a query, as it was received. The name is compared as the characters that it stands for.
-fn query_value<'a>(query: &'a str, name: &str) -> &'a [u8] {
-    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let mut values = pairs.filter(|(key, _)| decodes_to(key.as_bytes(), name.as_bytes()));
-    values.next().map_or(b"", |(_, value)| value.as_bytes())
-}
-
-/// Whether `encoded` is `plain`, with some of its bytes perhaps percent-encoded and spaces perhaps as `+`.
-fn decodes_to(encoded: &[u8], plain: &[u8]) -> bool {
-    let (mut encoded, mut plain) = (encoded, plain);
-    loop {
-        let (byte, rest) = match *encoded {
-            [] => return plain.is_empty(),
-            [b'%', high, low, ref rest @ ..] => match (hex(high), hex(low)) {
-                (Some(high), Some(low)) => (high << 4 | low, rest),
-                _ => return false,
-            },
-            [b'%', ..] => return false,
-            [b'+', ref rest @ ..] => (b' ', rest),
-            [byte, ref rest @ ..] => (byte, rest),
-        };
-        match plain.split_first() {
-            Some((first, next)) if *first == byte => (encoded, plain) = (rest, next),
-            _ => return false,
-        }
-    }
-}
-
-fn hex(digit: u8) -> Option<u8> {
-    char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
 /// Appends all lines of one name, joined as RFC 9110 section 5.3 joins them.

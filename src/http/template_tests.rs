@@ -124,24 +124,6 @@ fn captures_must_be_there() {
     assert!(wrong(&[]).help.starts_with("write `{idd}` into the route's path"));
 }
 
-/// Percent-decoding in the plainest words.
-fn naive_decode(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        rest = &rest[first.len_utf8()..];
-        match first {
-            '%' => {
-                out.push(u8::from_str_radix(rest.get(..2).filter(|two| !two.contains('+'))?, 16).ok()?);
-                rest = &rest[2..];
-            }
-            '+' => out.push(b' '),
-            other => out.extend(other.to_string().as_bytes()),
-        }
-    }
-    Some(out)
-}
-
 proptest! {
     #[test]
     fn nothing_ends_a_line_and_what_is_encoded_decodes(value in proptest::collection::vec(any::<u8>(), 0..40)) {
@@ -158,12 +140,6 @@ proptest! {
                 prop_assert_eq!(&again, &out);
             }
         }
-    }
-
-    #[test]
-    fn names_in_queries_are_compared_decoded(encoded in "(%[0-9a-fA-F]{2}|[a%+2]){0,6}", plain in "[a +%2]{0,4}") {
-        let expected = naive_decode(&encoded).is_some_and(|decoded| decoded == plain.as_bytes());
-        prop_assert_eq!(decodes_to(encoded.as_bytes(), plain.as_bytes()), expected);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use super::Exchange;
 use crate::http::fields::{Field, Known, trim};
+use crate::http::query;
 use crate::snapshot::Snapshot;
 use crate::upstream::balance::HashBy;
 use crate::upstream::hash::hash;
@@ -17,9 +18,11 @@ pub(super) fn key(by: &HashBy, snapshot: &Snapshot, x: &Exchange) -> Option<u64>
         }
         HashBy::Cookie(name) => cookie(x, name.as_bytes())?,
         HashBy::Query(name) => {
-            let pairs = x.request.query()?.split('&');
-            let value = |pair| <str>::split_once(pair, '=').or(Some((pair, ""))).filter(|(key, _)| *key == &**name);
-            pairs.filter_map(value).map(|(_, value)| value.as_bytes()).next()?
+            let value = query::value(x.request.query()?.as_bytes(), name.as_bytes())?;
+            if query::is_encoded(value) {
+                return Some(hash(&query::decoded(value).collect::<Vec<u8>>()));
+            }
+            value
         }
         HashBy::Path(name) => {
             let index = snapshot.router.capture_index(x.route?, name)?;

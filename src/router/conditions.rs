@@ -16,6 +16,7 @@ use super::{ListenerId, Lookup};
 use crate::http::fields::{Field, Known};
 use crate::http::h1::parse::RequestHead;
 use crate::http::message::Method;
+use crate::http::query;
 
 /// The conditions of one route, compiled.
 #[derive(Debug, Default)]
@@ -123,14 +124,9 @@ impl Condition {
 
     fn holds_in_query(&self, lookup: &Lookup<'_>, text: &mut Vec<u8>) -> bool {
         let Some(query) = lookup.head.query() else { return false };
-        let pairs = query.as_bytes().split(|&byte| byte == b'&').map(|pair| {
-            let end = memchr::memchr(b'=', pair).unwrap_or(pair.len());
-            (&pair[..end], pair.get(end + 1..).unwrap_or_default())
-        });
-        let mut values = pairs.filter(|(key, _)| decoded(key).eq(self.name.iter().copied())).map(|(_, value)| value);
-        let Some(value) = values.next() else { return false };
+        let Some(value) = query::value(query.as_bytes(), &self.name) else { return false };
         text.clear();
-        text.extend(decoded(value));
+        text.extend(query::decoded(value));
         self.test.holds(text, lookup.worker)
     }
 }
@@ -155,24 +151,6 @@ impl Test {
             (Self::Present, _) | (_, Self::Present) => false,
         }
     }
-}
-
-/// Keys and values of a query as they are meant. The parser has refused escapes that are none.
-fn decoded(text: &[u8]) -> impl Iterator<Item = u8> {
-    let digit = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
-    let mut at = 0;
-    std::iter::from_fn(move || {
-        let byte = *text.get(at)?;
-        at += 1;
-        match (byte, digit(text.get(at)), digit(text.get(at + 1))) {
-            (b'+', ..) => Some(b' '),
-            (b'%', Some(high), Some(low)) => {
-                at += 2;
-                Some((high << 4 | low) as u8)
-            }
-            _ => Some(byte),
-        }
-    })
 }
 
 /// The methods that have a kind, in the order in which `Allow` lists them.

@@ -66,7 +66,7 @@ pub(super) fn route(
     let mut first = lanes.remove(0);
     first.lanes = lanes.into();
     first.split = (shares.len() > 1).then(|| Split::new((0..).zip(shares.iter().map(|(_, weight)| *weight))));
-    first.sticky = written.sticky.clone();
+    first.sticky = written.sticky.as_ref().map(|by| by.get_ref().clone());
     first.mirror = mirror;
     Ok(first)
 }
