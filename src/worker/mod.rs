@@ -116,7 +116,7 @@ async fn sweep(worker: Rc<Worker>) {
     let shard = &worker.shard;
     while !shard.is_draining() {
         shard.handle.sleep(SWEEP).await;
-        shard.sweep(shard.handle.now());
+        apart(shard, |shard| shard.sweep(shard.handle.now()));
         shard.counters().set(Counter::Panics, shard.handle.stats().panics);
     }
 }
@@ -126,17 +126,24 @@ async fn settle(worker: Rc<Worker>) {
     let (shard, interval) = (&worker.shard, worker.snapshot.gateway.sync_interval);
     while !shard.is_draining() {
         shard.handle.sleep(interval).await;
-        shard.look_at_others(shard.handle.now());
+        apart(shard, |shard| shard.look_at_others(shard.handle.now()));
     }
 }
 
 /// Attends to what other workers wake this one for.
 async fn attend(shard: Rc<Shard>) {
     poll_fn(|context| {
-        shard.attend(context.waker());
+        let waker = context.waker().clone();
+        apart(&shard, move |shard| shard.attend(&waker));
         Poll::Pending
     })
     .await
+}
+
+/// Does `work` in a task of its own: if it should panic, that is counted and ends nothing else, and the next time comes.
+fn apart(shard: &Rc<Shard>, work: impl FnOnce(&Shard) + 'static) {
+    let own = shard.clone();
+    shard.handle.spawn(async move { work(&own) });
 }
 
 impl Worker {
