@@ -15,7 +15,6 @@ use crate::net::{Reader, Stream};
 use crate::policy::forwarded::{ClientAddress, Origin};
 use crate::router::Captures;
 use crate::snapshot::{Fields, ListenerId, RouteId, ServiceId};
-use crate::upstream::affinity::Token;
 use crate::upstream::balance::TargetId;
 
 /// A client's connection, as the pipeline sees it.
@@ -72,8 +71,8 @@ pub struct Exchange {
     pub started: Instant,
     /// The service whose fixed response answers it.
     pub fallback: Option<ServiceId>,
-    /// The target that its client has a cookie for.
-    pub affinity: Option<Token>,
+    /// Its client has a cookie for a target that may be used.
+    pub affinity: bool,
     /// The Set-Cookie that goes with the response; empty for none.
     pub cookie: Vec<u8>,
     /// The targets that it was sent to.
@@ -127,7 +126,7 @@ impl Exchange {
             body.gathered.shrink_to(4096);
         }
         self.route = None;
-        (self.fallback, self.affinity) = (None, None);
+        (self.fallback, self.affinity) = (None, false);
         self.cookie.clear();
         self.parsed = false;
     }

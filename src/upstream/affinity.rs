@@ -21,7 +21,9 @@
 //! writes a secret.
 //!
 //! A cookie that names no target that is in use, because that is down, ejected or gone, is replaced by the next response;
-//! the request goes where the method of the service sends it.
+//! the request goes where the method of the service sends it. A target that is in use and cannot take one request, because
+//! it has all the connections that it may have or has just failed, keeps its clients: the request goes to another one,
+//! and the cookie stays.
 
 use std::time::Duration;
 
