@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidegate::base::units::Setting;
 
+use crate::harness::message::normal;
 use crate::harness::{Boot, Conversation, Counter, Driver, Gateway, Origin, on_both_drivers, unused_address};
 
 fn boot(targets: &[std::net::SocketAddr; 2], driver: Driver) -> Boot {
@@ -133,4 +134,77 @@ fn the_last_answer_is_passed_on_as_it_is() {
     let response = gateway.get("/a");
     assert_eq!((response.status, response.text()), (503, "no"));
     assert_eq!((one.connections(), two.connections()), (1, 1));
+}
+
+#[test]
+fn a_head_is_sent_again_and_has_no_body() {
+    let (bad, good) = (failing(|conversation| conversation.reset()), Origin::start().reply("/a", 200, "ok"));
+    let gateway = boot(&[bad.address(), good.address()], Driver::Epoll).start();
+    let mut client = gateway.connect();
+    for _ in 0..2 {
+        client.send("HEAD /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        let response = client.response_to("HEAD");
+        assert_eq!((response.status, response.text()), (200, ""));
+    }
+    assert!(bad.connections() > 0);
+    assert_eq!(gateway.count(Counter::Retries), bad.connections() as u64);
+}
+
+#[test]
+fn chunks_and_trailers_are_sent_again_whole() {
+    on_both_drivers(|driver| {
+        let (bad, good) = (failing(|conversation| conversation.reset()), Origin::start().reply("/a", 200, "ok"));
+        let gateway = boot(&[bad.address(), good.address()], driver).start();
+        let mut client = gateway.connect();
+        for _ in 0..2 {
+            client.send("PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\none\r\n");
+            client.send("3\r\ntwo\r\n0\r\nX-Sum: 6\r\n\r\n");
+            assert_eq!(client.response().text(), "ok");
+        }
+        assert!(bad.connections() > 0);
+        let bodies = normal(&good.all_received());
+        let whole = bodies.matches("two\r\n0\r\nX-Sum: 6\r\n\r\n").count();
+        assert_eq!((whole, bodies.matches("one").count()), (2, 2), "{bodies}");
+    });
+}
+
+#[test]
+fn a_client_that_waits_to_be_asked_is_asked_by_the_second_target() {
+    on_both_drivers(|driver| {
+        let good = Origin::scripted(|conversation| {
+            conversation.read_until(b"\r\n\r\n");
+            conversation.send("HTTP/1.1 100 Continue\r\n\r\n");
+            conversation.read_until(b"abc");
+            conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        });
+        for _ in 0..2 {
+            let gateway = boot(&[unused_address(), good.address()], driver).start();
+            let mut client = gateway.connect();
+            client.send("POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
+            assert_eq!(client.response().head, "HTTP/1.1 100 Continue\r\n\r\n", "once, and by who takes it");
+            client.send("abc");
+            assert_eq!(client.response().text(), "ok");
+        }
+    });
+}
+
+#[test]
+fn a_failing_service_gets_no_more_than_its_budget() {
+    const REQUESTS: u64 = 500;
+    let bad = || failing(|conversation| conversation.send("HTTP/1.1 503 No\r\nContent-Length: 2\r\n\r\nno"));
+    let (one, two) = (bad(), bad());
+    let gateway = boot(&[one.address(), two.address()], Driver::Epoll)
+        .with(|config| config.services[0].ejection = Setting::Off)
+        .start();
+    let mut client = gateway.connect();
+    for _ in 0..REQUESTS {
+        client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        let response = client.response();
+        assert_eq!((response.status, response.text()), (503, "no"), "what failed is what the client sees");
+    }
+    let (retries, refused) = (gateway.count(Counter::Retries), gateway.count(Counter::RetriesOverBudget));
+    assert_eq!(retries + refused, REQUESTS);
+    // A hundred are free every ten seconds, and a fifth of the requests besides; if this takes longer, some more.
+    assert!((100 + REQUESTS / 5..REQUESTS).contains(&retries), "{retries}");
+    assert_eq!((one.connections() + two.connections()) as u64, REQUESTS + retries);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketType};
 use tidegate::base::units::Setting;
 
-use crate::harness::{Boot, Counter, Driver, Gateway, Origin, on_both_drivers};
+use crate::harness::{Boot, Counter, Driver, Gate, Gateway, Origin, on_both_drivers};
 
 const SHORT: Duration = Duration::from_millis(80);
 
@@ -124,5 +124,57 @@ fn the_whole_exchange_has_a_time() {
         let begun = std::time::Instant::now();
         crate::harness::eventually("some time", || begun.elapsed() > SHORT * 2);
         assert!(client.is_quiet());
+    });
+}
+
+#[test]
+fn a_backend_that_takes_no_more_is_given_up() {
+    on_both_drivers(|driver| {
+        let gate = Gate::default();
+        let passing = gate.clone();
+        let origin = Origin::scripted(move |conversation| {
+            conversation.read_until(b"\r\n\r\n");
+            passing.pass();
+        });
+        let gateway = boot(origin.address(), driver)
+            .with(|config| {
+                config.services[0].timeouts.send = Some(Setting::On(SHORT));
+                config.defaults.limits = Some(Setting::Off);
+            })
+            .start();
+        let mut client = gateway.connect();
+        client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n");
+        // The sockets between here and there take some megabytes before anybody has to wait.
+        let piece = vec![b'x'; 1024 * 1024];
+        while client.is_quiet() && client.try_send(&piece).is_ok() {}
+        let response = client.response();
+        assert_eq!((response.status, response.code(), response.closes()), (504, "send_timeout", true));
+        gate.open();
+    });
+}
+
+#[test]
+fn a_backend_that_falls_silent_is_cut_off() {
+    on_both_drivers(|driver| {
+        let origin = Origin::scripted(|conversation| {
+            conversation.read_until(b"\r\n\r\n");
+            conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+            conversation.read_to_end();
+        });
+        let gateway = boot(origin.address(), driver)
+            .with(|config| {
+                config.services[0].timeouts.between_bytes = Some(Setting::On(SHORT));
+                config.routes[1].timeouts.between_bytes = Some(Setting::Off);
+            })
+            .start();
+        let mut patient = gateway.connect();
+        patient.send("GET /reports/a HTTP/1.1\r\nHost: h\r\n\r\n");
+        patient.read_until("half");
+        let mut client = gateway.connect();
+        client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        let end = client.end();
+        assert!(end.bytes.starts_with(b"HTTP/1.1 200 OK\r\n") && end.bytes.ends_with(b"\r\n\r\nhalf"));
+        assert_eq!(gateway.count(Counter::ResponsesCut), 1);
+        assert!(patient.is_quiet(), "its route has no such limit");
     });
 }

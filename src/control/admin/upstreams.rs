@@ -70,7 +70,8 @@ fn target(endpoint: &Endpoint, result: Option<&CheckResult>, now: Instant) -> Va
         "health": word(endpoint.health()),
         "health_since_ago_ms": result.map(|result| millis(now.since(result.since))),
         "last_check": result.map(|result| check(result, now)),
-        "in_use_since_ago_ms": millis(now.since(endpoint.since())),
+        // One that was there from the start needs none.
+        "in_use_since_ago_ms": (endpoint.since() > Instant::ZERO).then(|| millis(now.since(endpoint.since()))),
         "ejected_ends_in_ms": ejected,
         "connections": endpoint.connections(),
         "active": active,
