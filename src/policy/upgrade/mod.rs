@@ -16,7 +16,8 @@
 //!
 //! The backend is asked only for what the route allows, and only by a request without a body; anything else is sent on
 //! as an ordinary request, without its Upgrade. Protocols that carry HTTP again (`h2c`, `TLS`) are never passed on: what
-//! came through them would meet no route and no policy.
+//! came through them would meet no route and no policy. A request counts as one of `tunnels` from before it is sent, so
+//! that a backend is never asked for more than there may be.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -16,7 +16,9 @@
 //! ```
 //!
 //! It is on, with these values but for `failure_rate`, unless `ejection = false` is written. A failure is a connection
-//! that is refused, reset or timed out, an answer that is no HTTP, or one of `statuses`.
+//! that is refused, reset or timed out, an answer that is no HTTP, or one of `statuses`. No other status counts, also not
+//! 500, which many services give for a single bad request; and none is asked for again because it stands here: that is
+//! what `on` of `retries` says.
 //!
 //! What is known of a target is kept in its [`Endpoint`], for the whole process; a success writes there only where a
 //! failure has written before. An ejection ends by time alone: nobody has to be there to end it. A target sheds one

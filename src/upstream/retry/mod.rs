@@ -30,6 +30,10 @@
 //! takes any method for one. What was sent is sent again only while its body, if any, is still there as a whole. A
 //! response of which the client has seen anything is never begun again.
 //!
+//! A status counts against its target only if `statuses` of `ejection` has it as well. Interim answers (1xx) of a target
+//! that fails afterwards have gone to the client; they bind nobody (RFC 9110 section 15.2). A retry whose wait would
+//! reach the end of the request's time is not made: the client gets what there is at once.
+//!
 //! # The budget
 //! A retry costs the service as much as a request; when all of them fail, retries would multiply the load in the very
 //! moment when there is too much of it. So each worker allows each service, over the last ten seconds, one retry for
