@@ -59,7 +59,7 @@ causes! {
         /// does not refuses it like any other version.
         Http2Preface = 505, "http2_preface", "HTTP/2 without TLS is not spoken on this listener.";
         BadTarget = 400, "bad_target", "The request target has characters that must be percent-encoded.";
-        BadPercent = 400, "bad_percent_encoding", "The request target has a malformed percent-encoding.";
+        BadPercent = 400, "bad_percent_encoding", "The request target has a percent-encoding that is malformed, or one of NUL.";
         BadTargetForm = 400, "bad_target_form", "The form of the request target does not fit the method.";
         BadAuthority = 400, "bad_authority", "The authority of the request target is malformed.";
         BadFieldLine = 400, "bad_field_line", "A field line is malformed.";

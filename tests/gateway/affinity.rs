@@ -47,18 +47,7 @@ fn the_cookie_is_set_once_and_leads_back() {
 fn a_target_that_is_full_for_a_moment_keeps_its_clients() {
     on_both_drivers(|driver| {
         let gate = Gate::default();
-        let origin = |name: &'static str| {
-            let gate = gate.clone();
-            Origin::scripted(move |conversation| {
-                while let Some(request) = conversation.request() {
-                    if request.starts_with(b"GET /long ") {
-                        gate.pass();
-                    }
-                    conversation.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{name}"));
-                }
-            })
-        };
-        let origins = ["one", "two"].map(origin);
+        let origins = ["one", "two"].map(|name| Origin::holding(name, &gate));
         let gateway = Gateway::from(include_str!("../../config/examples/affinity.toml"))
             .targets("app", &[origins[0].address(), origins[1].address()])
             .with(|config| config.services[0].pool.max_connections = Setting::On(1))

@@ -14,11 +14,7 @@ fn boot(service: &str, [one, two]: [&Origin; 2], driver: Driver) -> Boot {
 
 /// An origin that answers every request with its name.
 fn named(name: &'static str) -> Origin {
-    Origin::scripted(move |conversation| {
-        while conversation.request().is_some() {
-            conversation.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()));
-        }
-    })
+    Origin::holding(name, &Gate::default())
 }
 
 #[test]
@@ -80,18 +76,7 @@ fn every_key_leads_to_one_target() {
 fn least_connections_passes_by_who_is_busy() {
     on_both_drivers(|driver| {
         let gate = Gate::default();
-        let origin = |name: &'static str| {
-            let gate = gate.clone();
-            Origin::scripted(move |conversation| {
-                while let Some(request) = conversation.request() {
-                    if request.starts_with(b"GET /reports/long ") {
-                        gate.pass();
-                    }
-                    conversation.send(format!("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n{name}"));
-                }
-            })
-        };
-        let (one, two) = (origin("one"), origin("two"));
+        let (one, two) = (Origin::holding("one", &gate), Origin::holding("two", &gate));
         let gateway = boot("reports", [&one, &two], driver).start();
         let mut long = gateway.connect();
         long.send("GET /reports/long HTTP/1.1\r\nHost: h\r\n\r\n");

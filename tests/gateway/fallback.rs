@@ -35,14 +35,8 @@ fn another_service_or_a_response_stands_in() {
 fn it_stands_in_for_a_service_that_takes_no_more() {
     on_both_drivers(|driver| {
         let gate = Gate::default();
-        let passing = gate.clone();
-        let busy = Origin::scripted(move |conversation| {
-            while conversation.request().is_some() {
-                passing.pass();
-                conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nnew");
-            }
-        });
-        let archive = Origin::start().reply("/search", 200, "old");
+        let busy = Origin::holding("new", &gate);
+        let archive = Origin::named("old");
         let gateway = Gateway::from(include_str!("../../config/examples/fallback.toml"))
             .service("archive", archive.address())
             .service("search", busy.address())
@@ -53,9 +47,9 @@ fn it_stands_in_for_a_service_that_takes_no_more() {
             .driver(driver)
             .start();
         let mut first = gateway.connect();
-        first.send("GET /search HTTP/1.1\r\nHost: h\r\n\r\n");
+        first.send("GET /search?long HTTP/1.1\r\nHost: h\r\n\r\n");
         eventually("it runs", || busy.connections() == 1);
-        assert_eq!(gateway.request("GET /search HTTP/1.1\r\nHost: h\r\n\r\n").text(), "old");
+        assert_eq!(gateway.request("GET /search HTTP/1.1\r\nHost: h\r\n\r\n").text(), "old /search");
         gate.open();
         assert_eq!(first.response().text(), "new");
         assert_eq!(gateway.count(Counter::Fallbacks), 1);

@@ -89,7 +89,7 @@ pub(super) async fn watch(service: Arc<Service>, checks: Arc<Checks>, crowd: Arc
                 if let Some(probing) = running.remove(&error.id()) {
                     crowd.panics.fetch_add(1, Ordering::Relaxed);
                     let (service, target) = (service.name(), probing.endpoint.authority());
-                    tracing::error!(service, target, "a health check has crashed and is begun anew: {error}");
+                    tracing::error!(service, endpoint = target, "a health check has crashed and is begun anew: {error}");
                     begin = Some(Moment::now() + checks.interval);
                 }
             }
@@ -132,11 +132,13 @@ fn tell(service: &Service, checks: &Checks, endpoint: &Endpoint, health: Health,
             let reason = outcome.error.as_deref().unwrap_or("it has failed");
             let healthy = checks.thresholds.healthy;
             let effect = format!("it is used again after {healthy} good checks in a row");
-            tracing::warn!(service, target, %address, "a target is down: {reason}; {effect}");
+            tracing::warn!(service, endpoint = target, %address, "a target is down: {reason}; {effect}");
         }
         // Before its first check it was used already.
-        _ if endpoint.health() == Health::Unknown => tracing::debug!(service, target, %address, "a target is up"),
-        _ => tracing::info!(service, target, %address, "a target is up again"),
+        _ if endpoint.health() == Health::Unknown => {
+            tracing::debug!(service, endpoint = target, %address, "a target is up")
+        }
+        _ => tracing::info!(service, endpoint = target, %address, "a target is up again"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use super::message::{escape, find, request_length};
-use super::{PATIENCE, eventually};
+use super::{Gate, PATIENCE, eventually};
 
 /// What an origin does with a connection.
 type Script = Arc<dyn Fn(&mut Conversation) + Send + Sync>;
@@ -72,6 +72,19 @@ impl Origin {
                 let body = format!("{name} {}", head.split(' ').nth(1).expect("a target"));
                 let body_or_none = if head.starts_with("HEAD ") { "" } else { body.as_str() };
                 conversation.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body_or_none}", body.len()));
+            }
+        })
+    }
+
+    /// An origin that answers each request with `name`, one whose target ends with `long` only when `gate` is open.
+    pub(crate) fn holding(name: &'static str, gate: &Gate) -> Origin {
+        let gate = gate.clone();
+        Origin::scripted(move |conversation| {
+            while let Some(request) = conversation.request() {
+                if find(&request, b"long HTTP/1.1\r\n").is_some() {
+                    gate.pass();
+                }
+                conversation.send(format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{name}", name.len()));
             }
         })
     }
