@@ -10,6 +10,7 @@ mod serve;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -42,6 +43,8 @@ pub struct Worker {
     accepting: Cell<usize>,
     /// Wakes the worker's own task when the last connection and the last listener have ended.
     idle: RefCell<Option<Waker>>,
+    /// Steps of the upkeep that have panicked.
+    panics: Cell<u64>,
 }
 
 /// Where clients connect, as one worker sees it.
@@ -79,13 +82,14 @@ pub async fn run(
     let backends = services.map(|(members, service)| Backend::new(members.clone(), service.settings.clone(), index));
     let backends: Vec<_> = backends.collect();
     let shard = Shard::new(handle.clone(), shared, index, backends);
-    let (spare, connections, refusing, accepting, idle) = Default::default();
-    let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle });
+    let (spare, connections, refusing, accepting, idle, panics) = Default::default();
+    let worker =
+        Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle, panics });
     for entry in entries {
         handle.spawn(accept::accept(Accepting::new(&worker), entry));
     }
     handle.spawn(sweep(worker.clone()));
-    handle.spawn(attend(worker.shard.clone()));
+    handle.spawn(attend(worker.clone()));
     if worker.shard.looks_at_others() {
         handle.spawn(settle(worker.clone()));
     }
@@ -116,8 +120,8 @@ async fn sweep(worker: Rc<Worker>) {
     let shard = &worker.shard;
     while !shard.is_draining() {
         shard.handle.sleep(SWEEP).await;
-        apart(shard, |shard| shard.sweep(shard.handle.now()));
-        shard.counters().set(Counter::Panics, shard.handle.stats().panics);
+        worker.step(|shard| shard.sweep(shard.handle.now()));
+        shard.counters().set(Counter::Panics, shard.handle.stats().panics + worker.panics.get());
     }
 }
 
@@ -126,27 +130,28 @@ async fn settle(worker: Rc<Worker>) {
     let (shard, interval) = (&worker.shard, worker.snapshot.gateway.sync_interval);
     while !shard.is_draining() {
         shard.handle.sleep(interval).await;
-        apart(shard, |shard| shard.look_at_others(shard.handle.now()));
+        worker.step(|shard| shard.look_at_others(shard.handle.now()));
     }
 }
 
 /// Attends to what other workers wake this one for.
-async fn attend(shard: Rc<Shard>) {
+async fn attend(worker: Rc<Worker>) {
     poll_fn(|context| {
-        let waker = context.waker().clone();
-        apart(&shard, move |shard| shard.attend(&waker));
+        worker.step(|shard| shard.attend(context.waker()));
         Poll::Pending
     })
     .await
 }
 
-/// Does `work` in a task of its own: if it should panic, that is counted and ends nothing else, and the next time comes.
-fn apart(shard: &Rc<Shard>, work: impl FnOnce(&Shard) + 'static) {
-    let own = shard.clone();
-    shard.handle.spawn(async move { work(&own) });
-}
-
 impl Worker {
+    /// Does a step of the upkeep. If it should panic, that is counted, and the next step comes.
+    fn step(&self, work: impl FnOnce(&Shard)) {
+        // What it had borrowed is given back, and all that it changes is put right by the next step.
+        if catch_unwind(AssertUnwindSafe(|| work(&self.shard))).is_err() {
+            self.panics.set(self.panics.get() + 1);
+        }
+    }
+
     /// Whether there is no connection, and none can come.
     fn is_empty(&self) -> bool {
         self.connections.get() == 0 && self.accepting.get() == 0
