@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [gateway.dns]
-//! servers = ["10.0.0.53", "127.0.0.1:5353"]    # default: those of /etc/resolv.conf
+//! servers = ["10.0.0.53", "127.0.0.1:5353"]    # default: those of /etc/resolv.conf, as they change
 //! min_ttl = "1s"                               # no answer is asked for again before that
 //! max_ttl = "5m"                               # every answer is asked for again after that
 //! timeout = "2s"                               # for each attempt

@@ -1,7 +1,7 @@
 //! Asks name servers, through hickory, and the hosts file.
 //!
-//! What the system's configuration says holds: its name servers (unless others are configured), its search list, its
-//! `ndots`, and `/etc/hosts`, which is read for every question. hickory does not cache, for then it and not we would
+//! What the system's configuration says holds (see [`system`]): its name servers (unless others are configured), its
+//! search list, its `ndots`, and `/etc/hosts`, which is read for every question. hickory does not cache, for then it and not we would
 //! know the TTLs; it asks again over TCP where an answer was truncated.
 //!
 //! The search list is walked here and not by hickory, so that both families of an address come from the same name, and
@@ -11,23 +11,23 @@
 //! `localhost` and what is below it (RFC 6761 section 6.3) is never asked for. It is 127.0.0.1 alone: `::1` is the same
 //! machine, and a service that listens at only one of them would lose every second request.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts};
+use hickory_resolver::Hosts;
 use hickory_resolver::lookup::Lookup;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::{Query, ResponseCode};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
-use hickory_resolver::system_conf::read_system_conf;
-use hickory_resolver::{Hosts, TokioResolver};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use super::answers::{HostReply, Reply, SourceReply, Srv, first_group};
 use super::counts::{Counts, Failure};
+use super::system::{self, Setup, System};
+use crate::base::time::Instant;
 use crate::base::units::display_duration;
 use crate::config::DnsConfig;
 use crate::upstream::targets::TargetAddress;
@@ -41,9 +41,7 @@ const SRV_TARGETS_MOST: usize = 256;
 /// What asks.
 #[derive(Debug)]
 pub(in crate::control) struct Client {
-    resolver: TokioResolver,
-    search: Vec<Name>,
-    ndots: usize,
+    system: Mutex<System>,
     permits: Semaphore,
     timeout: Duration,
     attempts: u32,
@@ -56,38 +54,20 @@ impl Client {
     /// # Errors
     /// When hickory cannot work with the configuration.
     pub(in crate::control) fn new(config: &DnsConfig, counts: Arc<Counts>) -> Result<Client, NetError> {
-        let (system, mut options) = match read_system_conf() {
-            Ok(read) => read,
-            Err(error) => {
-                if config.servers.is_empty() {
-                    // What resolv.conf(5) says of a machine without that file.
-                    let advice = "write [gateway.dns] servers = [...] to ask others";
-                    tracing::warn!(%error, "/etc/resolv.conf names no servers, so 127.0.0.1 is asked; {advice}");
-                }
-                let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 53));
-                (ResolverConfig::from_name_servers(vec![server(local)]), ResolverOpts::default())
-            }
-        };
-        let (domain, mut search, mut servers) = system.into_parts();
-        if search.is_empty() {
-            search.extend(domain);
-        }
-        if !config.servers.is_empty() {
-            servers = config.servers.iter().map(|address| server(*address)).collect();
-        }
+        let system = System::new(Path::new(system::PATH), system::EVERY, config, Instant::from_clock())?;
+        Ok(Client::with(system, config, counts))
+    }
+
+    /// What asks as `system` says.
+    fn with(system: System, config: &DnsConfig, counts: Arc<Counts>) -> Client {
         let attempts = u32::try_from(config.attempts).unwrap_or(1).max(1);
-        options.timeout = config.timeout;
-        // hickory counts what comes after the first.
-        options.attempts = attempts as usize - 1;
-        options.cache_size = 0;
-        options.use_hosts_file = ResolveHosts::Never;
-        options.max_active_requests = QUESTIONS_MOST;
-        let ndots = options.ndots;
-        let servers = ResolverConfig::from_name_servers(servers);
-        let builder = TokioResolver::builder_with_config(servers, TokioRuntimeProvider::default());
-        let resolver = builder.with_options(options).build()?;
-        let permits = Semaphore::new(QUESTIONS_MOST);
-        Ok(Client { resolver, search, ndots, permits, timeout: config.timeout, attempts, counts })
+        let (system, permits) = (Mutex::new(system), Semaphore::new(QUESTIONS_MOST));
+        Client { system, permits, timeout: config.timeout, attempts, counts }
+    }
+
+    /// How to ask a question now.
+    fn setup(&self) -> Arc<Setup> {
+        self.system.lock().unwrap_or_else(PoisonError::into_inner).setup(Instant::from_clock())
     }
 
     /// Counts a question that has ended in a panic.
@@ -97,9 +77,10 @@ impl Client {
 
     /// Asks for all that is needed to know the endpoints of a target with a name.
     pub(in crate::control) async fn ask(self: Arc<Client>, target: &TargetAddress) -> SourceReply {
+        let setup = self.setup();
         match target {
-            TargetAddress::Srv(name) => self.ask_srv(name).await,
-            TargetAddress::Name { host, .. } => SourceReply::Host(self.ask_host(host).await),
+            TargetAddress::Srv(name) => self.ask_srv(setup, name).await,
+            TargetAddress::Name { host, .. } => SourceReply::Host(self.ask_host(&setup, host).await),
             TargetAddress::Ip(_) | TargetAddress::Unix(_) => {
                 let none = Reply::Absent("it has no name");
                 SourceReply::Host(HostReply { v4: none.clone(), v6: none })
@@ -107,17 +88,18 @@ impl Client {
         }
     }
 
-    async fn ask_host(&self, host: &str) -> HostReply {
+    async fn ask_host(&self, setup: &Setup, host: &str) -> HostReply {
         if let Some(reply) = local(host) {
             return reply;
         }
-        let candidates = match candidates(host, &self.search, self.ndots) {
+        let candidates = match candidates(host, &setup.search, setup.ndots) {
             Ok(candidates) => candidates,
             Err(error) => return HostReply { v4: Reply::Failed(error.clone()), v6: Reply::Failed(error) },
         };
         let mut gone = Reply::Absent("NXDOMAIN");
         for name in candidates {
-            let (v4, v6) = (self.lookup(&name, RecordType::A, ip), self.lookup(&name, RecordType::AAAA, ip));
+            let of = |kind| self.lookup(setup, &name, kind, ip);
+            let (v4, v6) = (of(RecordType::A), of(RecordType::AAAA));
             match tokio::join!(v4, v6) {
                 (Reply::Absent(why), Reply::Absent(other)) => {
                     if [why, other] != ["NXDOMAIN"; 2] {
@@ -131,9 +113,9 @@ impl Client {
         HostReply { v4: gone.clone(), v6: gone }
     }
 
-    async fn ask_srv(self: Arc<Client>, name: &str) -> SourceReply {
-        let reply = match candidates(name, &self.search, self.ndots) {
-            Ok(candidates) => self.lookup_srv(candidates).await,
+    async fn ask_srv(self: Arc<Client>, setup: Arc<Setup>, name: &str) -> SourceReply {
+        let reply = match candidates(name, &setup.search, setup.ndots) {
+            Ok(candidates) => self.lookup_srv(&setup, candidates).await,
             Err(error) => Reply::Failed(error),
         };
         let Reply::Found(records, ttl) = reply else { return SourceReply::Srv(reply, Vec::new()) };
@@ -146,18 +128,18 @@ impl Client {
         records.retain(|srv| srv.host.is_empty() || hosts.binary_search(&srv.host).is_ok());
         let mut asking = JoinSet::new();
         for host in hosts {
-            let client = self.clone();
+            let (client, setup) = (self.clone(), setup.clone());
             // The target of a record is a whole name.
-            asking.spawn(async move { (host.clone(), client.ask_host(&format!("{host}.")).await) });
+            asking.spawn(async move { (host.clone(), client.ask_host(&setup, &format!("{host}.")).await) });
         }
         let replies = asking.join_all().await;
         SourceReply::Srv(Reply::Found(records, ttl), replies)
     }
 
-    async fn lookup_srv(&self, candidates: Vec<Name>) -> Reply<Srv> {
+    async fn lookup_srv(&self, setup: &Setup, candidates: Vec<Name>) -> Reply<Srv> {
         let mut gone = Reply::Absent("NXDOMAIN");
         for name in candidates {
-            match self.lookup(&name, RecordType::SRV, srv).await {
+            match self.lookup(setup, &name, RecordType::SRV, srv).await {
                 Reply::Absent("NXDOMAIN") => {}
                 Reply::Absent(why) => gone = Reply::Absent(why),
                 reply => return reply,
@@ -174,13 +156,19 @@ impl Client {
     }
 
     /// Asks one question.
-    async fn lookup<T: Ord>(&self, name: &Name, kind: RecordType, read: impl Fn(&RData) -> Option<T>) -> Reply<T> {
+    async fn lookup<T: Ord>(
+        &self,
+        setup: &Setup,
+        name: &Name,
+        kind: RecordType,
+        read: impl Fn(&RData) -> Option<T>,
+    ) -> Reply<T> {
         // It is never closed.
         let _permit = self.permits.acquire().await;
         self.counts.query();
         // hickory keeps to its own time; this is for the case that it does not.
         let patience = self.timeout * self.attempts + Duration::from_millis(500);
-        let asked = tokio::time::timeout(patience, self.resolver.lookup(name.clone(), kind)).await;
+        let asked = tokio::time::timeout(patience, setup.resolver.lookup(name.clone(), kind)).await;
         let error = match asked {
             Ok(Ok(lookup)) => return records(&lookup, read),
             Ok(Err(error)) => error,
@@ -205,15 +193,6 @@ impl Client {
         self.counts.failure(failure);
         reply
     }
-}
-
-/// A name server that is asked over UDP, and over TCP where that is not enough.
-fn server(address: SocketAddr) -> NameServerConfig {
-    let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-    for connection in &mut connections {
-        connection.port = address.port();
-    }
-    NameServerConfig::new(address.ip(), true, connections)
 }
 
 /// The whole names that a written one may stand for, in the order in which they are tried (resolv.conf(5)).
@@ -294,6 +273,23 @@ mod tests {
 
     fn names(names: &[&str]) -> Vec<Name> {
         names.iter().map(|name| Name::from_ascii(name).unwrap()).collect()
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_of_the_system_holds_for_the_next_question() {
+        let path = std::env::temp_dir().join(format!("tidegate-resolv-{}.conf", std::process::id()));
+        let write = |text: &str| std::fs::write(&path, text).unwrap();
+        write("nameserver 127.0.0.1\nsearch one.test\n");
+        let config = DnsConfig::default();
+        let system = System::new(&path, Duration::ZERO, &config, Instant::ZERO).unwrap();
+        let client = Arc::new(Client::with(system, &config, Arc::default()));
+        write("nameserver 127.0.0.1\nsearch two.test\n");
+        // It is no name, so that nobody is asked for it.
+        let question = TargetAddress::Srv("a".repeat(64).as_str().into());
+        assert!(matches!(client.clone().ask(&question).await, SourceReply::Srv(Reply::Failed(_), _)));
+        let used = client.system.lock().unwrap().setup.clone();
+        assert_eq!(used.search, names(&["two.test"]));
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

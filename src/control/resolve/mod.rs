@@ -6,6 +6,7 @@
 mod answers;
 mod client;
 mod counts;
+mod system;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
