@@ -23,7 +23,8 @@
 //! A cookie that names no target that is in use, because that is down, ejected or gone, is replaced by the next response;
 //! the request goes where the method of the service sends it. A target that is in use and cannot take one request, because
 //! it has all the connections that it may have or has just failed, keeps its clients: the request goes to another one,
-//! and the cookie stays.
+//! and the cookie stays. So a dead target is asked first by its clients until `ejection` or `health` finds it out: a service
+//! with neither should have no affinity.
 
 use std::time::Duration;
 

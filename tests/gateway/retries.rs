@@ -177,14 +177,15 @@ fn a_client_that_waits_to_be_asked_is_asked_by_the_second_target() {
             conversation.read_until(b"abc");
             conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
         });
+        let gateway = boot(&[unused_address(), good.address()], driver).start();
         for _ in 0..2 {
-            let gateway = boot(&[unused_address(), good.address()], driver).start();
             let mut client = gateway.connect();
             client.send("POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n");
             assert_eq!(client.response().head, "HTTP/1.1 100 Continue\r\n\r\n", "once, and by who takes it");
             client.send("abc");
             assert_eq!(client.response().text(), "ok");
         }
+        assert!(gateway.count(Counter::Retries) > 0);
     });
 }
 

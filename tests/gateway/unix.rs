@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidegate::config::Config;
 
-use crate::harness::{Boot, Driver, Gateway, Origin, eventually, on_both_drivers};
+use crate::harness::{Boot, Counter, Driver, Gateway, Origin, eventually, on_both_drivers};
 use crate::health::ask_json;
 
 /// A directory of this test's own; it goes when it is dropped.
@@ -87,6 +87,11 @@ fn a_socket_is_asked_and_checked_like_any_target() {
             let response = client.response();
             assert!(response.text().contains(&format!("\r\nHost: {host}\r\n")), "{}", response.text());
         }
+        // With one over TCP it takes turns.
+        let origin = Origin::named("over TCP");
+        let gateway = boot(&directory, Some(&origin), driver).start();
+        let over_tcp = (0..10).filter(|_| gateway.get("/both").text().starts_with("over TCP")).count();
+        assert_eq!(over_tcp, 5);
         eventually("it is up", || ask_json(&gateway, "/health/app").1["targets"][0]["health"] == "up");
         let (_, health) = ask_json(&gateway, "/health/app");
         let address = format!("unix:{}", directory.socket().display());
@@ -99,13 +104,18 @@ fn a_socket_that_is_not_there_is_a_target_that_is_down() {
     let directory = Directory::new();
     let origin = Origin::start().reply("/both", 200, "over TCP");
     let gateway = boot(&directory, Some(&origin), Driver::Epoll).start();
-    for _ in 0..4 {
-        assert_eq!(gateway.get("/both").text(), "over TCP");
-    }
+    let ask = |what: &str| {
+        let before = gateway.count(Counter::UpstreamConnectErrors);
+        for _ in 0..4 {
+            assert_eq!(gateway.get("/both").text(), "over TCP");
+        }
+        assert!(gateway.count(Counter::UpstreamConnectErrors) > before, "{what}: the socket has its turns");
+    };
+    ask("no file");
+    // A file where nobody listens, as after a crash, is no better.
+    drop(UnixListener::bind(directory.socket()).expect("a new socket"));
+    ask("a file that is left");
     eventually("it is down", || ask_json(&gateway, "/health/app").1["targets"][0]["health"] == "down");
     let response = gateway.get("/a");
     assert_eq!((response.status, response.code(), response.field("retry-after")), (503, "no_target", Some("1")));
-    // A file that is there before anybody listens, as after a crash, is no better.
-    drop(UnixListener::bind(directory.socket()).expect("a new socket"));
-    assert_eq!(gateway.get("/both").text(), "over TCP");
 }
