@@ -21,6 +21,7 @@ pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
     proxies(config, faults);
     loops(config, faults);
     services(config, faults);
+    mirrors(config, faults);
     match router(config, 1) {
         Ok(router) => {
             keys(config, &router, faults);
@@ -114,6 +115,19 @@ fn is_at(listener: &SocketAddr, target: &TargetAddress) -> bool {
             matches!(&**host, "localhost" | "localhost.") && *port == listener.port() && here(listener.ip())
         }
         TargetAddress::Unix(_) | TargetAddress::Srv(_) => false,
+    }
+}
+
+/// A service must not get its own requests again as copies: each POST would be carried out twice.
+fn mirrors(config: &Config, faults: &mut Vec<Diagnostic>) {
+    for route in &config.routes {
+        let Some(mirror) = &route.mirror else { continue };
+        let name = mirror.service.get_ref();
+        let Some(own) = route.action.services().find(|service| service.get_ref() == name) else { continue };
+        let message = format!("route `{}` mirrors to `{name}`, which gets its requests already", route.name.get_ref());
+        let fault = Diagnostic::new(mirror.service.span(), message, "each request would be carried out here twice");
+        faults
+            .push(fault.related(own.span(), "the route's service").help("name another service, or leave `mirror` out"));
     }
 }
 

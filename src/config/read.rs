@@ -185,8 +185,9 @@ fn admin(mut section: Section<'_, '_>) -> Option<AdminConfig> {
 fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
     let limits = limits(&mut section);
     let headers = RulesConfig::read(&mut section, Scope::Shared);
-    section.finish(&["auth", "rate_limit", "cache", "retries"]);
-    DefaultsConfig { limits, headers }
+    let retries = RetriesConfig::read(&mut section);
+    section.finish(&["auth", "rate_limit", "cache"]);
+    DefaultsConfig { limits, headers, retries }
 }
 
 fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfig {

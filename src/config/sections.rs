@@ -189,12 +189,14 @@ impl Default for AdminConfig {
 }
 
 /// `[defaults]`: policies that every route inherits.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DefaultsConfig {
     /// `limits`.
     pub limits: Option<Setting<LimitsConfig>>,
     /// `request_headers` and `response_headers`.
     pub headers: RulesConfig,
+    /// `retries`.
+    pub retries: Option<Setting<RetriesConfig>>,
 }
 
 /// `[services.NAME]`: a backend.

@@ -85,10 +85,11 @@ fn lane(
         path: name(written.matches.path.as_ref().map_or("/*", |path| path.get_ref())),
         action: action(&written.action, service, captures)?,
         timeouts: timeouts(&written.timeouts, of_service.map(|service| &service.timeouts)),
-        retries: RetriesConfig::compile(
+        retries: RetriesConfig::compile([
             written.retries.as_ref(),
             of_service.and_then(|service| service.retries.as_ref()),
-        ),
+            config.defaults.retries.as_ref(),
+        ]),
         limits: Limits::compile(written.limits.as_ref(), config.defaults.limits.as_ref()),
         upgrade: Upgrade::compile(written.upgrade.as_ref()),
         rules: rules(config, written, service.map(ServiceId::index), captures, fields)?,
@@ -109,6 +110,9 @@ fn action(written: &ActionConfig, service: Option<ServiceId>, captures: &[&str])
     })
 }
 
+/// What the gateway may add to a response of its own, or to one with a cookie of affinity.
+const OWN: [&[u8]; 3] = [b"Cache-Control", b"Retry-After", b"Set-Cookie"];
+
 /// The rules over the fields of a route's requests and responses.
 fn rules(
     config: &Config,
@@ -119,6 +123,7 @@ fn rules(
 ) -> Result<Rules, Box<Diagnostic>> {
     let mut own: Vec<&[u8]> = forwarded::NAMES.to_vec();
     own.extend([via::NAME.as_bytes(), fields.request_ids.name().as_bytes(), b"Date", b"Location", b"Content-Type"]);
+    own.extend(OWN);
     let service = service.map(|index| &config.services[index].headers);
     let first = match &written.action {
         ActionConfig::Respond(respond) => respond.steps(captures)?,

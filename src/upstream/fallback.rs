@@ -11,7 +11,8 @@
 //! fallback = { status = 503, body = "{\"prices\":[]}", content_type = "application/json" }
 //! ```
 //!
-//! A request of which anything was sent is never answered so. Without a fallback the answer is 503 with a Retry-After,
+//! A request of which an earlier attempt has sent anything is answered so only if it may be sent twice: its method is
+//! idempotent, and all of it is still there. Without a fallback the answer is 503 with a Retry-After,
 //! or 502 or 504 where connecting has failed. A fallback service may have a fallback of its own, but they must not
 //! lead in a circle.
 

@@ -9,7 +9,8 @@
 //!
 //! A copy is sent when the request it copies is over, by a task of its own, so that it delays nobody. It is the request
 //! as the mirror's service would have got it from this route: with that service's `request_headers` and Host, and with
-//! nothing that is meant for the other. It goes to one target, once. Requests whose body is larger than `body` are not
+//! nothing that is meant for the other. It goes to one target, once, and waits for no connection; how it ends counts
+//! neither for the target nor against it. Requests whose body is larger than `body` are not
 //! copied, nor those for which there is no room: on each worker [`COPIES_MAX`] copies of [`BYTES_MAX`] bytes together
 //! are on their way at a time. What is not copied is counted.
 

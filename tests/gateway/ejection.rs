@@ -102,6 +102,8 @@ fn some_targets_stay_whatever_they_do() {
         // When all are out, a guess that condemns all is wrong.
         let gateway = ejection(boot("app", &[&one, &two], driver), |ejection| ejection.most = 1.0).start();
         assert_eq!((failures(&gateway, "/", 20), gateway.count(Counter::Ejections)), (20, 2));
+        let (status, health) = ask_json(&gateway, "/health/app");
+        assert_eq!((status, &health["status"], &health["usable"]), (200, &"panic".into(), &0.into()));
         let after = [one.all_received().len(), two.all_received().len()];
         assert_eq!(failures(&gateway, "/", 10), 10);
         assert!(one.all_received().len() > after[0] && two.all_received().len() > after[1], "both are asked");

@@ -1,8 +1,10 @@
 //! `config/examples/mirror.toml`: copies of requests for another service.
 
+use tidegate::base::units::Setting;
 use tidegate::upstream::mirror::COPIES_MAX;
 
 use crate::harness::{Boot, Counter, Driver, Gate, Gateway, Origin, eventually, on_both_drivers};
+use crate::health::ask_json;
 
 fn boot(orders: &Origin, next: &Origin, driver: Driver) -> Boot {
     Gateway::from(include_str!("../../config/examples/mirror.toml"))
@@ -117,4 +119,55 @@ fn what_was_never_sent_is_not_copied_and_a_dead_mirror_hurts_nobody() {
         assert_eq!(gateway.get("/orders/1").text(), "orders");
     }
     eventually("the copies are tried", || gateway.count(Counter::UpstreamConnectErrors) == 3);
+}
+
+#[test]
+fn copies_keep_nobody_from_the_service_that_gets_them() {
+    on_both_drivers(|driver| {
+        let [orders, _] = origins();
+        let gate = Gate::default();
+        // Of the two targets of the mirror's service, one answers nobody for now.
+        let hanging = Origin::holding("late", &gate);
+        let well = Origin::start().reply("/orders/1", 200, "well").reply("/next", 200, "well");
+        let gateway = boot(&orders, &hanging, driver)
+            .targets("next", &[hanging.address(), well.address()])
+            .with(|config| {
+                let next = config.services.iter_mut().find(|service| service.name.get_ref() == "next").unwrap();
+                (next.pool.max_connections, next.pool.queue) = (Setting::On(1), 1);
+            })
+            .start();
+        // These find no connection after a while, and are dropped.
+        let mut client = gateway.connect();
+        for _ in 0..20 {
+            client.send("GET /orders/1?long HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(client.response().text(), "orders");
+        }
+        let ended = || gateway.count(Counter::Mirrors) + gateway.count(Counter::MirrorsDropped);
+        eventually("all copies are sent or dropped", || ended() == 20);
+        assert!(gateway.count(Counter::MirrorsDropped) > 0);
+        assert_eq!(gateway.count(Counter::UpstreamQueued), 0, "no copy waits for a connection");
+        for _ in 0..5 {
+            assert_eq!(gateway.get("/next").text(), "well", "and people are served");
+        }
+        gate.open();
+    });
+}
+
+#[test]
+fn how_copies_end_is_nothing_to_their_target() {
+    let [orders, _] = origins();
+    let broken = Origin::start().reply("/orders/1", 503, "no").reply("/next", 200, "fine");
+    let gateway = boot(&orders, &broken, Driver::Epoll)
+        .with(|config| {
+            let next = config.services.iter_mut().find(|service| service.name.get_ref() == "next").unwrap();
+            let twice = next.targets[0].clone();
+            next.targets.push(twice);
+        })
+        .start();
+    for sent in 1..=20 {
+        assert_eq!(gateway.get("/orders/1").text(), "orders");
+        eventually("the copy", || gateway.count(Counter::Mirrors) == sent);
+    }
+    assert_eq!(gateway.count(Counter::Ejections), 0);
+    assert_eq!(ask_json(&gateway, "/health/next").1["targets"][0]["failed"], 0);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidegate::base::units::Setting;
 
 use crate::harness::message::normal;
-use crate::harness::{Boot, Conversation, Counter, Driver, Gateway, Origin, on_both_drivers, unused_address};
+use crate::harness::{Boot, Conversation, Counter, Driver, Gateway, Origin, on_both_drivers, pass, unused_address};
 
 fn boot(targets: &[std::net::SocketAddr; 2], driver: Driver) -> Boot {
     Gateway::from(include_str!("../../config/examples/retries.toml")).targets("app", targets).driver(driver)
@@ -172,10 +172,12 @@ fn chunks_and_trailers_are_sent_again_whole() {
 fn a_client_that_waits_to_be_asked_is_asked_by_the_second_target() {
     on_both_drivers(|driver| {
         let good = Origin::scripted(|conversation| {
-            conversation.read_until(b"\r\n\r\n");
-            conversation.send("HTTP/1.1 100 Continue\r\n\r\n");
-            conversation.read_until(b"abc");
-            conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            while conversation.has_more() {
+                conversation.read_until(b"\r\n\r\n");
+                conversation.send("HTTP/1.1 100 Continue\r\n\r\n");
+                conversation.read_until(b"abc");
+                conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+            }
         });
         let gateway = boot(&[unused_address(), good.address()], driver).start();
         for _ in 0..2 {
@@ -208,4 +210,36 @@ fn a_failing_service_gets_no_more_than_its_budget() {
     // A hundred are free every ten seconds, and a fifth of the requests besides; if this takes longer, some more.
     assert!((100 + REQUESTS / 5..REQUESTS).contains(&retries), "{retries}");
     assert_eq!((one.connections() + two.connections()) as u64, REQUESTS + retries);
+}
+
+#[test]
+fn a_connection_that_ends_long_after_a_request_has_failed_it() {
+    let origin = Origin::scripted(|conversation| {
+        if conversation.request().is_some() {
+            conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+        }
+        if conversation.request().is_some() {
+            // It has worked on it for a while, so the connection was alive.
+            pass(Duration::from_millis(1200));
+        }
+    });
+    let gateway = Gateway::from(include_str!("../../config/examples/retries.toml"))
+        .service("app", origin.address())
+        .with(|config| config.services[0].retries = Some(Setting::Off))
+        .start();
+    assert_eq!(gateway.get("/a").text(), "ok");
+    assert_eq!(gateway.get("/a").status, 502);
+    assert_eq!((gateway.count(Counter::UpstreamReplaced), origin.connections()), (0, 1), "it was sent once");
+}
+
+#[test]
+fn a_failing_target_has_no_more_than_its_turns() {
+    let (bad, good) = (Origin::start().reply("/a", 503, "no"), Origin::start().reply("/a", 200, "ok"));
+    let gateway = boot(&[bad.address(), good.address()], Driver::Epoll)
+        .with(|config| config.services[0].ejection = Setting::Off)
+        .start();
+    for _ in 0..40 {
+        assert_eq!(gateway.get("/a").text(), "ok");
+    }
+    assert_eq!(gateway.count(Counter::Retries), 20, "half of the requests began there");
 }

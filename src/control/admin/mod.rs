@@ -81,9 +81,10 @@ async fn service_health(State(views): State<Views>, Path(name): Path<String>) ->
         return problem(StatusCode::NOT_FOUND, "no_service", &detail);
     };
     let now = Instant::from_clock();
-    let (status, word) = match upstreams::usable(service, now) {
-        0 => (StatusCode::SERVICE_UNAVAILABLE, "down"),
-        _ => (StatusCode::OK, "ok"),
+    let (status, word) = match upstreams::state(service, now) {
+        upstreams::State::Down => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+        upstreams::State::Panic => (StatusCode::OK, "panic"),
+        upstreams::State::Ok => (StatusCode::OK, "ok"),
     };
     let mut view = upstreams::service(service, now);
     view["status"] = word.into();

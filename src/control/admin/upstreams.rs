@@ -22,6 +22,29 @@ pub(super) fn is_ejected(endpoint: &Endpoint, now: Instant) -> bool {
     endpoint.ejected_until() > now
 }
 
+/// What becomes of the requests to a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Some of its targets are usable.
+    Ok,
+    /// None is, but some are only ejected: all of these get requests.
+    Panic,
+    /// It has no target, or checks have found all down.
+    Down,
+}
+
+/// What becomes of the requests to `service`.
+pub(super) fn state(service: &Service, now: Instant) -> State {
+    let endpoints = service.members.endpoints();
+    if endpoints.iter().any(|endpoint| is_usable(endpoint, now)) {
+        State::Ok
+    } else if endpoints.iter().any(|endpoint| endpoint.health() != Health::Down) {
+        State::Panic
+    } else {
+        State::Down
+    }
+}
+
 /// How many targets of a service get requests.
 pub(super) fn usable(service: &Service, now: Instant) -> usize {
     service.members.endpoints().iter().filter(|endpoint| is_usable(endpoint, now)).count()

@@ -9,6 +9,7 @@ mod counts;
 mod system;
 
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
@@ -201,7 +202,15 @@ fn is_routed(ip: IpAddr) -> bool {
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
     // The discard port: no datagram is ever sent there.
-    UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(SocketAddr::new(ip, 9))).is_ok()
+    let connected = UdpSocket::bind((any, 0)).and_then(|socket| socket.connect(SocketAddr::new(ip, 9)));
+    connected.err().is_none_or(|error| !is_no_route(&error))
+}
+
+/// Whether an error says that there is no way to an address. Others, as when descriptors have run out, say nothing of it.
+fn is_no_route(error: &io::Error) -> bool {
+    const NO_ROUTE: &[i32] =
+        &[libc::ENETUNREACH, libc::EHOSTUNREACH, libc::EADDRNOTAVAIL, libc::EAFNOSUPPORT, libc::EACCES, libc::EINVAL];
+    error.raw_os_error().is_some_and(|errno| NO_ROUTE.contains(&errno))
 }
 
 #[cfg(test)]
@@ -216,5 +225,7 @@ mod tests {
         assert!(is_routed(Ipv4Addr::LOCALHOST.into()));
         // Connecting there needs a leave that the socket does not have.
         assert!(!is_routed(Ipv4Addr::BROADCAST.into()));
+        // Without descriptors nothing is known, and what was known holds.
+        assert!(!is_no_route(&io::Error::from_raw_os_error(libc::EMFILE)));
     }
 }

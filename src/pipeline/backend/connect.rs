@@ -12,6 +12,7 @@ use crate::base::time::Instant;
 use crate::net::{self, Reader};
 use crate::observe::counters::Counter;
 use crate::pipeline::Reject;
+use crate::snapshot::Timeouts;
 use crate::upstream::balance::{InFlight, Target};
 use crate::upstream::pool::Connection;
 use crate::upstream::queue::{GRACE, Lease};
@@ -31,7 +32,7 @@ pub(super) struct Wanted<'a> {
     pub(super) key: Option<u64>,
     /// The request, if it may go out more than once: others than the targets that it has been to come first.
     pub(super) again: Option<&'a Again<'a>>,
-    /// This target and no other.
+    /// This target and no other, and without waiting for it.
     pub(super) only: Option<Rc<Target>>,
     /// A new connection, before anybody who waits: another one was found dead.
     pub(super) fresh: bool,
@@ -66,6 +67,8 @@ pub(super) async fn connect(
     waiting: &mut Reader,
 ) -> Result<(InFlight, Upstream), Unconnected> {
     let found = match find(stage, wanted, stage.backend.queue.is_empty()) {
+        // Who wants one target alone would keep those behind him from all others.
+        Found::Full if wanted.only.is_some() => return Err(unconnected(Reject::QueueFull)),
         Found::Full => {
             // Somebody else is waited for now, and must not be kept from his buffers.
             waiting.park();
@@ -206,8 +209,17 @@ async fn open(
         Err(_) => Reject::ConnectTimeout,
     };
     counters.count(Counter::UpstreamConnectErrors);
-    // What the gateway lacks, the target is not to blame for.
-    let target = (reject != Reject::Exhausted).then_some((in_flight, began));
+    let to_blame = match reject {
+        // What the gateway lacks, the target is not to blame for.
+        Reject::Exhausted => false,
+        // Nor for what the request had left of its time, unless that was a fair chance.
+        Reject::TotalTimeout => {
+            let Timeouts { connect, total, .. } = stage.route.timeouts;
+            handle.now_exactly() - began >= connect.min(total.unwrap_or(connect)) / 2
+        }
+        _ => true,
+    };
+    let target = to_blame.then_some((in_flight, began));
     Err(Unconnected { reject, target })
 }
 

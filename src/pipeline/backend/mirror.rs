@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::connect::{Upstream, Wanted, connect};
 use super::preface::preface;
-use super::{Stage, conclude, give_back, outcome, outgoing, stage};
+use super::{Stage, give_back, outgoing, stage};
 use crate::http::body::{BodyDecoder, BodyEncoder};
 use crate::http::h1::parse::{HeadLimits, Progress, ResponseContext, ResponseHead};
 use crate::http::message::{Framing, Method};
@@ -18,7 +18,7 @@ use crate::pipeline::exchange::{Client, Exchange};
 use crate::pipeline::keys;
 use crate::shard::Shard;
 use crate::snapshot::{Route, RouteId, Snapshot};
-use crate::upstream::balance::{Outcome, Target};
+use crate::upstream::balance::Target;
 use crate::upstream::mirror::{Mirror, Room};
 
 /// How long a copy may take in all; nobody waits for it, but it holds memory.
@@ -49,12 +49,10 @@ pub(super) fn send(
     x: &mut Exchange,
     client: &Client,
 ) {
-    let counters = shard.counters();
     let stage = stage(shard, snapshot, route.lane(mirror.lane), x.started, false);
     let Some(copy) = stage.and_then(|stage| copy(&stage, mirror, x, client)) else {
-        return counters.count(Counter::MirrorsDropped);
+        return shard.counters().count(Counter::MirrorsDropped);
     };
-    counters.count(Counter::Mirrors);
     let (shard, snapshot) = (shard.clone(), snapshot.clone());
     let handle = shard.handle.clone();
     handle.spawn(async move {
@@ -86,7 +84,8 @@ fn copy(stage: &Stage<'_>, mirror: &Mirror, x: &mut Exchange, client: &Client) -
     Some(Duplicate { route: x.route?, lane: mirror.lane, target, method: x.request.method(), bytes, preface, room })
 }
 
-/// Sends the copy and reads its answer. Whatever fails is the target's to answer for, as with any request.
+/// Sends the copy and reads its answer. However that ends, it counts neither for the target nor against it, whose other
+/// requests come from people.
 async fn deliver(shard: &Shard, snapshot: &Snapshot, copy: Duplicate) {
     let Duplicate { route, lane, target, method, bytes, preface, mut room } = copy;
     let Some(stage) = stage(shard, snapshot, snapshot.route(route).lane(lane), shard.handle.now(), false) else {
@@ -94,36 +93,21 @@ async fn deliver(shard: &Shard, snapshot: &Snapshot, copy: Duplicate) {
     };
     let stage = Stage { deadline: shard.handle.now() + PATIENCE, ..stage };
     let wanted = Wanted { preface: &preface, only: Some(target.clone()), ..Wanted::default() };
-    let (in_flight, mut upstream) = match connect(&stage, &wanted, &mut Reader::default()).await {
-        Ok(connected) => connected,
-        Err(unconnected) => {
-            if let Some((in_flight, began)) = unconnected.target {
-                conclude(&stage, in_flight, Outcome::Failed, shard.handle.now() - began);
-            }
-            return;
-        }
+    let Ok((_in_flight, mut upstream)) = connect(&stage, &wanted, &mut Reader::default()).await else {
+        return shard.counters().count(Counter::MirrorsDropped);
     };
-    let began = shard.handle.now();
+    shard.counters().count(Counter::Mirrors);
     let sent = upstream.connection.stream.send(&[IoSlice::new(&bytes)]).await;
     drop(bytes);
     room.sent();
     let answered = if sent.is_ok() { receive(&mut upstream, method).await } else { None };
-    let now = shard.handle.now();
-    match answered {
-        // A connection that died idle says nothing of its target.
-        None if upstream.reused => {}
-        None => conclude(&stage, in_flight, Outcome::Failed, now - began),
-        Some((status, reusable)) => {
-            conclude(&stage, in_flight, outcome(&stage, status), now - began);
-            if reusable {
-                give_back(&stage, &target, upstream.connection);
-            }
-        }
+    if answered == Some(true) {
+        give_back(&stage, &target, upstream.connection);
     }
 }
 
-/// Reads the answer and drops it; gives back its status, and whether the connection may carry another request.
-async fn receive(upstream: &mut Upstream, method: Method) -> Option<(u16, bool)> {
+/// Reads the answer and drops it; says whether the connection may carry another request.
+async fn receive(upstream: &mut Upstream, method: Method) -> Option<bool> {
     let (stream, reader) = (&upstream.connection.stream, &mut upstream.reader);
     let context = ResponseContext { method, upgrade_requested: false };
     let mut head = ResponseHead::default();
@@ -152,5 +136,5 @@ async fn receive(upstream: &mut Upstream, method: Method) -> Option<(u16, bool)>
         }
     }
     let reusable = body.is_done() && head.keep_alive() && head.framing() != Framing::UntilClose && reader.is_empty();
-    Some((head.status(), reusable))
+    Some(reusable)
 }

@@ -14,7 +14,8 @@
 //!
 //! A request is sent again only where that is safe: nothing of it had been sent, or sending it twice does what sending
 //! it once does and all of it is still there. A kept connection that turns out to have died while it idled is replaced
-//! by a new one to the same target, which is no retry: the target has done nothing wrong.
+//! by a new one to the same target, which is no retry: the target has done nothing wrong. The same rule holds for a
+//! fallback.
 
 mod affinity;
 mod again;
@@ -45,8 +46,12 @@ use crate::upstream::pool::Connection;
 use again::Again;
 use attempt::{Answer, Failure, Progress, Sent, attempt};
 pub use connect::is_shortage;
-use connect::{Upstream, Wanted, connect};
+use connect::{Unconnected, Upstream, Wanted, connect};
 use switch::Switch;
+
+/// A kept connection that ends so soon after a request was sent had died before: its end was on its way. One that ends
+/// later has failed the request, whatever else it has carried.
+const DIED_IDLE: Duration = Duration::from_secs(1);
 
 /// What stays the same through all attempts of a request at one service.
 struct Stage<'a> {
@@ -119,13 +124,16 @@ enum StandIn {
     Response(u16),
 }
 
-/// Who answers a request that `lane` could not even send, if somebody does.
+/// Who answers a request that `lane` could not send in its last attempt, if somebody does.
 fn stand_in(shard: &Shard, snapshot: &Snapshot, lane: &Route, reject: Reject, x: &mut Exchange) -> Option<StandIn> {
-    let unsent = matches!(
+    let could_not = matches!(
         reject,
         Reject::NoTarget | Reject::ConnectFailed | Reject::ConnectTimeout | Reject::QueueFull | Reject::QueueTimeout
     );
-    let service = lane.action.service().filter(|_| unsent)?;
+    // An attempt before the last one may have sent it.
+    let unsent = x.outgoing.is_empty();
+    let may_repeat = x.request.method().is_idempotent() && x.upload.recorded.get().is_some();
+    let service = lane.action.service().filter(|_| could_not && (unsent || may_repeat))?;
     let stand_in = match snapshot.service(service).fallback.as_ref()? {
         Fallback::Service(_) => StandIn::Lane(lane.fallback?),
         Fallback::Response(response) => {
@@ -163,6 +171,11 @@ async fn attempts(
         let connected = connect(stage, &wanted, &mut client.reader).await;
         let (in_flight, mut upstream) = match connected {
             Ok(connected) => connected,
+            // Somebody was quicker, or there may be fewer now. It goes the way of all others.
+            Err(Unconnected { reject: Reject::QueueFull, .. }) if std::mem::take(&mut wanted.fresh) => {
+                wanted.only = None;
+                continue;
+            }
             Err(unconnected) => {
                 if let Some((in_flight, began)) = unconnected.target {
                     again.goes_to(in_flight.target().id());
@@ -188,15 +201,15 @@ async fn attempts(
             Ok(answer) => return Ok(settle(stage, answer, in_flight, upstream, &progress, began, switch)),
             Err(failure) => failure,
         };
-        if failure == Failure::Closed && upstream.reused && again.is_safe(&progress) {
+        // A connection that died idle says nothing of its target.
+        let died_idle = failure == Failure::Closed && upstream.reused && stage.shard.handle.now() - began < DIED_IDLE;
+        if died_idle && again.is_safe(&progress) {
             // What one kept connection died of, the others may die of, too.
             stage.shard.counters().count(Counter::UpstreamReplaced);
             (wanted.only, wanted.fresh) = (Some(in_flight.target().clone()), true);
             continue;
         }
         wanted = first();
-        // A connection that died idle says nothing of its target.
-        let died_idle = failure == Failure::Closed && upstream.reused;
         if let Some(outcome) = blame(stage, failure, &progress).filter(|_| !died_idle) {
             let end = progress.answered.get().unwrap_or(stage.shard.handle.now());
             conclude(stage, in_flight, outcome, end - began);

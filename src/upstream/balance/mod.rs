@@ -207,7 +207,7 @@ impl Balancer {
         let tried = if tried.is_empty() || self.usable.iter().any(is_left) { tried } else { &[] };
         let usable = &self.usable;
         let index = match &mut self.chooser {
-            Chooser::RoundRobin(state) => state.pick(usable, tried),
+            Chooser::RoundRobin(state) => state.pick(usable, tried, &mut self.random),
             Chooser::LeastConnections => least::pick(usable, tried, &mut self.random),
             Chooser::TwoChoices(state) => state.pick(usable, tried, now, &mut self.random),
             Chooser::ConsistentHash(state) => {

@@ -43,32 +43,46 @@ impl RoundRobin {
         }
         let cycle: u64 = usable.iter().map(|target| target.share.get()).sum();
         for _ in 0..random.u64(..cycle.min(STARTS)) {
-            uneven(usable, &[]);
+            uneven(usable);
         }
     }
 
-    /// The place of the next target in `usable` that is not in `tried`.
-    pub(super) fn pick(&mut self, usable: &[Rc<Target>], tried: &[TargetId]) -> Option<usize> {
+    /// The place of the next target in `usable`; for a request that has been to some already, of any that is not in
+    /// `tried`. That is nobody's turn: if it were, each failure of one target would bring the next request to it again.
+    pub(super) fn pick(&mut self, usable: &[Rc<Target>], tried: &[TargetId], random: &mut Rng) -> Option<usize> {
+        if !tried.is_empty() {
+            return any_other(usable, tried, random);
+        }
         if !self.even {
-            return uneven(usable, tried);
+            return uneven(usable);
         }
-        for _ in 0..usable.len() {
-            // The list may have become shorter.
-            let at = if self.next < usable.len() { self.next } else { 0 };
-            self.next = at + 1;
-            if !tried.contains(&usable[at].id()) {
-                return Some(at);
-            }
-        }
-        None
+        // The list may have become shorter.
+        let at = if self.next < usable.len() { self.next } else { 0 };
+        self.next = at + 1;
+        (at < usable.len()).then_some(at)
     }
 }
 
+/// One by chance, by weight, that is not in `tried`.
+fn any_other(usable: &[Rc<Target>], tried: &[TargetId], random: &mut Rng) -> Option<usize> {
+    let others = || usable.iter().enumerate().filter(|(_, target)| !tried.contains(&target.id()));
+    let sum: u64 = others().map(|(_, target)| target.share.get()).sum();
+    let mut left = if sum > 0 { random.u64(..sum) } else { return None };
+    for (index, target) in others() {
+        let share = target.share.get();
+        if left < share {
+            return Some(index);
+        }
+        left -= share;
+    }
+    None
+}
+
 /// One pick by weight.
-fn uneven(usable: &[Rc<Target>], tried: &[TargetId]) -> Option<usize> {
+fn uneven(usable: &[Rc<Target>]) -> Option<usize> {
     let mut sum = 0;
     let mut most: Option<(usize, i64)> = None;
-    for (index, target) in usable.iter().enumerate().filter(|(_, target)| !tried.contains(&target.id())) {
+    for (index, target) in usable.iter().enumerate() {
         let share = target.share.get() as i64;
         let turn = target.turn.get() + share;
         target.turn.set(turn);

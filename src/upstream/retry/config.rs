@@ -76,33 +76,47 @@ impl RetriesConfig {
         Some(Setting::On(config))
     }
 
-    /// Resolves what a route wrote against what its service wrote, key by key, and that against the defaults. `None`
-    /// where retries are switched off. A route may switch on what its service has switched off.
+    /// Resolves what was written in scopes, the most specific first, key by key, and that against what holds where
+    /// nothing is written. `None` where retries are switched off. A scope may switch on what a wider one has switched
+    /// off; it inherits nothing then.
     #[must_use]
-    pub fn compile(route: Option<&Setting<Self>>, service: Option<&Setting<Self>>) -> Option<Retries> {
-        let nothing = Self::default();
-        let (route, service) = match (route, service) {
-            (Some(Setting::Off), _) | (None, Some(Setting::Off)) => return None,
-            (Some(Setting::On(route)), Some(Setting::On(service))) => (route, service),
-            (Some(Setting::On(one)), _) | (None, Some(Setting::On(one))) => (one, &nothing),
-            (None, None) => (&nothing, &nothing),
-        };
-        let on = route.on.as_ref().or(service.on.as_ref()).cloned();
-        let on = on.unwrap_or(Conditions { connect: true, reset: true, ..Conditions::default() });
-        let backoff = route.backoff.or(service.backoff).unwrap_or(BACKOFF);
+    pub fn compile(scopes: [Option<&Setting<Self>>; 3]) -> Option<Retries> {
+        let mut written: Option<Self> = None;
+        for scope in scopes.into_iter().flatten() {
+            match (scope, &mut written) {
+                (Setting::Off, None) => return None,
+                (Setting::Off, Some(_)) => break,
+                (Setting::On(wider), None) => written = Some(wider.clone()),
+                (Setting::On(wider), Some(own)) => own.inherit(wider),
+            }
+        }
+        let written = written.unwrap_or_default();
+        let on = written.on.unwrap_or(Conditions { connect: true, reset: true, ..Conditions::default() });
+        let backoff = written.backoff.unwrap_or(BACKOFF);
         Some(Retries {
-            attempts: route.attempts.or(service.attempts).unwrap_or(ATTEMPTS),
+            attempts: written.attempts.unwrap_or(ATTEMPTS),
             on_connect: on.connect,
             on_reset: on.reset,
             on_timeout: on.timeout,
             on_statuses: on.statuses,
-            budget: route.budget.or(service.budget).unwrap_or(BUDGET),
+            budget: written.budget.unwrap_or(BUDGET),
             backoff,
             // One that is not written grows with the other.
-            backoff_max: route.backoff_max.or(service.backoff_max).unwrap_or(BACKOFF_MAX.max(backoff)),
-            non_idempotent: route.non_idempotent.or(service.non_idempotent).unwrap_or(false),
-            body: route.body.or(service.body).unwrap_or(BODY).bytes(),
+            backoff_max: written.backoff_max.unwrap_or(BACKOFF_MAX.max(backoff)),
+            non_idempotent: written.non_idempotent.unwrap_or(false),
+            body: written.body.unwrap_or(BODY).bytes(),
         })
+    }
+
+    /// Takes what is not written here from a wider scope.
+    fn inherit(&mut self, wider: &Self) {
+        self.attempts = self.attempts.or(wider.attempts);
+        self.on = self.on.take().or_else(|| wider.on.clone());
+        self.budget = self.budget.or(wider.budget);
+        self.backoff = self.backoff.or(wider.backoff);
+        self.backoff_max = self.backoff_max.or(wider.backoff_max);
+        self.non_idempotent = self.non_idempotent.or(wider.non_idempotent);
+        self.body = self.body.or(wider.body);
     }
 }
 

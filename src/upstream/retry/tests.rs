@@ -7,13 +7,13 @@ use crate::base::time::Instant;
 use crate::base::units::Setting;
 
 fn retries() -> Retries {
-    let default = RetriesConfig::compile(None, None).unwrap();
+    let default = RetriesConfig::compile([None; 3]).unwrap();
     Retries { attempts: 3, on_timeout: true, on_statuses: StatusSet::of(&[503]), ..default }
 }
 
 #[test]
 fn the_default_is_one_retry_when_a_connection_fails() {
-    let default = RetriesConfig::compile(None, None).unwrap();
+    let default = RetriesConfig::compile([None; 3]).unwrap();
     let expected = Retries {
         attempts: 2,
         on_connect: true,
@@ -30,7 +30,7 @@ fn the_default_is_one_retry_when_a_connection_fails() {
 }
 
 #[test]
-fn a_route_overrides_its_service_key_by_key() {
+fn a_narrow_scope_overrides_a_wide_one_key_by_key() {
     let with =
         |attempts, non_idempotent| Setting::On(RetriesConfig { attempts, non_idempotent, ..RetriesConfig::default() });
     for (route, service, expected) in [
@@ -42,9 +42,13 @@ fn a_route_overrides_its_service_key_by_key() {
         (None, Some(Setting::Off), None),
         (Some(with(Some(3), None)), Some(Setting::Off), Some((3, false))),
     ] {
-        let is = RetriesConfig::compile(route.as_ref(), service.as_ref());
-        let is = is.map(|retries| (retries.attempts, retries.non_idempotent));
-        assert_eq!(is, expected, "{route:?} over {service:?}");
+        // What holds between a route and its service holds between any two scopes.
+        let (route, service) = (route.as_ref(), service.as_ref());
+        for scopes in [[route, service, None], [None, route, service], [route, None, service]] {
+            let is = RetriesConfig::compile(scopes);
+            let is = is.map(|retries| (retries.attempts, retries.non_idempotent));
+            assert_eq!(is, expected, "{scopes:?}");
+        }
     }
 }
 
