@@ -1,6 +1,7 @@
 //! Real programs as backends: nginx and Python's HTTP server.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::program::{Directory, Program, command, python, wait_for};
 
@@ -51,8 +52,14 @@ impl Backend {
 
 /// Addresses that are free now. For programs that cannot tell a port that the kernel chose: should another have taken
 /// it by then, start again with others.
+///
+/// They are on a loopback address of this call's own, so nobody who takes any free port of 127.0.0.1 meanwhile, as every
+/// test does, can take one of these: who connects then would find somebody else.
 pub(crate) fn free_addresses<const COUNT: usize>() -> [SocketAddr; COUNT] {
-    let listeners = [(); COUNT].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+    static CALLS: AtomicU8 = AtomicU8::new(0);
+    let [low, high, ..] = std::process::id().to_le_bytes();
+    let own = Ipv4Addr::new(127, 128 | high, low, CALLS.fetch_add(1, Ordering::Relaxed).max(1));
+    let listeners = [(); COUNT].map(|()| TcpListener::bind((own, 0)).unwrap());
     listeners.map(|listener| listener.local_addr().unwrap())
 }
 

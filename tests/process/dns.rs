@@ -120,7 +120,7 @@ fn services_change_under_load(driver: &'static str) {
     let service = |priority: u16, address: &SocketAddr| {
         format!("_http._tcp.users 1 IN SRV {priority} 1 {} host.test.\n", address.port())
     };
-    let with = |services: &[String]| format!("host 1 IN A 127.0.0.1\n{}", services.concat());
+    let with = |services: &[String]| format!("host 1 IN A {}\n{}", all[0].ip(), services.concat());
     let mut named = Named::start(&with(&[service(1, &all[0]), service(1, &all[1])]));
     let loaded = Loaded::start(driver, &named, "srv:_http._tcp.users.test");
     loaded.wait_for_only(&all, &all[..2]);
