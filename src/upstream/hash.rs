@@ -9,29 +9,33 @@ pub fn hash(bytes: &[u8]) -> u64 {
     keyed_hash([0, 0], bytes)
 }
 
+/// The hash of a key that does not stand in one piece: that of the slice with the same bytes.
+#[must_use]
+pub fn hash_each(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    let mut state = Sip::new([0, 0]);
+    let (mut word, mut length) = ([0; 8], 0);
+    for byte in bytes {
+        word[length % 8] = byte;
+        length += 1;
+        if length % 8 == 0 {
+            state.absorb(u64::from_le_bytes(word));
+            word = [0; 8];
+        }
+    }
+    state.finish(word, length)
+}
+
 /// The hash of `bytes` under a key of 128 bits.
 #[must_use]
-pub fn keyed_hash([k0, k1]: [u64; 2], bytes: &[u8]) -> u64 {
-    let mut state = Sip {
-        v0: k0 ^ 0x736f_6d65_7073_6575,
-        v1: k1 ^ 0x646f_7261_6e64_6f6d,
-        v2: k0 ^ 0x6c79_6765_6e65_7261,
-        v3: k1 ^ 0x7465_6462_7974_6573,
-    };
+pub fn keyed_hash(key: [u64; 2], bytes: &[u8]) -> u64 {
+    let mut state = Sip::new(key);
     let (words, rest) = bytes.as_chunks::<8>();
     for word in words {
         state.absorb(u64::from_le_bytes(*word));
     }
     let mut last = [0; 8];
     last[..rest.len()].copy_from_slice(rest);
-    // The top byte is the length modulo 256.
-    last[7] = bytes.len() as u8;
-    state.absorb(u64::from_le_bytes(last));
-    state.v2 ^= 0xff;
-    for _ in 0..4 {
-        state.round();
-    }
-    state.v0 ^ state.v1 ^ state.v2 ^ state.v3
+    state.finish(last, bytes.len())
 }
 
 struct Sip {
@@ -42,6 +46,27 @@ struct Sip {
 }
 
 impl Sip {
+    fn new([k0, k1]: [u64; 2]) -> Sip {
+        Sip {
+            v0: k0 ^ 0x736f_6d65_7073_6575,
+            v1: k1 ^ 0x646f_7261_6e64_6f6d,
+            v2: k0 ^ 0x6c79_6765_6e65_7261,
+            v3: k1 ^ 0x7465_6462_7974_6573,
+        }
+    }
+
+    /// The hash of what was absorbed and the bytes in `last`, at most seven, with zeros behind them; so many in all.
+    fn finish(mut self, mut last: [u8; 8], length: usize) -> u64 {
+        // The top byte is the length modulo 256.
+        last[7] = length as u8;
+        self.absorb(u64::from_le_bytes(last));
+        self.v2 ^= 0xff;
+        for _ in 0..4 {
+            self.round();
+        }
+        self.v0 ^ self.v1 ^ self.v2 ^ self.v3
+    }
+
     fn absorb(&mut self, word: u64) {
         self.v3 ^= word;
         self.round();
@@ -94,6 +119,7 @@ mod tests {
             let mut theirs = SipHasher::new_with_keys(key[0], key[1]);
             theirs.write(&bytes);
             assert_eq!(keyed_hash(key, &bytes), theirs.finish());
+            assert_eq!(hash_each(bytes.iter().copied()), hash(&bytes), "{length} bytes");
         }
     }
 }
