@@ -86,6 +86,15 @@ impl Conditions {
         }
     }
 
+    /// What must be exactly so: a header or, if the first is true, a query key, with its name and value.
+    pub(super) fn exact(&self) -> impl Iterator<Item = ((bool, &[u8]), &[u8])> {
+        let all = self.headers.iter().map(|header| (false, header)).chain(self.query.iter().map(|key| (true, key)));
+        all.filter_map(|(in_query, condition)| match &condition.test {
+            Test::Exact(value) => Some(((in_query, &*condition.name), &**value)),
+            Test::Present | Test::Matches(_) => None,
+        })
+    }
+
     /// Whether no request fulfils both.
     pub(super) fn excludes(&self, other: &Self) -> bool {
         let methods = match (&self.methods, &other.methods) {

@@ -391,3 +391,34 @@ fn what_is_wrong_with_one_route() {
         assert_eq!(faults.lines().count(), 1, "{faults}");
     }
 }
+
+proptest::proptest! {
+    /// Routes of one path, each with some headers and query keys that must be `1`, `2` or there at all: every route is
+    /// told of with the first that nothing keeps apart from it, as if all pairs had been compared.
+    #[test]
+    fn ties_are_those_of_all_pairs(written in proptest::collection::vec(proptest::array::uniform3(0..4_u8), 0..9)) {
+        let test = |value: u8| if value == 3 { "true".to_owned() } else { format!("\"{value}\"") };
+        let mut text = String::new();
+        for (index, values) in written.iter().enumerate() {
+            text += &format!("[routes.r{index}]\npath = \"/p\"\n");
+            for (name, value) in ["headers.a", "headers.b", "query.a"].into_iter().zip(values).filter(|(_, value)| **value > 0) {
+                text += &format!("{name} = {}\n", test(*value));
+            }
+        }
+        let count = |values: &[u8; 3]| values.iter().filter(|value| **value > 0).count();
+        let apart = |a: &[u8; 3], b: &[u8; 3]| a.iter().zip(b).any(|(a, b)| a != b && (1..3).contains(a) && (1..3).contains(b));
+        let mut expected = Vec::new();
+        for (index, values) in written.iter().enumerate() {
+            let mut before = written[..index].iter().enumerate();
+            let clash = before.find(|(_, other)| count(other) == count(values) && !apart(other, values));
+            expected.extend(clash.map(|(other, _)| (other, index)));
+        }
+        expected.sort_unstable();
+        let told = table(&text).err().unwrap_or_default();
+        let pairs = told.lines().map(|line| {
+            let mut names = line.split('`').skip(1).step_by(2).map(|name| name[1..].parse::<usize>().unwrap());
+            (names.next().unwrap(), names.next().unwrap())
+        });
+        proptest::prop_assert_eq!(pairs.collect::<Vec<_>>(), expected, "{}", text);
+    }
+}
