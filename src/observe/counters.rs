@@ -56,7 +56,7 @@ counters! {
     TunnelsCut = counter "tidegate_tunnels_cut_total", "Upgraded connections that ended before both sides had ended them.";
     TunnelBytesUp = counter "tidegate_tunnel_received_bytes_total", "Bytes carried from clients to backends over upgraded connections.";
     TunnelBytesDown = counter "tidegate_tunnel_sent_bytes_total", "Bytes carried from backends to clients over upgraded connections.";
-    Panics = counter "tidegate_task_panics_total", "Tasks that panicked and were ended.";
+    Panics = counter "tidegate_task_panics_total", "Tasks that panicked and were ended, or begun anew where the worker needs them.";
     EventsDropped = counter "tidegate_events_dropped_total", "Log events dropped because the queue was full.";
 }
 

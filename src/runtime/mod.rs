@@ -8,6 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | `executor` | tasks and the ready queue |
+//! | `keep` | tasks that are begun anew after a panic |
 //! | `remote`, `parker` | wakes from this thread and from others |
 //! | `timer` | a timing wheel |
 //! | `buffer` | the pool of receive buffers |
@@ -18,7 +19,7 @@
 //! The rules that hold on every driver, and that `tests` checks on each:
 //! - A dropped receive, accept, connect or timer loses no byte, buffer or socket.
 //! - A send that is dropped unfinished poisons its connection.
-//! - A task that panics ends alone. A task that is always ready starves nobody.
+//! - A task that panics ends alone, or is begun anew where it is kept. A task that is always ready starves nobody.
 //! - An empty buffer pool slows reading down; it neither fails nor spins.
 //!
 //! All unsafe code of the project is in here.
@@ -26,6 +27,7 @@
 pub mod buffer;
 mod driver;
 mod executor;
+mod keep;
 mod parker;
 mod remote;
 mod setup;
@@ -102,7 +104,7 @@ pub struct Stats {
     pub accepted: usize,
     /// Buffers out of the pool, those that the kernel was given excepted.
     pub buffers: usize,
-    /// Tasks that ended with a panic, since the start.
+    /// Tasks that ended with a panic or were begun anew after one, since the start.
     pub panics: u64,
     /// Looks at the driver, since the start.
     pub turns: u64,

@@ -10,7 +10,6 @@ mod serve;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -29,6 +28,9 @@ const SPARE_EXCHANGES: usize = 256;
 /// How often dead and old connections to backends are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// How long after a panic one of the worker's own tasks is begun anew. Those in line wait meanwhile for requests to end.
+const AFTER_PANIC: Duration = Duration::from_millis(200);
+
 /// A worker, seen by the tasks of its connections.
 #[derive(Debug)]
 pub struct Worker {
@@ -43,8 +45,6 @@ pub struct Worker {
     accepting: Cell<usize>,
     /// Wakes the worker's own task when the last connection and the last listener have ended.
     idle: RefCell<Option<Waker>>,
-    /// Steps of the upkeep that have panicked.
-    panics: Cell<u64>,
 }
 
 /// Where clients connect, as one worker sees it.
@@ -82,17 +82,12 @@ pub async fn run(
     let backends = services.map(|(members, service)| Backend::new(members.clone(), service.settings.clone(), index));
     let backends: Vec<_> = backends.collect();
     let shard = Shard::new(handle.clone(), shared, index, backends);
-    let (spare, connections, refusing, accepting, idle, panics) = Default::default();
-    let worker =
-        Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle, panics });
+    let (spare, connections, refusing, accepting, idle) = Default::default();
+    let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle });
     for entry in entries {
         handle.spawn(accept::accept(Accepting::new(&worker), entry));
     }
-    handle.spawn(sweep(worker.clone()));
-    handle.spawn(attend(worker.clone()));
-    if worker.shard.looks_at_others() {
-        handle.spawn(settle(worker.clone()));
-    }
+    keep_house(&worker);
     let mut ready = Some(ready);
     poll_fn(|context| {
         if let Some(ready) = ready.take() {
@@ -115,13 +110,25 @@ pub async fn run(
     let _ = handle.timeout(deadline, std::pin::pin!(emptied)).await;
 }
 
+/// Begins the tasks without which the worker would go on, but not for long.
+fn keep_house(worker: &Rc<Worker>) {
+    let (handle, own) = (&worker.shard.handle, || worker.clone());
+    let (for_sweep, for_attend, for_settle) = (own(), own(), own());
+    handle.keep("sweep", AFTER_PANIC, move || sweep(for_sweep.clone()));
+    handle.keep("attend", AFTER_PANIC, move || attend(for_attend.clone()));
+    if worker.shard.looks_at_others() {
+        handle.keep("settle", AFTER_PANIC, move || settle(for_settle.clone()));
+    }
+}
+
 /// Looks for dead connections to backends, and brings the counters that nobody writes up to date.
 async fn sweep(worker: Rc<Worker>) {
     let shard = &worker.shard;
     while !shard.is_draining() {
         shard.handle.sleep(SWEEP).await;
-        worker.step(|shard| shard.sweep(shard.handle.now()));
-        shard.counters().set(Counter::Panics, shard.handle.stats().panics + worker.panics.get());
+        // First, for it is to be told of a sweep that panics each time.
+        shard.counters().set(Counter::Panics, shard.handle.stats().panics);
+        shard.sweep(shard.handle.now());
     }
 }
 
@@ -130,28 +137,20 @@ async fn settle(worker: Rc<Worker>) {
     let (shard, interval) = (&worker.shard, worker.snapshot.gateway.sync_interval);
     while !shard.is_draining() {
         shard.handle.sleep(interval).await;
-        worker.step(|shard| shard.look_at_others(shard.handle.now()));
+        shard.look_at_others(shard.handle.now());
     }
 }
 
 /// Attends to what other workers wake this one for.
 async fn attend(worker: Rc<Worker>) {
     poll_fn(|context| {
-        worker.step(|shard| shard.attend(context.waker()));
+        worker.shard.attend(context.waker());
         Poll::Pending
     })
     .await
 }
 
 impl Worker {
-    /// Does a step of the upkeep. If it should panic, that is counted, and the next step comes.
-    fn step(&self, work: impl FnOnce(&Shard)) {
-        // What it had borrowed is given back, and all that it changes is put right by the next step.
-        if catch_unwind(AssertUnwindSafe(|| work(&self.shard))).is_err() {
-            self.panics.set(self.panics.get() + 1);
-        }
-    }
-
     /// Whether there is no connection, and none can come.
     fn is_empty(&self) -> bool {
         self.connections.get() == 0 && self.accepting.get() == 0

@@ -1,6 +1,6 @@
 //! A task that panics ends alone; a task that is always ready starves nobody.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -80,6 +80,61 @@ fn a_panic_in_a_drop_ends_alone() {
             let _kept = &guard;
             Poll::Pending
         }));
+    });
+}
+
+#[test]
+fn a_task_that_is_kept_is_begun_anew_after_a_pause_until_it_ends_by_itself() {
+    const PAUSE: Duration = Duration::from_millis(2);
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        let begun = Rc::new(RefCell::new(Vec::new()));
+        let make = {
+            let (handle, begun) = (handle.clone(), begun.clone());
+            move || {
+                begun.borrow_mut().push(handle.now());
+                let (handle, round) = (handle.clone(), begun.borrow().len());
+                assert!(round != 1, "this panic while a task is made belongs to the test");
+                async move {
+                    assert!(round != 2, "this panic at once belongs to the test");
+                    handle.sleep(PAUSE).await;
+                    assert!(round != 3, "this panic after a while belongs to the test");
+                    let _guard = (round == 4).then(|| PanicsInDrop);
+                    handle.yield_now().await;
+                }
+            }
+        };
+        handle.keep("test", PAUSE, make);
+        runtime.block_on(until(handle, "it did not end", |stats| stats.tasks == 0));
+        let begun = begun.borrow();
+        assert_eq!((begun.len(), handle.stats().panics), (5, 4));
+        assert!(begun.windows(2).all(|pair| pair[1] - pair[0] >= PAUSE), "{begun:?}");
+    });
+}
+
+#[test]
+fn a_task_that_is_kept_and_panics_keeps_its_worker_asleep_and_ends_with_it() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        let begun = Rc::new(Cell::new(0));
+        let make = {
+            let begun = begun.clone();
+            move || {
+                begun.set(begun.get() + 1);
+                async { panic!("this panic belongs to the test") }
+            }
+        };
+        handle.keep("test", Duration::from_secs(3600), make);
+        runtime.block_on(async {
+            until(handle, "it did not panic", |stats| stats.panics == 1).await;
+            // A wake is not the end of the pause, and nobody else wakes it.
+            handle.wake_all();
+            handle.yield_now().await;
+            let turns = handle.stats().turns;
+            handle.sleep(Duration::from_millis(5)).await;
+            assert!(handle.stats().turns - turns < 10, "it spins");
+        });
+        assert_eq!((begun.get(), handle.stats().tasks), (1, 1));
     });
 }
 
