@@ -1,8 +1,8 @@
 //! Asks name servers, through hickory, and the hosts file.
 //!
 //! What the system's configuration says holds (see [`system`]): its name servers (unless others are configured), its
-//! search list, its `ndots`, and `/etc/hosts`, which is read for every question. hickory does not cache, for then it and not we would
-//! know the TTLs; it asks again over TCP where an answer was truncated.
+//! search list, its `ndots`, and `/etc/hosts`, which is read for every question. hickory does not cache, for then it and
+//! not we would know the TTLs; it asks again over TCP where an answer was truncated.
 //!
 //! The search list is walked here and not by hickory, so that both families of an address come from the same name, and
 //! so that a server that fails for one name does not lead to another: the next name is tried only where the one before
