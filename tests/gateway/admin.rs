@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::harness::{Boot, Driver, Gateway, Origin, on_both_drivers};
+use crate::harness::{Boot, Driver, Gateway, Origin, eventually, on_both_drivers};
 use crate::health::{ask, ask_json};
 
 fn boot(origin: &Origin, driver: Driver) -> Boot {
@@ -37,6 +37,8 @@ fn services_and_their_targets_are_shown() {
     let origin = Origin::start().reply("/a", 200, "hello");
     let gateway = boot(&origin, Driver::Epoll).workers(2).start();
     assert_eq!(gateway.get("/a").status, 200);
+    // The client has its answer a moment before the target is done with the request.
+    eventually("it has ended", || ask_json(&gateway, "/upstreams").1["services"][0]["targets"][0]["active"] == 0);
     let (status, view) = ask_json(&gateway, "/upstreams");
     let services = view["services"].as_array().expect("a list");
     assert_eq!((status, services.len()), (200, 1));
