@@ -1,9 +1,11 @@
 //! The gateway under test: the real one, from a real file, on free ports.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketType};
 use tidegate::config::{Config, Driver};
 use tidegate::observe::counters::{Counter, sum};
 use tidegate::pipeline::Reject;
@@ -164,8 +166,14 @@ impl Boot {
     }
 }
 
-/// An address where nobody listens.
+/// An address where nobody listens, and nobody will: a socket of ours has it, for as long as the tests run.
 pub(crate) fn unused_address() -> SocketAddr {
-    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it is bound")
+    static TAKEN: OnceLock<(OwnedFd, SocketAddr)> = OnceLock::new();
+    let take = || {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+        rustix::net::bind(&socket, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).expect("a free port");
+        let address = rustix::net::getsockname(&socket).expect("it is bound");
+        (socket, address.try_into().expect("an address of IPv4"))
+    };
+    TAKEN.get_or_init(take).1
 }
