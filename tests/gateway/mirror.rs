@@ -1,7 +1,7 @@
 //! `config/examples/mirror.toml`: copies of requests for another service.
 
-use tidegate::base::units::Setting;
-use tidegate::upstream::mirror::COPIES_MAX;
+use tidegate::base::units::{Setting, Size};
+use tidegate::upstream::mirror::{BYTES_MAX, COPIES_MAX};
 
 use crate::harness::{Boot, Counter, Driver, Gate, Gateway, Origin, eventually, on_both_drivers};
 use crate::health::ask_json;
@@ -170,4 +170,45 @@ fn how_copies_end_is_nothing_to_their_target() {
     }
     assert_eq!(gateway.count(Counter::Ejections), 0);
     assert_eq!(ask_json(&gateway, "/health/next").1["targets"][0]["failed"], 0);
+}
+
+#[test]
+fn a_mirror_that_reads_nothing_holds_no_more_bytes_than_there_is_room_for() {
+    const BODY: usize = 12 * 1024 * 1024;
+    on_both_drivers(|driver| {
+        let [orders, _] = origins();
+        let gate = Gate::default();
+        let next = Origin::scripted({
+            let gate = gate.clone();
+            move |conversation| {
+                gate.pass();
+                while conversation.request().is_some() {
+                    conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+                }
+            }
+        });
+        let gateway = boot(&orders, &next, driver)
+            .with(|config| {
+                config.defaults.limits = Some(Setting::Off);
+                config.routes[0].mirror.as_mut().expect("there is one").body = Size::mib(16);
+            })
+            .start();
+        let mut client = gateway.connect();
+        let post = format!("POST /orders/1 HTTP/1.1\r\nHost: h\r\nContent-Length: {BODY}\r\n\r\n{}", "x".repeat(BODY));
+        for _ in 0..3 {
+            client.send(&post);
+            assert_eq!(client.response().text(), "orders");
+        }
+        // Two fit, a third does not.
+        assert_eq!(BYTES_MAX / BODY, 2);
+        eventually("the third is dropped", || gateway.count(Counter::MirrorsDropped) == 1);
+        eventually("the two are on their way", || gateway.count(Counter::Mirrors) == 2);
+        gate.open();
+        eventually("the two arrive whole", || times(&next, "xxxx") >= 2 * (BODY - 3));
+        eventually("there is room again", || {
+            assert_eq!(gateway.request(&post).text(), "orders");
+            gateway.count(Counter::Mirrors) > 2
+        });
+        eventually("the third is there, too", || times(&next, "xxxx") >= 3 * (BODY - 3));
+    });
 }

@@ -1,6 +1,6 @@
 //! The copy of a request for another service, sent when nobody waits for it.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -26,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// An answer that is larger than this is not read to its end: the connection is closed.
 const ANSWER_MAX: u64 = 1024 * 1024;
+
+/// Bytes of a copy that are sent at once.
+const PIECE: usize = 64 * 1024;
 
 /// A request that is to be sent once more.
 struct Duplicate {
@@ -97,13 +100,21 @@ async fn deliver(shard: &Shard, snapshot: &Snapshot, copy: Duplicate) {
         return shard.counters().count(Counter::MirrorsDropped);
     };
     shard.counters().count(Counter::Mirrors);
-    let sent = upstream.connection.stream.send(&[IoSlice::new(&bytes)]).await;
+    let sent = send_all(&upstream, &bytes).await;
     drop(bytes);
     room.sent();
     let answered = if sent.is_ok() { receive(&mut upstream, method).await } else { None };
     if answered == Some(true) {
         give_back(&stage, &target, upstream.connection);
     }
+}
+
+/// Sends all of a copy, piece by piece: what the system does not take at once is held by its stream, too.
+async fn send_all(upstream: &Upstream, bytes: &[u8]) -> io::Result<()> {
+    for piece in bytes.chunks(PIECE) {
+        upstream.connection.stream.send(&[IoSlice::new(piece)]).await?;
+    }
+    Ok(())
 }
 
 /// Reads the answer and drops it; says whether the connection may carry another request.
