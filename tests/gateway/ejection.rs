@@ -140,3 +140,38 @@ fn connections_that_fail_count_and_clients_do_not_notice() {
     assert_eq!((0..20).filter(|_| gateway.get("/").status != 200).count(), 0);
     assert_eq!((gateway.count(Counter::UpstreamConnectErrors), gateway.count(Counter::Ejections)), (3, 1));
 }
+
+#[test]
+fn answers_that_are_none_count_as_failures() {
+    on_both_drivers(|driver| {
+        let reset = Origin::scripted(|conversation| {
+            conversation.request();
+            conversation.reset();
+        });
+        let broken = Origin::scripted(|conversation| {
+            conversation.request();
+            conversation.send("no HTTP at all\r\n\r\n");
+        });
+        for bad in [&reset, &broken] {
+            let other = good();
+            let gateway =
+                boot("app", &[bad, &other], driver).with(|config| config.services[0].retries = Some(Setting::Off));
+            let gateway = gateway.start();
+            let failed = (0..40).filter(|_| gateway.get("/").status == 502).count();
+            assert_eq!((failed, gateway.count(Counter::Ejections)), (3, 1));
+        }
+    });
+}
+
+#[test]
+fn failures_of_all_workers_count_together() {
+    on_both_drivers(|driver| {
+        let (bad, other) = (answering(|_| 500), good());
+        let boot = ejection(boot("app", &[&bad, &other], driver), |ejection| ejection.consecutive_failures = 20);
+        let gateway = boot.workers(4).start();
+        let failed = (0..200).filter(|_| gateway.get("/").status == 500).count();
+        // Another worker may send one while the last failure is being counted.
+        assert!((20..=22).contains(&failed), "{failed}, where each worker for itself would come to 80");
+        assert_eq!(gateway.count(Counter::Ejections), 1);
+    });
+}

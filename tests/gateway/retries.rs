@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidegate::base::units::Setting;
 
-use crate::harness::message::normal;
+use crate::harness::message::{find, normal, request_length};
 use crate::harness::{Boot, Conversation, Counter, Driver, Gateway, Origin, on_both_drivers, pass, unused_address};
 
 fn boot(targets: &[std::net::SocketAddr; 2], driver: Driver) -> Boot {
@@ -115,7 +115,7 @@ fn a_target_that_does_not_answer_in_time_is_left() {
     let good = Origin::start().reply("/a", 200, "ok");
     let gateway = boot(&[silent.address(), good.address()], Driver::Epoll)
         .with(|config| {
-            let first_byte = tidegate::base::units::Setting::On(Duration::from_millis(50));
+            let first_byte = tidegate::base::units::Setting::On(Duration::from_millis(300));
             config.services[0].timeouts.first_byte = Some(first_byte);
         })
         .start();
@@ -242,4 +242,70 @@ fn a_failing_target_has_no_more_than_its_turns() {
         assert_eq!(gateway.get("/a").text(), "ok");
     }
     assert_eq!(gateway.count(Counter::Retries), 20, "half of the requests began there");
+}
+
+/// Whether `bytes` have `text` in them.
+fn holds(bytes: &[u8], text: &str) -> bool {
+    find(bytes, text.as_bytes()).is_some()
+}
+
+/// The requests whose method begins like this that an origin has got whole.
+fn requests(origin: &Origin, method: &str) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for bytes in origin.received() {
+        let mut rest = &bytes[..];
+        while let Some(length) = request_length(rest) {
+            let (request, next) = rest.split_at(length);
+            all.push(request.to_vec());
+            rest = next;
+        }
+    }
+    all.retain(|request| request.starts_with(method.as_bytes()));
+    all
+}
+
+#[test]
+fn what_may_have_been_carried_out_is_sent_once() {
+    on_both_drivers(|driver| {
+        for (name, how) in FAILURES {
+            let (one, two) = (failing(how), failing(how));
+            let gateway = boot(&[one.address(), two.address()], driver)
+                .with(|config| {
+                    let Some(Setting::On(retries)) = &mut config.services[0].retries else { panic!("they are on") };
+                    retries.attempts = Some(10);
+                })
+                .start();
+            let methods = ["POST", "PATCH", "POST", "PATCH"].iter().enumerate();
+            for (id, method) in methods {
+                let body = if id < 2 { "body" } else { "" };
+                let length = body.len();
+                let request = format!("{method} /a?{id} HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n\r\n{body}");
+                assert!(gateway.request(request).status >= 502, "{name}");
+            }
+            for id in 0..4 {
+                let line = format!(" /a?{id} HTTP/1.1\r\n");
+                let sent = [&one, &two].map(|origin| requests(origin, "P").iter().filter(|r| holds(r, &line)).count());
+                // A kept connection may have been closed before it came.
+                assert!(sent[0] + sent[1] <= 1, "{name}: number {id} was sent {sent:?} times");
+            }
+            assert!(!requests(&one, "P").is_empty() || !requests(&two, "P").is_empty());
+            assert_eq!(gateway.count(Counter::Retries), 0);
+        }
+    });
+}
+
+#[test]
+fn what_may_be_carried_out_twice_is_sent_as_often_as_that_is_allowed() {
+    for (name, how) in FAILURES {
+        let (one, two) = (failing(how), failing(how));
+        let gateway = boot(&[one.address(), two.address()], Driver::Epoll).start();
+        let post = "POST /search HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody";
+        assert!(gateway.request(post).status >= 502, "{name}");
+        let sent = [&one, &two].map(|origin| requests(origin, "POST "));
+        for posts in &sent {
+            assert_eq!(posts.len(), 1, "{name}: two attempts, and never two at one target");
+            assert!(posts[0].ends_with(b"\r\n\r\nbody"), "{name}");
+        }
+        assert_eq!(gateway.count(Counter::Retries), 1, "{name}");
+    }
 }

@@ -164,11 +164,10 @@ fn a_backend_that_falls_silent_is_cut_off() {
         let gateway = boot(origin.address(), driver)
             .with(|config| {
                 config.services[0].timeouts.between_bytes = Some(Setting::On(SHORT));
-                config.routes[1].timeouts.between_bytes = Some(Setting::Off);
             })
             .start();
         let mut patient = gateway.connect();
-        patient.send("GET /reports/a HTTP/1.1\r\nHost: h\r\n\r\n");
+        patient.send("GET /events HTTP/1.1\r\nHost: h\r\n\r\n");
         patient.read_until("half");
         let mut client = gateway.connect();
         client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
@@ -176,5 +175,50 @@ fn a_backend_that_falls_silent_is_cut_off() {
         assert!(end.bytes.starts_with(b"HTTP/1.1 200 OK\r\n") && end.bytes.ends_with(b"\r\n\r\nhalf"));
         assert_eq!(gateway.count(Counter::ResponsesCut), 1);
         assert!(patient.is_quiet(), "its route has no such limit");
+    });
+}
+
+/// A route with a short time of its own, where its service has a long one.
+#[test]
+fn a_route_may_wait_less_than_its_service() {
+    const LONG: Duration = Duration::from_secs(60);
+    let (address, _listener, _fill) = black_hole();
+    on_both_drivers(|driver| {
+        let gateway = boot(address, driver)
+            .with(|config| {
+                config.services[0].timeouts.connect = Some(LONG);
+                config.services[0].timeouts.total = Some(Setting::Off);
+                config.routes[1].timeouts.connect = Some(SHORT);
+            })
+            .start();
+        assert_eq!(gateway.get("/reports/a").code(), "connect_timeout");
+
+        let gate = Gate::default();
+        let passing = gate.clone();
+        let origin = Origin::scripted(move |conversation| {
+            conversation.read_until(b"\r\n\r\n");
+            if conversation.index == 0 {
+                conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf");
+            }
+            passing.pass();
+        });
+        let gateway = boot(origin.address(), driver)
+            .with(|config| {
+                let [service, route] = [&mut config.services[0].timeouts, &mut config.routes[1].timeouts];
+                (service.send, service.between_bytes) = (Some(Setting::On(LONG)), Some(Setting::On(LONG)));
+                (route.send, route.between_bytes) = (Some(Setting::On(SHORT)), Some(Setting::On(SHORT)));
+                config.defaults.limits = Some(Setting::Off);
+            })
+            .start();
+        let mut client = gateway.connect();
+        client.send("GET /reports/a HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert!(client.end().bytes.ends_with(b"\r\n\r\nhalf"));
+        let mut client = gateway.connect();
+        client.send("PUT /reports/a HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n");
+        let piece = vec![b'x'; 1024 * 1024];
+        while client.is_quiet() && client.try_send(&piece).is_ok() {}
+        let response = client.response();
+        assert_eq!((response.status, response.code()), (504, "send_timeout"));
+        gate.open();
     });
 }
