@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -31,12 +31,24 @@ enum Command {
     },
     /// Serve a demo: the gateway in front of three small services of its own.
     Demo,
-    /// Say whether a configuration file would be accepted.
+    /// Say whether a configuration file would be accepted: exit code 0 if it would, 1 if not.
     Check {
         /// The configuration file.
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
+        /// How to say it: for people, or for programs on standard output.
+        #[arg(long, value_enum, default_value_t = Format::Human)]
+        format: Format,
     },
+}
+
+/// How `check` says what it has found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    /// One object with `file`, `valid`, `errors` (each with `message`, `label`, `help`, `place` and `related`), and how many
+    /// `routes` and `services` there are.
+    Json,
 }
 
 /// Runs the command that the process was started with.
@@ -44,7 +56,7 @@ enum Command {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
-        Command::Check { config } => check(&config),
+        Command::Check { config, format } => check(&config, format),
         Command::Run { config } => {
             log_to_stderr();
             match Config::load(&config) {
@@ -70,17 +82,30 @@ fn log_to_stderr() {
     }
 }
 
-fn check(path: &Path) -> ExitCode {
+fn check(path: &Path, format: Format) -> ExitCode {
     let checked = Config::load(path).and_then(|config| Snapshot::compile(&config));
-    match checked {
-        Ok(snapshot) => {
+    match (&checked, format) {
+        (_, Format::Json) => say(&format!("{}\n", report(path, &checked))),
+        (Ok(snapshot), Format::Human) => {
             let (routes, services) = (snapshot.routes.len(), snapshot.services.len());
             let file = path.display();
             say(&format!("{file} is good: {} to {}\n", count(routes, "route"), count(services, "service")));
-            ExitCode::SUCCESS
         }
-        Err(faults) => refuse(&faults),
+        (Err(faults), Format::Human) => return refuse(faults),
     }
+    if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// What a check has found, for programs.
+fn report(path: &Path, checked: &Result<Snapshot, Diagnostics>) -> serde_json::Value {
+    let snapshot = checked.as_ref().ok();
+    serde_json::json!({
+        "file": path.display().to_string(),
+        "valid": checked.is_ok(),
+        "errors": checked.as_ref().err().map(Diagnostics::to_json).unwrap_or_default(),
+        "routes": snapshot.map(|snapshot| snapshot.routes.len()),
+        "services": snapshot.map(|snapshot| snapshot.services.len()),
+    })
 }
 
 fn count(number: usize, what: &str) -> String {

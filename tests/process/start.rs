@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 
+use serde_json::Value;
+
 use crate::gateway::{BINARY, Setup, field};
 use crate::program::{Directory, Finished, Program, command, run, wait_until};
 
@@ -90,6 +92,40 @@ fn what_check_refuses_run_refuses_in_the_same_words() {
         assert_eq!((checked.status.code(), started.status.code()), (Some(1), Some(1)), "{file}: {started:?}");
         assert_eq!(checked.errors, started.errors, "{file}");
         assert!(checked.errors.contains("Error: ") && checked.output.is_empty(), "{checked:?}");
+        programs_are_told_the_same(file, &checked.errors);
+    }
+}
+
+/// What `check --format json` says of a wrong file is what it says to people, with the same places.
+fn programs_are_told_the_same(file: &str, human: &str) {
+    let told = run(BINARY, &["check", "--format", "json", "--config", file]);
+    assert_eq!((told.status.code(), told.errors.as_str()), (Some(1), ""), "{file}");
+    let told: Value = serde_json::from_str(&told.output).unwrap_or_else(|error| panic!("{file}: {error}"));
+    assert_eq!((&told["file"], &told["valid"], &told["routes"]), (&file.into(), &false.into(), &Value::Null));
+    let errors = told["errors"].as_array().unwrap();
+    let (mut rest, messages) = (human, human.lines().filter(|line| line.starts_with("Error: ")).count());
+    assert_eq!(errors.len(), messages, "{file}");
+    for error in errors {
+        // In the order in which people see them.
+        let mut find = |what: String| {
+            let at = rest.find(&what).unwrap_or_else(|| panic!("{file}: no {what:?} in {rest}"));
+            rest = &rest[at..];
+        };
+        let (place, text) = (&error["place"], |key: &str| error[key].as_str().unwrap_or_default());
+        if place.is_null() {
+            // A fault of the file itself is one line.
+            find(text("message").to_owned());
+            find(text("help").to_owned());
+            continue;
+        }
+        find(format!("Error: {}", text("message")));
+        find(format!("{file}:{}:{} ]", place["line"], place["column"]));
+        let [from, to] =
+            [["line", "column"], ["end_line", "end_column"]].map(|keys| keys.map(|key| place[key].as_u64()));
+        assert!(from <= to, "{file}: {place}");
+        if !text("help").is_empty() {
+            find(format!("Help: {}", text("help")));
+        }
     }
 }
 
@@ -113,6 +149,10 @@ fn what_check_accepts_runs() {
     for file in files {
         let original = run(BINARY, &["check", "--config", file.to_str().unwrap()]).good();
         assert!(original.contains(" is good: "), "{original}");
+        let told = run(BINARY, &["check", "--format", "json", "--config", file.to_str().unwrap()]).good();
+        let told: Value = serde_json::from_str(&told).unwrap();
+        assert_eq!((&told["valid"], &told["errors"]), (&true.into(), &serde_json::json!([])));
+        assert!(told["routes"].is_u64() && told["services"].is_u64(), "{told}");
         let copy = directory.write("gateway.toml", on_free_ports(&std::fs::read_to_string(&file).unwrap()));
         run(BINARY, &["check", "--config", &copy]).good();
         let mut gateway = Program::start(command(BINARY, &["run", "--config", &copy]));

@@ -139,6 +139,34 @@ impl Diagnostics {
         self.list.iter().map(|diagnostic| self.compact_one(diagnostic)).collect::<Vec<_>>().join("\n")
     }
 
+    /// Every fault as an object, for programs: `message`, `label` and `help` (the last may be null) are for people, and
+    /// `place` says where it is, or is null where it is the file itself. A place has `line` and `column` of its first
+    /// character and `end_line` and `end_column` of the one behind its last, all counted from 1. `related`, if not null,
+    /// is another place with a `label`.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<serde_json::Value> {
+        let faults = self.list.iter().map(|diagnostic| {
+            let related = diagnostic
+                .related
+                .as_ref()
+                .map(|(span, label)| serde_json::json!({ "label": label, "place": self.place(span) }));
+            serde_json::json!({
+                "message": diagnostic.message,
+                "label": diagnostic.label,
+                "help": diagnostic.help,
+                "place": diagnostic.span.as_ref().map(|span| self.place(span)),
+                "related": related,
+            })
+        });
+        faults.collect()
+    }
+
+    fn place(&self, span: &Range<usize>) -> serde_json::Value {
+        let ((line, column), (end_line, end_column)) =
+            (self.source.position(span.start), self.source.position(span.end));
+        serde_json::json!({ "line": line, "column": column, "end_line": end_line, "end_column": end_column })
+    }
+
     fn compact_one(&self, diagnostic: &Diagnostic) -> String {
         let mut line = self.source.name.clone();
         if let Some(span) = &diagnostic.span {
