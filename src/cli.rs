@@ -4,7 +4,8 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -40,6 +41,14 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+    /// Print a completion script for a shell, such as `tidegate completions bash > /etc/bash_completion.d/tidegate`.
+    Completions {
+        /// The shell.
+        #[arg(value_enum)]
+        shell: Shell,
+    },
+    /// Print the manual page, such as `tidegate man | man -l -`.
+    Man,
 }
 
 /// How `check` says what it has found.
@@ -68,6 +77,27 @@ pub fn main() -> ExitCode {
             log_to_stderr();
             run_demo()
         }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "tidegate", &mut script);
+            print_all(&script)
+        }
+        Command::Man => {
+            let mut page = Vec::new();
+            // A vector takes everything.
+            let written = clap_mangen::Man::new(Arguments::command()).render(&mut page);
+            debug_assert!(written.is_ok());
+            print_all(&page)
+        }
+    }
+}
+
+/// Prints what somebody has asked for; fails if it cannot be taken, as when a disk is full.
+fn print_all(bytes: &[u8]) -> ExitCode {
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -175,3 +175,34 @@ fn the_log_says_where_it_listens_and_on_what() {
     assert_eq!((health.status, health.text().as_str()), (200, "{\"status\":\"ok\"}\n"));
     gateway.stop();
 }
+
+#[test]
+fn shells_complete_and_the_manual_names_every_command() {
+    let help = run(BINARY, &["--help"]).good();
+    let commands: Vec<&str> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .map_while(|line| line.strip_prefix("  ")?.split(' ').next().filter(|name| !name.is_empty()))
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.contains(&"run") && commands.contains(&"check"), "{help}");
+    let manual = run(BINARY, &["man"]).good();
+    assert!(manual.contains(".TH tidegate 1"), "{manual}");
+    for command in &commands {
+        assert!(manual.contains(&format!("tidegate\\-{command}(1)")), "{command}: {manual}");
+    }
+    // What the shell offers behind `tidegate ch`, asked of the shell itself.
+    let directory = Directory::new();
+    let script = directory.write("tidegate.bash", run(BINARY, &["completions", "bash"]).good());
+    let complete = "source \"$1\"; COMP_WORDS=(tidegate \"$2\"); COMP_CWORD=1; _tidegate tidegate \"$2\" tidegate; \
+                    echo \"${COMPREPLY[@]}\"";
+    let offered = |word: &str| run("bash", &["-c", complete, "bash", &script, word]).good();
+    assert_eq!(offered("ch").trim(), "check");
+    let all = offered("");
+    assert!(commands.iter().all(|command| all.split_whitespace().any(|word| word == *command)), "{all}");
+    for shell in ["zsh", "fish"] {
+        let script = run(BINARY, &["completions", shell]).good();
+        assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
+    }
+}
