@@ -80,25 +80,26 @@ pub fn main() -> ExitCode {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tidegate", &mut script);
-            print_all(&script)
+            exit_code(print_all(&script))
         }
         Command::Man => {
             let mut page = Vec::new();
             // A vector takes everything.
             let written = clap_mangen::Man::new(Arguments::command()).render(&mut page);
             debug_assert!(written.is_ok());
-            print_all(&page)
+            exit_code(print_all(&page))
         }
     }
 }
 
-/// Prints what somebody has asked for; fails if it cannot be taken, as when a disk is full.
-fn print_all(bytes: &[u8]) -> ExitCode {
+/// Prints what a program or a file is to take; false if it could not be taken, as when a disk is full.
+fn print_all(bytes: &[u8]) -> bool {
     let mut stdout = std::io::stdout();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    stdout.write_all(bytes).and_then(|()| stdout.flush()).is_ok()
+}
+
+fn exit_code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Human lines on a terminal, JSON otherwise; `TIDEGATE_LOG` takes another level, such as `debug`.
@@ -115,7 +116,10 @@ fn log_to_stderr() {
 fn check(path: &Path, format: Format) -> ExitCode {
     let checked = Config::load(path).and_then(|config| Snapshot::compile(&config));
     match (&checked, format) {
-        (_, Format::Json) => say(&format!("{}\n", report(path, &checked))),
+        (_, Format::Json) => {
+            let printed = print_all(format!("{}\n", report(path, &checked)).as_bytes());
+            return exit_code(printed && checked.is_ok());
+        }
         (Ok(snapshot), Format::Human) => {
             let (routes, services) = (snapshot.routes.len(), snapshot.services.len());
             let file = path.display();
@@ -123,7 +127,7 @@ fn check(path: &Path, format: Format) -> ExitCode {
         }
         (Err(faults), Format::Human) => return refuse(faults),
     }
-    if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    ExitCode::SUCCESS
 }
 
 /// What a check has found, for programs.

@@ -201,6 +201,12 @@ fn shells_complete_and_the_manual_names_every_command() {
     assert_eq!(offered("ch").trim(), "check");
     let all = offered("");
     assert!(commands.iter().all(|command| all.split_whitespace().any(|word| word == *command)), "{all}");
+    // Who cannot be told must not take the file for a good one.
+    let good = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples/minimal.toml");
+    for arguments in ["check --format json --config \"$2\"", "man", "completions bash"] {
+        let full = format!("\"$1\" {arguments} > /dev/full");
+        assert_eq!(run("sh", &["-c", &full, "sh", BINARY, good]).status.code(), Some(1), "{arguments}");
+    }
     for shell in ["zsh", "fish"] {
         let script = run(BINARY, &["completions", shell]).good();
         assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
