@@ -258,7 +258,7 @@ fn give_back(stage: &Stage<'_>, target: &Target, connection: Connection) {
     if stage.service.settings.proxy_protocol.is_some() {
         return;
     }
-    if queue.is_wanted_elsewhere() {
+    if queue.shall_hand_over() {
         return queue.hand_over(connection);
     }
     target.pool.borrow_mut().put(connection, stage.shard.handle.now());

@@ -127,9 +127,10 @@ impl Queue {
         self.members.waiting().asking_elsewhere(self.worker) as usize
     }
 
-    /// Whether a connection that has just become free is to be given to another worker; to be asked once for each.
+    /// Decides whether a connection that has just become free goes to another worker. Each question counts as a turn, so
+    /// it is asked once for each.
     #[must_use]
-    pub fn is_wanted_elsewhere(&self) -> bool {
+    pub fn shall_hand_over(&self) -> bool {
         let waiting = self.members.waiting();
         if waiting.asking_elsewhere(self.worker) == 0 {
             return false;
@@ -167,7 +168,7 @@ impl Queue {
         }
         if self.is_empty() {
             waiting.wake_lines(self.worker);
-        } else if self.handing_over.get() || self.is_wanted_elsewhere() {
+        } else if self.handing_over.get() || self.shall_hand_over() {
             waiting.wake_poor(self.worker);
         } else {
             self.wake_first();
@@ -286,7 +287,7 @@ mod tests {
         assert_eq!(woken.1.load(Ordering::SeqCst), 1);
         drop(three);
         assert!(members.waiting().is_empty() && here.is_empty() && there.is_empty());
-        assert!(!here.is_wanted_elsewhere());
+        assert!(!here.shall_hand_over());
     }
 
     #[test]
@@ -304,22 +305,22 @@ mod tests {
             places
         };
         let mut leased_here = lease(&here, 8);
-        assert!(!here.is_wanted_elsewhere(), "nobody asks");
+        assert!(!here.shall_hand_over(), "nobody asks");
         let quiet = there.enter(99).unwrap();
-        assert!(!here.is_wanted_elsewhere() && here.asked_for() == 0, "who has only begun to wait does not ask");
+        assert!(!here.shall_hand_over() && here.asked_for() == 0, "who has only begun to wait does not ask");
         let mut waiting_there = enter(&there, 1);
-        assert!(here.is_wanted_elsewhere() && here.asked_for() == 1 && !there.is_wanted_elsewhere());
+        assert!(here.shall_hand_over() && here.asked_for() == 1 && !there.shall_hand_over());
         // Of those who wait, two thirds are there: so many of the connections go over, one after the other.
         drop(quiet);
         let waiting_here = enter(&here, 8);
         waiting_there.extend(enter(&there, 15));
         let mut leased_there = Vec::new();
-        while here.is_wanted_elsewhere() {
+        while here.shall_hand_over() {
             here.hand_over(leased_here.pop());
             leased_there.extend(lease(&there, 1));
         }
         assert_eq!((leased_here.len(), leased_there.len()), (3, 5));
-        assert!(!there.is_wanted_elsewhere());
+        assert!(!there.shall_hand_over());
         drop((waiting_here, waiting_there));
         assert_eq!((here.asked_for(), there.asked_for()), (0, 0));
     }
@@ -335,9 +336,9 @@ mod tests {
         assert!(here.has_connections() && !there.has_connections());
         other.ask();
         for _ in 1..TURN {
-            assert!(!here.is_wanted_elsewhere());
+            assert!(!here.shall_hand_over());
         }
-        assert!(here.is_wanted_elsewhere() && !here.is_wanted_elsewhere());
+        assert!(here.shall_hand_over() && !here.shall_hand_over());
         let (mine, woken) = (unpark(), unpark());
         there.listen(&woken.clone().into());
         let waker = Waker::from(mine.clone());
