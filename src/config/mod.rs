@@ -27,7 +27,7 @@ mod read;
 pub mod sections;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
@@ -96,6 +96,12 @@ impl Config {
             Some(config) if faults.is_empty() => Ok(config),
             _ => Err(Diagnostics::new(source, faults)),
         }
+    }
+
+    /// The files that it was read from.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        vec![PathBuf::from(self.source.name())]
     }
 
     /// What is wrong between the sections, such as a route to a service that is not there.

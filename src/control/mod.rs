@@ -16,6 +16,7 @@ mod log;
 mod probe;
 pub mod reload;
 mod resolve;
+mod watch;
 
 use std::future::Future;
 use std::io;
@@ -78,9 +79,14 @@ impl Control {
                 board.reloads.start();
                 // Nobody listens any more if the start has failed meanwhile.
                 let _ = ready.send(());
-                tasks.spawn(
-                    Reloader { published, shared: shared.clone(), board: board.clone(), care, load }.run(orders),
-                );
+                if load.is_some() {
+                    let name = "the task that watches the configuration".to_owned();
+                    let (of, reload) = (published.clone(), own.clone());
+                    let make = move || watch::watch(of.clone(), reload.clone());
+                    tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
+                }
+                let reloader = Reloader::new(published, shared.clone(), board.clone(), care, load);
+                tasks.spawn(reloader.run(orders));
                 admin::serve(listener, shared.clone(), board, own, stopped).await;
                 tasks.shutdown().await;
                 log::write_all(&shared, &mut log::Throttle::default());
