@@ -4,6 +4,8 @@
 //! worker has nothing left to decide. Where an `Option` is left, `None` means that the thing is switched off.
 
 mod compile;
+pub mod doorway;
+pub mod publish;
 mod routes;
 
 use std::net::SocketAddr;
@@ -11,7 +13,6 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
@@ -27,7 +28,6 @@ pub use crate::router::{ListenerId, RouteId};
 use crate::upstream::balance::HashBy;
 use crate::upstream::fallback::FixedResponse;
 use crate::upstream::health::Checks;
-use crate::upstream::members::Members;
 use crate::upstream::mirror::Mirror;
 use crate::upstream::retry::Retries;
 use crate::upstream::settings::Settings;
@@ -261,17 +261,6 @@ impl Snapshot {
     #[must_use]
     pub fn route(&self, id: RouteId) -> &Route {
         &self.routes[id.index()]
-    }
-
-    /// The targets of each service that have an address already, for `workers` workers.
-    #[must_use]
-    pub fn members(&self, now: Instant) -> Vec<Arc<Members>> {
-        let members = self.services.iter().map(|service| {
-            let members = Members::new(&service.name, self.gateway.workers);
-            members.update(service.targets.iter().filter_map(TargetSpec::endpoint).collect(), now);
-            Arc::new(members)
-        });
-        members.collect()
     }
 
     /// The service with this id.
