@@ -79,13 +79,14 @@ impl Control {
                 board.reloads.start();
                 // Nobody listens any more if the start has failed meanwhile.
                 let _ = ready.send(());
-                if load.is_some() {
+                let is_watched = load.is_some();
+                let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);
+                if is_watched {
                     let name = "the task that watches the configuration".to_owned();
-                    let (of, reload) = (published.clone(), own.clone());
-                    let make = move || watch::watch(of.clone(), reload.clone());
+                    let (of, files, reload) = (published.clone(), board.clone(), own.clone());
+                    let make = move || watch::watch(of.clone(), files.clone(), reload.clone());
                     tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
                 }
-                let reloader = Reloader::new(published, shared.clone(), board.clone(), care, load);
                 tasks.spawn(reloader.run(orders));
                 admin::serve(listener, shared.clone(), board, own, stopped).await;
                 tasks.shutdown().await;

@@ -8,6 +8,7 @@
 //! hundred times a second makes no queue.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -201,7 +202,9 @@ impl Reloader {
         care: Care,
         load: Option<Load>,
     ) -> Reloader {
-        let read = if load.is_some() { content(&published.current().snapshot.files) } else { 0 };
+        let files = published.current().snapshot.files.clone();
+        let read = if load.is_some() { content(&files) } else { 0 };
+        board.watch(files);
         Reloader { published, shared, board, care, load, read }
     }
 
@@ -262,27 +265,32 @@ impl Reloader {
     /// Makes what is wanted run; returns what that was and the edition before, or nothing where nothing has changed.
     async fn replace(&mut self, wanted: Wanted) -> Result<Option<(Reloaded, Arc<Edition>)>, Refused> {
         let current = self.published.current();
-        let (load, running, known) = (self.load.clone(), current.clone(), self.read);
+        let (load, running, known, watched) = (self.load.clone(), current.clone(), self.read, self.board.watched());
         let made = tokio::task::spawn_blocking(move || {
             let (config, load) = match (wanted, load) {
-                (Wanted::Config(config), _) => return (known, prepare(*config, &running).map(Some)),
+                (Wanted::Config(config), _) => return (known, None, prepare(*config, &running).map(Some)),
                 (wanted, Some(load)) => (wanted, load),
-                (_, None) => return (known, Err(Refused::Impossible("the gateway was not started from a file"))),
+                (_, None) => return (known, None, Err(Refused::Impossible("the gateway was not started from a file"))),
             };
             // Before the files are read, so that a change while they are is not lost.
-            let read = content(&running.snapshot.files);
+            let read = content(&watched);
             if read == known && matches!(config, Wanted::Changes) {
-                return (known, Ok(None));
+                return (known, None, Ok(None));
             }
             let prepared = load().map_err(Refused::Config).and_then(|config| prepare(config, &running));
-            let files = prepared.as_ref().map_or(&running.snapshot.files, |prepared| &prepared.edition.snapshot.files);
+            let files = match &prepared {
+                Ok(prepared) => prepared.edition.snapshot.files.clone(),
+                Err(Refused::Config(faults)) => union(&running.snapshot.files, faults.source().paths()),
+                Err(_) => return (read, None, prepared.map(Some)),
+            };
             // Other files than before are seen for the first time.
-            let read = if *files == running.snapshot.files { read } else { content(files) };
-            (read, prepared.map(Some))
+            let read = if files == watched { read } else { content(&files) };
+            (read, Some(files), prepared.map(Some))
         });
         let crashed = Refused::Impossible("the configuration could not be compiled: a crash, see the log");
-        let (read, prepared) = made.await.unwrap_or((known, Err(crashed)));
+        let (read, files, prepared) = made.await.unwrap_or((known, None, Err(crashed)));
         self.read = read;
+        files.into_iter().for_each(|files| self.board.watch(files));
         let Some(Prepared { edition, opened, closed, needs_restart }) = prepared? else { return Ok(None) };
         let services = self.care.prepare(&edition).await;
         self.care.take_over(&edition, services);
@@ -292,6 +300,13 @@ impl Reloader {
         self.shared.wake_workers();
         Ok(Some((Reloaded { number, routes, services, opened, closed, needs_restart }, before)))
     }
+}
+
+/// What is in one of the lists, once.
+fn union(one: &[PathBuf], other: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = one.to_vec();
+    all.extend(other.iter().filter(|path| !one.contains(path)).cloned());
+    all
 }
 
 /// Drops the editions that no worker has any more.

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::board::Board;
 use super::reload::ReloadHandle;
 use crate::snapshot::publish::Published;
 
@@ -30,19 +31,19 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// changed; `None` where nothing can be seen.
 type Looks = Option<[i64; 7]>;
 
-/// Looks after the files of what runs, for as long as it runs.
-pub(super) async fn watch(published: Arc<Published>, reload: ReloadHandle) {
-    let files = || published.current().snapshot.files.clone();
-    let mut paths = files();
+/// Looks after the files of the configuration, for as long as it runs.
+pub(super) async fn watch(published: Arc<Published>, board: Arc<Board>, reload: ReloadHandle) {
+    let mut paths = board.watched();
     let mut known = look(paths.clone()).await;
-    let mut moving = false;
+    // As it may have since it was first read.
+    let mut moving = true;
     loop {
         tokio::time::sleep(INTERVAL).await;
-        let wanted = files();
+        let wanted = board.watched();
         if wanted != paths {
-            // What was read is newer than this look, or changes again and is seen then.
+            // What was read may have changed before this look, which would not tell: its content does.
             paths = wanted;
-            known = look(paths.clone()).await;
+            (known, moving) = (look(paths.clone()).await, true);
         }
         let seen = look(paths.clone()).await;
         if seen != known {

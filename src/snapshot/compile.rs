@@ -46,7 +46,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         routes,
         router,
         slashes: config.gateway.slashes(),
-        files: config.files(),
+        files: config.files().to_vec(),
     })
 }
 

@@ -291,3 +291,29 @@ fn a_file_that_is_not_watched_is_read_when_somebody_asks() {
     gateway.wait_for("second");
     gateway.stop();
 }
+
+#[test]
+fn includes_come_and_go_and_a_refused_one_is_read_again_once_it_is_right() {
+    let directory = Directory::new();
+    let route = |path: &str, text: &str| {
+        format!("[routes.{text}]\npath = \"{path}\"\nrespond = {{ status = 200, body = \"{text}\" }}\n")
+    };
+    fs::create_dir(directory.path("routes")).unwrap();
+    directory.write("routes/a.toml", route("/*", "first"));
+    let head = "include = [\"routes/*.toml\"]\n[listeners.public]\naddress = \"127.0.0.1:0\"\n\
+                [admin]\naddress = \"127.0.0.1:0\"\n";
+    let file = directory.write("gateway.toml", head);
+    let gateway = Watching::start(&file);
+    gateway.wait_for("first");
+    directory.write("routes/b.toml", route("/", "second"));
+    gateway.wait_for("second");
+    fs::remove_file(directory.path("routes/b.toml")).unwrap();
+    gateway.wait_for("first");
+    // A file that is named is missed, and nobody has to touch the others once it is there.
+    directory.write("gateway.toml", head.replace("routes/*.toml", "routes/*.toml\", \"more.toml"));
+    gateway.program.errors().wait_for("more.toml");
+    assert_eq!(gateway.says(), "first");
+    directory.write("more.toml", route("/", "more"));
+    gateway.wait_for("more");
+    gateway.stop();
+}
