@@ -3,10 +3,12 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Diagnostics};
@@ -197,7 +199,15 @@ fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     };
     announce(&gateway);
     say(&banner(&gateway));
-    let first = runtime.block_on(signals.next());
+    let asked = Arc::new(Notify::new());
+    let ask = asked.clone();
+    gateway.operations().on_drain(move || ask.notify_one());
+    let first = runtime.block_on(async {
+        tokio::select! {
+            signal = signals.next() => signal,
+            () = asked.notified() => "POST /drain",
+        }
+    });
     tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
     gateway.drain();
     let (sender, ended) = tokio::sync::oneshot::channel();
@@ -227,7 +237,7 @@ fn announce(gateway: &Gateway) {
         tracing::info!(listener = name, %address, "listening");
     }
     let workers = gateway.snapshot().gateway.workers;
-    let admin = gateway.admin_address();
+    let admin = gateway.admin_address().map_or_else(|| "off".to_owned(), ToString::to_string);
     match gateway.fallback() {
         None => tracing::info!(workers, driver = %gateway.driver(), %admin, "serving"),
         Some(fallback) => {

@@ -20,8 +20,9 @@ use std::thread::JoinHandle;
 
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::control::operations::{Operations, Phase};
 use crate::control::{self, Control};
-use crate::net::{Bound, bind, is_taken};
+use crate::net::{Address, Bound, bind, is_taken};
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core, raise_descriptors};
 use crate::shard::Shared;
 use crate::snapshot::{ListenerId, Snapshot};
@@ -35,6 +36,7 @@ pub struct Gateway {
     addresses: Vec<(Box<str>, SocketAddr)>,
     workers: Vec<Worker>,
     control: Control,
+    operations: Arc<Operations>,
     fallback: Option<Fallback>,
 }
 
@@ -55,7 +57,7 @@ pub enum StartError {
         /// Which: the name of a listener, or `admin`.
         name: String,
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// The system's error.
         error: io::Error,
     },
@@ -84,13 +86,17 @@ impl Gateway {
         let mut addresses = Vec::new();
         for listener in &snapshot.listeners {
             let failed =
-                |error| StartError::Listen { name: listener.name.to_string(), address: listener.address, error };
+                |error| StartError::Listen { name: listener.name.to_string(), address: listener.address.into(), error };
             let address = bind_for_all(listener.address, &mut sockets).map_err(failed)?;
             addresses.push((listener.name.clone(), address));
         }
         let shared = Shared::new(workers, snapshot.members(Instant::from_clock()), snapshot.routes.len());
-        let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
-        let control = Control::start(&snapshot, shared.clone()).map_err(failed)?;
+        let operations = Arc::<Operations>::default();
+        let failed = |error| match &snapshot.admin {
+            Some(admin) => StartError::Listen { name: "admin".to_owned(), address: admin.address.clone(), error },
+            None => StartError::Worker(error),
+        };
+        let control = Control::start(&snapshot, shared.clone(), operations.clone()).map_err(failed)?;
         let (sender, reports) = channel();
         let mut threads = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
@@ -112,7 +118,8 @@ impl Gateway {
                 return Err(StartError::Worker(error));
             }
         };
-        Ok(Gateway { snapshot, shared, addresses, workers, control, fallback })
+        operations.enter(Phase::Serving);
+        Ok(Gateway { snapshot, shared, addresses, workers, control, operations, fallback })
     }
 
     /// Where the listener `name` listens, with its real port.
@@ -126,10 +133,16 @@ impl Gateway {
         self.addresses.iter().map(|(name, address)| (&**name, *address))
     }
 
-    /// Where operators connect, with its real port.
+    /// Where operators connect, with its real port, if they can.
     #[must_use]
-    pub fn admin_address(&self) -> SocketAddr {
+    pub fn admin_address(&self) -> Option<&Address> {
         self.control.address()
+    }
+
+    /// What operators can make the process do; to be set by who started it.
+    #[must_use]
+    pub fn operations(&self) -> &Arc<Operations> {
+        &self.operations
     }
 
     /// What runs.
@@ -158,6 +171,7 @@ impl Gateway {
 
     /// Tells the workers to finish what runs and to stop; returns at once.
     pub fn drain(&self) {
+        self.operations.enter(Phase::Draining);
         self.shared.drain();
         self.workers.iter().for_each(|worker| worker.waker.wake_by_ref());
     }
@@ -173,8 +187,8 @@ impl Gateway {
     }
 }
 
-/// Descriptors of the process itself, operators included.
-const OWN_DESCRIPTORS: u64 = 24;
+/// Descriptors of the process itself, operators not counted.
+const OWN_DESCRIPTORS: u64 = 16;
 
 /// Descriptors of one worker, its listeners not counted.
 const WORKER_DESCRIPTORS: u64 = 6;
@@ -308,14 +322,20 @@ impl fmt::Display for StartError {
             StartError::Config(diagnostics) => write!(formatter, "{diagnostics}"),
             StartError::Listen { name, address, error } => {
                 write!(formatter, "cannot listen at {address} ({name}): {error}")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => write!(formatter, "; stop what listens there, or choose another port"),
-                    io::ErrorKind::PermissionDenied => {
-                        write!(formatter, "; ports below 1024 need CAP_NET_BIND_SERVICE")
+                formatter.write_str(match (address, error.kind()) {
+                    (Address::Tcp(_), io::ErrorKind::AddrInUse) => "; stop what listens there, or choose another port",
+                    (Address::Tcp(_), io::ErrorKind::PermissionDenied) => {
+                        "; ports below 1024 need CAP_NET_BIND_SERVICE"
                     }
-                    io::ErrorKind::AddrNotAvailable => write!(formatter, "; this machine does not have that address"),
-                    _ => Ok(()),
-                }
+                    (Address::Tcp(_), io::ErrorKind::AddrNotAvailable) => "; this machine does not have that address",
+                    (Address::Unix(_), io::ErrorKind::AddrInUse) => "; stop what listens there, or choose another path",
+                    (Address::Unix(_), io::ErrorKind::AlreadyExists) => "; remove it, or choose another path",
+                    (Address::Unix(_), io::ErrorKind::NotFound) => "; make its directory first",
+                    (Address::Unix(_), io::ErrorKind::PermissionDenied) => {
+                        "; let this user write to its directory, or choose another path"
+                    }
+                    _ => "",
+                })
             }
             StartError::Worker(error) => write!(formatter, "a worker did not start: {error}"),
         }

@@ -3,7 +3,7 @@
 //! A field that is inherited from a wider scope is an `Option`, and `None` where it was not written; all other fields
 //! have their default. What a check can later find fault with keeps its place in the file (`Spanned`).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_spanned::Spanned;
@@ -173,19 +173,6 @@ pub struct ListenerConfig {
     pub address: Spanned<SocketAddr>,
     /// `proxy_protocol`: whether every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: Spanned<bool>,
-}
-
-/// `[admin]`: where operators connect.
-#[derive(Clone, Debug)]
-pub struct AdminConfig {
-    /// `address`, on loopback.
-    pub address: Spanned<SocketAddr>,
-}
-
-impl Default for AdminConfig {
-    fn default() -> Self {
-        Self { address: Spanned::new(0..0, SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))) }
-    }
 }
 
 /// `[defaults]`: policies that every route inherits.

@@ -4,6 +4,8 @@
 //! health of targets, answers operators on the admin listener and writes the workers' events to the log; it never sees
 //! a request. What it finds out about targets it writes into the [`Members`] of their service.
 //!
+//! What operators make the process do is set from outside, in [`Operations`].
+//!
 //! A panic in one of its tasks is logged and counted, and the task is begun anew.
 //!
 //! [`Members`]: crate::upstream::members::Members
@@ -11,12 +13,12 @@
 mod admin;
 mod board;
 mod log;
+pub mod operations;
 mod probe;
 mod resolve;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -26,11 +28,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::config::DnsConfig;
+use crate::net::Address;
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
 use crate::upstream::members::Members;
 use crate::upstream::targets::{TargetAddress, TargetSpec};
+use admin::{Listening, Views};
 use board::{Board, Service};
+use operations::Operations;
 use resolve::{Client, Keeper};
 
 /// How long a start waits for the first answers of name servers.
@@ -42,25 +47,25 @@ const AFTER_CRASH: Duration = Duration::from_secs(1);
 /// The control thread, as the one who started it sees it.
 #[derive(Debug)]
 pub struct Control {
-    address: SocketAddr,
+    address: Option<Address>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Control {
-    /// Starts the thread, with the admin listener at the snapshot's address. When this returns, the members of each
+    /// Starts the thread, with the admin listener at the snapshot's address if it has one. When this returns, the members of each
     /// service are what is known of them: its addresses, and what name servers have answered within two seconds.
     ///
     /// # Errors
     /// When the address cannot be listened at, or the thread not be made.
-    pub fn start(snapshot: &Snapshot, shared: Arc<Shared>) -> io::Result<Control> {
-        let listener = std::net::TcpListener::bind(snapshot.admin)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+    pub fn start(snapshot: &Arc<Snapshot>, shared: Arc<Shared>, operations: Arc<Operations>) -> io::Result<Control> {
+        let listening = snapshot.admin.as_ref().map(|admin| Listening::bind(&admin.address)).transpose()?;
+        let address = listening.as_ref().map(|listening| listening.address().clone());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (board, dns) = (Arc::new(board(snapshot, &shared.members)), snapshot.gateway.dns.clone());
+        let snapshot = snapshot.clone();
         let body = move || {
             runtime.block_on(async {
                 let mut tasks = JoinSet::new();
@@ -69,7 +74,8 @@ impl Control {
                 tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
                 start_resolving(&board, &dns, &mut tasks, ready);
                 start_checking(&board, &mut tasks);
-                admin::serve(listener, shared.clone(), board, stopped).await;
+                let views = Views { snapshot, shared: shared.clone(), board, operations };
+                admin::serve(listening, views, stopped).await;
                 tasks.shutdown().await;
                 log::write_all(&shared, &mut log::Throttle::default());
             });
@@ -80,10 +86,10 @@ impl Control {
         Ok(Control { address, stop, thread })
     }
 
-    /// Where the admin listener is, with its real port.
+    /// Where the admin listener is, with its real port, if there is one.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
     }
 
     /// Stops the thread and waits for its end.
@@ -104,7 +110,8 @@ pub fn descriptors(snapshot: &Snapshot) -> u64 {
     let checks = snapshot.services.iter().any(|service| service.health.is_some());
     let is_named = |target: &TargetSpec| matches!(target.address, TargetAddress::Name { .. } | TargetAddress::Srv(_));
     let names = snapshot.services.iter().any(|service| service.targets.iter().any(is_named));
-    wants(checks, probe::OPEN_MOST) + wants(names, resolve::QUESTIONS_MOST)
+    let admin = wants(snapshot.admin.is_some(), admin::CONNECTIONS_MOST);
+    admin + wants(checks, probe::OPEN_MOST) + wants(names, resolve::QUESTIONS_MOST)
 }
 
 /// The services of a snapshot, each with its members.

@@ -8,10 +8,14 @@ use std::thread::available_parallelism;
 use serde_spanned::Spanned;
 
 use super::{
-    BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, RouteId, Service, ServiceId, Snapshot, routes,
+    Admin, BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, RouteId, Service, ServiceId, Snapshot,
+    routes,
 };
 use crate::base::units::{Rate, Setting, Size};
-use crate::config::{Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ListenerConfig, ServiceConfig, router};
+use crate::config::admin::HostName;
+use crate::config::{
+    AdminConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ListenerConfig, ServiceConfig, router,
+};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::request_id::RequestIds;
 use crate::policy::via::Via;
@@ -41,7 +45,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         limits: connection_limits(&config.gateway.limits),
         fields,
         listeners: listeners.map(listener).collect(),
-        admin: *config.admin.address.get_ref(),
+        admin: admin(&config.admin),
         services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
         router,
@@ -75,6 +79,15 @@ fn fields(config: &GatewayConfig) -> Fields {
 fn listener(config: &ListenerConfig) -> Listener {
     let (address, proxy_protocol) = (*config.address.get_ref(), *config.proxy_protocol.get_ref());
     Listener { name: name(config.name.get_ref()), address, proxy_protocol }
+}
+
+fn admin(config: &Setting<AdminConfig>) -> Option<Admin> {
+    let Setting::On(config) = config else { return None };
+    let hosts = config.hosts.iter().map(|host| {
+        let HostName(name) = host.get_ref();
+        name.clone()
+    });
+    Some(Admin { address: config.address.get_ref().clone(), token: config.token.clone(), hosts: hosts.collect() })
 }
 
 fn connection_limits(config: &ConnectionLimitsConfig) -> ConnectionLimits {

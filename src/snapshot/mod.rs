@@ -11,8 +11,10 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::secret::Secret;
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
+use crate::net::Address;
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
@@ -45,8 +47,8 @@ pub struct Snapshot {
     pub fields: Fields,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
-    /// Where operators connect.
-    pub admin: SocketAddr,
+    /// Where operators connect, and who of them is let in; `None` where nobody is.
+    pub admin: Option<Admin>,
     /// All services, in the order of the file.
     pub services: Vec<Service>,
     /// All routes, in the order of the file.
@@ -124,6 +126,17 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Whether every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+}
+
+/// Where operators connect, and who of them is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// What to bind; port 0 is a free port of the kernel's choice.
+    pub address: Address,
+    /// What a request must show; `None` for nothing.
+    pub token: Option<Secret>,
+    /// Names that it may be asked by, in lower case, beside `localhost` and its address.
+    pub hosts: Box<[Box<str>]>,
 }
 
 /// A service of one [`Snapshot`], an index into [`Snapshot::services`].

@@ -79,9 +79,11 @@ fn services(text: &mut Text, board: &Board, now: Instant) {
         ("tidegate_upstream_endpoints", "Targets of the service.", |service, _| {
             service.members.endpoints().len() as u64
         }),
-        ("tidegate_upstream_usable_endpoints", "Targets that are neither down nor ejected.", |service, now| {
-            usable(service, now) as u64
-        }),
+        (
+            "tidegate_upstream_usable_endpoints",
+            "Targets that are neither down nor drained nor ejected.",
+            |service, now| usable(service, now) as u64,
+        ),
     ];
     for (name, help, read) in gauges {
         text.family(name, "gauge", help);
@@ -106,10 +108,16 @@ fn services(text: &mut Text, board: &Board, now: Instant) {
 
 fn targets(text: &mut Text, board: &Board, now: Instant) {
     type Read = fn(&Endpoint, Instant) -> u64;
-    let families: [(&str, &str, &str, Read); 6] = [
+    let families: [(&str, &str, &str, Read); 7] = [
         ("tidegate_upstream_health", "gauge", "0 for a target that checks hold for down, else 1.", |endpoint, _| {
             u64::from(endpoint.health() != Health::Down)
         }),
+        (
+            "tidegate_upstream_drained",
+            "gauge",
+            "1 for a target that an operator has drained, else 0.",
+            |endpoint, _| u64::from(endpoint.is_drained()),
+        ),
         ("tidegate_upstream_ejected", "gauge", "1 for a target that is ejected, else 0.", |endpoint, now| {
             u64::from(is_ejected(endpoint, now))
         }),

@@ -1,115 +1,209 @@
-//! The admin listener: what operators ask of the gateway.
+//! The admin listener: what operators ask of the gateway, and tell it to do.
 //!
-//! It is on loopback only.
+//! ```toml
+//! [admin]
+//! address = "127.0.0.1:9180"              # or "unix:/run/tidegate/admin.sock"
+//! token = "NWJkZTY1ODktZDE3ZC00"          # what requests show; needed beyond loopback
+//! hosts = ["gateway.internal"]            # names that it is asked by
+//! ```
 //!
-//! | path | answer |
-//! |---|---|
-//! | `/health` | 200: the process lives |
-//! | `/health/NAME` | 200 if the service NAME has a target that can be used, else 503; its targets as JSON |
-//! | `/upstreams` | all services with their targets and names, as JSON |
-//! | `/metrics` | what was counted, in the text format of Prometheus |
+//! Its operations are one list ([`endpoints`]), from which both the routes and the OpenAPI document of `/openapi.json` are
+//! made. Who may ask is decided in [`access`], what a connection may take in [`listen`]. Nothing that it answers has a
+//! secret in it: values that may be secret are left out where the answer is made.
+//!
+//! A request is checked in this order: its Host, its token, its Origin, whether there is such a path, its method, its
+//! parameters, its body.
 
+mod access;
+mod answer;
+mod endpoints;
+mod listen;
 mod metrics;
+mod process;
+mod targets;
 mod upstreams;
 
-use std::net::TcpListener;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use serde_json::{Value, json};
+use axum::routing::on;
 use tokio::sync::oneshot;
 
-use super::board::Board;
-use crate::base::time::Instant;
+use super::board::{Board, Service};
+use super::operations::Operations;
+use crate::net::Address;
 use crate::shard::Shared;
+use crate::snapshot::Snapshot;
+use answer::{Answer, Problem};
+use endpoints::{ENDPOINTS, Endpoint, Run};
+pub(super) use listen::{CONNECTIONS_MOST, Listening};
+
+/// An answer, or why there is none.
+type Answered = Result<Answer, Problem>;
+
+/// One that takes its time.
+type Later<'a> = Pin<Box<dyn Future<Output = Answered> + Send + 'a>>;
+
+/// Bytes of a request's body.
+const BODY_MOST: usize = 16 * 1024;
+
+/// The time for a body to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the answers are made of.
 #[derive(Clone, Debug)]
-struct Views {
-    shared: Arc<Shared>,
-    board: Arc<Board>,
+pub(super) struct Views {
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) board: Arc<Board>,
+    pub(super) operations: Arc<Operations>,
+}
+
+impl Views {
+    /// The configuration that runs.
+    fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// The service called `name`.
+    fn service(&self, name: &str) -> Result<&Arc<Service>, Problem> {
+        let services = &self.board.services;
+        services.iter().find(|service| service.name() == name).ok_or_else(|| {
+            let names: Vec<&str> = services.iter().map(|service| service.name()).take(8).collect();
+            let there = if names.is_empty() {
+                "There is none.".to_owned()
+            } else {
+                format!("There is, for example: {}.", names.join(", "))
+            };
+            Problem::new(StatusCode::NOT_FOUND, "no_service", format!("There is no service `{name}`. {there}"))
+        })
+    }
+}
+
+/// What one request asks for.
+#[derive(Debug, Default)]
+struct Asked {
+    /// The parameters of its path, decoded.
+    path: Vec<(String, String)>,
+    body: Bytes,
+}
+
+impl Asked {
+    /// A parameter of the path.
+    fn parameter(&self, name: &str) -> &str {
+        self.path.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
 }
 
 /// Serves until `stopped`, and does not wait for connections that are open then.
-pub(super) async fn serve(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    board: Arc<Board>,
-    stopped: oneshot::Receiver<()>,
-) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it");
-            let _ = stopped.await;
-            return;
-        }
+pub(super) async fn serve(listening: Option<Listening>, views: Views, stopped: oneshot::Receiver<()>) {
+    let Some(listening) = listening else {
+        // Its sender is dropped, if ever, when nobody cares any more.
+        let _ = stopped.await;
+        return;
     };
-    let serving = axum::serve(listener, router(Views { shared, board }));
+    let router = router(views, listening.address().clone());
     tokio::select! {
-        ended = serving.into_future() => {
+        ended = listening.serve(router) => {
             if let Err(error) = ended {
-                tracing::error!(%error, "the admin listener has ended");
+                tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it");
             }
         }
         _ = stopped => {}
     }
 }
 
-fn router(views: Views) -> Router {
-    Router::new()
-        .route("/health", get(health))
-        .route("/health/{service}", get(service_health))
-        .route("/upstreams", get(upstreams))
-        .route("/metrics", get(metrics))
-        .with_state(views)
+/// What a request has to pass before it is looked at.
+#[derive(Clone, Debug)]
+struct Door {
+    views: Views,
+    address: Address,
 }
 
-async fn health() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}\n")
+fn router(views: Views, address: Address) -> Router {
+    let door = Door { views: views.clone(), address };
+    let mut router = Router::new();
+    for endpoint in ENDPOINTS {
+        let views = views.clone();
+        let handler = move |path, request| answer(endpoint, views, path, request);
+        router = router.route(endpoint.path, on(endpoint.method.filter(), handler));
+    }
+    router
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(door, admit))
 }
 
-async fn service_health(State(views): State<Views>, Path(name): Path<String>) -> Response {
-    let Some(service) = views.board.services.iter().find(|service| service.name() == name) else {
-        let names: Vec<&str> = views.board.services.iter().map(|service| service.name()).take(8).collect();
-        let detail = format!("There is no service `{name}`. There is, for example: {}.", names.join(", "));
-        return problem(StatusCode::NOT_FOUND, "no_service", &detail);
+/// Lets a request in, or not.
+async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let Some(admin) = &door.views.snapshot().admin else {
+        return no_such_path().await.into_response();
     };
-    let now = Instant::from_clock();
-    let (status, word) = match upstreams::state(service, now) {
-        upstreams::State::Down => (StatusCode::SERVICE_UNAVAILABLE, "down"),
-        upstreams::State::Panic => (StatusCode::OK, "panic"),
-        upstreams::State::Ok => (StatusCode::OK, "ok"),
-    };
-    let mut view = upstreams::service(service, now);
-    view["status"] = word.into();
-    reply(status, "application/json", &view)
+    match access::check(admin, &door.address, request.method(), request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
+    }
 }
 
-async fn upstreams(State(views): State<Views>) -> Response {
-    let now = Instant::from_clock();
-    let services: Vec<Value> = views.board.services.iter().map(|service| upstreams::service(service, now)).collect();
-    reply(StatusCode::OK, "application/json", &json!({ "services": services }))
+/// Answers one request to one endpoint.
+async fn answer(
+    endpoint: &'static Endpoint,
+    views: Views,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+) -> Result<Answer, Problem> {
+    let path = path.map_err(|_| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_path", "A part of the path is not UTF-8 once it is decoded.")
+    })?;
+    let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let (head, body) = request.into_parts();
+    let body = if endpoint.body.is_some() { receive(&head.headers, body).await? } else { Bytes::new() };
+    let asked = Asked { path, body };
+    match endpoint.run {
+        Run::Now(run) => run(&views, &asked),
+        Run::Later(run) => run(&views, &asked).await,
+    }
 }
 
-async fn metrics(State(views): State<Views>) -> impl IntoResponse {
-    let text = metrics::render(&views.shared, &views.board, Instant::from_clock());
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+/// The body of a request, which is JSON.
+async fn receive(headers: &axum::http::HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let kind = headers.get(axum::http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let detail = "The body is JSON, and says so: Content-Type: application/json.";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, BODY_MOST)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => {
+            let detail = format!("The body is longer than {BODY_MOST} bytes, or was cut.");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail))
+        }
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body did not come in time.")),
+    }
 }
 
-/// A refusal as a problem detail (RFC 9457), shaped like those that clients get.
-fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let view =
-        json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code, "detail": detail });
-    reply(status, "application/problem+json", &view)
+async fn no_such_path() -> Problem {
+    let mut paths: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
+    paths.dedup();
+    let detail = format!("There is no such path. There is: {}.", paths.join(", "));
+    Problem::new(StatusCode::NOT_FOUND, "no_such_path", detail)
 }
 
-fn reply(status: StatusCode, kind: &'static str, view: &Value) -> Response {
-    (status, [(CONTENT_TYPE, kind)], format!("{view}\n")).into_response()
+async fn wrong_method(request: Request) -> Problem {
+    let matches = |endpoint: &&Endpoint| endpoint.is_at(request.uri().path());
+    let allowed: Vec<&str> =
+        ENDPOINTS.iter().filter(matches).flat_map(|endpoint| endpoint.method.names()).copied().collect();
+    let allowed = allowed.join(", ");
+    let detail = format!("This path takes other methods: {allowed}.");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail).allow(&allowed)
 }

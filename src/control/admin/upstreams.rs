@@ -14,7 +14,7 @@ use crate::upstream::endpoint::{Endpoint, Health};
 
 /// Whether a target gets requests, as long as another one does.
 pub(super) fn is_usable(endpoint: &Endpoint, now: Instant) -> bool {
-    endpoint.health() != Health::Down && !is_ejected(endpoint, now)
+    endpoint.is_in_service() && !is_ejected(endpoint, now)
 }
 
 /// Whether what requests have met has taken a target out.
@@ -29,7 +29,7 @@ pub(super) enum State {
     Ok,
     /// None is, but some are only ejected: all of these get requests.
     Panic,
-    /// It has no target, or checks have found all down.
+    /// It has no target, or each is down by its checks or drained by an operator.
     Down,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn state(service: &Service, now: Instant) -> State {
     let endpoints = service.members.endpoints();
     if endpoints.iter().any(|endpoint| is_usable(endpoint, now)) {
         State::Ok
-    } else if endpoints.iter().any(|endpoint| endpoint.health() != Health::Down) {
+    } else if endpoints.iter().any(|endpoint| endpoint.is_in_service()) {
         State::Panic
     } else {
         State::Down
@@ -70,19 +70,29 @@ pub(super) const fn word(health: Health) -> &'static str {
 pub(super) fn service(service: &Service, now: Instant) -> Value {
     let endpoints = service.members.endpoints();
     let results = service.results();
-    let targets = endpoints.iter().map(|endpoint| target(endpoint, results.get(endpoint.address()), now));
+    let targets = endpoints.iter().map(|endpoint| show(endpoint, results.get(endpoint.address()), now));
     let targets: Vec<Value> = targets.collect();
+    let drained = service.members.drained();
+    // Those that are there say so themselves.
+    let absent = drained.iter().filter(|name| !endpoints.iter().any(|endpoint| endpoint.is_called(name)));
+    let absent: Vec<&str> = absent.map(|name| &**name).collect();
     let names: Vec<Value> = service.sources().iter().filter_map(|source| name(source, now)).collect();
     json!({
         "name": service.name(),
         "usable": endpoints.iter().filter(|endpoint| is_usable(endpoint, now)).count(),
         "health_checks": service.checks.is_some(),
         "targets": targets,
+        "drained_and_gone": absent,
         "names": names,
     })
 }
 
-fn target(endpoint: &Endpoint, result: Option<&CheckResult>, now: Instant) -> Value {
+/// One target of a service.
+pub(super) fn target(service: &Service, endpoint: &Endpoint, now: Instant) -> Value {
+    show(endpoint, service.results().get(endpoint.address()), now)
+}
+
+fn show(endpoint: &Endpoint, result: Option<&CheckResult>, now: Instant) -> Value {
     let [active, succeeded, failed] = requests(endpoint);
     let ejected = is_ejected(endpoint, now).then(|| millis(endpoint.ejected_until().since(now)));
     json!({
@@ -90,6 +100,7 @@ fn target(endpoint: &Endpoint, result: Option<&CheckResult>, now: Instant) -> Va
         "authority": endpoint.authority(),
         "weight": endpoint.weight(),
         "usable": is_usable(endpoint, now),
+        "drained": endpoint.is_drained(),
         "health": word(endpoint.health()),
         "health_since_ago_ms": result.map(|result| millis(now.since(result.since))),
         "last_check": result.map(|result| check(result, now)),

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType};
 use tidegate::config::{Config, Driver};
+use tidegate::net::Address;
 use tidegate::observe::counters::{Counter, sum};
 use tidegate::pipeline::Reject;
 use tidegate::shard::Shared;
@@ -24,7 +25,7 @@ pub(crate) struct Gateway {
     running: Option<tidegate::gateway::Gateway>,
     shared: Arc<Shared>,
     listeners: Vec<(String, SocketAddr)>,
-    admin: SocketAddr,
+    admin: Option<Address>,
 }
 
 impl Gateway {
@@ -57,7 +58,15 @@ impl Gateway {
 
     /// Where operators connect.
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.admin
+        match &self.admin {
+            Some(Address::Tcp(address)) => *address,
+            other => panic!("the admin listener is at {other:?}"),
+        }
+    }
+
+    /// The gateway itself.
+    pub(crate) fn running(&self) -> &tidegate::gateway::Gateway {
+        self.running.as_ref().expect("it runs")
     }
 
     /// A connection to the first listener.
@@ -90,7 +99,7 @@ impl Gateway {
 
     /// Begins to drain.
     pub(crate) fn drain(&self) {
-        self.running.as_ref().expect("it runs").drain();
+        self.running().drain();
     }
 
     /// Waits for the end of all threads.
@@ -161,7 +170,7 @@ impl Boot {
     pub(crate) fn start(self) -> Gateway {
         let running = tidegate::gateway::Gateway::start(&self.config).expect("the gateway starts");
         let listeners = running.addresses().map(|(name, address)| (name.to_owned(), address)).collect();
-        let (shared, admin) = (running.shared().clone(), running.admin_address());
+        let (shared, admin) = (running.shared().clone(), running.admin_address().cloned());
         Gateway { running: Some(running), shared, listeners, admin }
     }
 }

@@ -1,0 +1,94 @@
+//! What is said of the process as a whole, and what it can be told to do: `/health`, `/ready`, `/reload`, `/drain` and
+//! `/log-level`.
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use super::answer::{Answer, Problem};
+use super::{Answered, Asked, Later, Views, upstreams};
+use crate::base::time::Instant;
+use crate::control::operations::{Phase, Refused, Reloaded};
+
+/// The process lives, or nobody would answer.
+pub(super) fn health(_: &Views, _: &Asked) -> Answered {
+    Ok(Answer::json(&json!({ "status": "ok" })))
+}
+
+/// Whether to send clients here.
+pub(super) fn ready(views: &Views, _: &Asked) -> Answered {
+    let phase = views.operations.phase();
+    let answer = Answer::json(&json!({ "status": phase.name() }));
+    Ok(if phase == Phase::Serving { answer } else { answer.status(StatusCode::SERVICE_UNAVAILABLE) })
+}
+
+/// Whether a service can take requests.
+pub(super) fn service_health(views: &Views, asked: &Asked) -> Answered {
+    let service = views.service(asked.parameter("service"))?;
+    let now = Instant::from_clock();
+    let (status, word) = match upstreams::state(service, now) {
+        upstreams::State::Down => (StatusCode::SERVICE_UNAVAILABLE, "down"),
+        upstreams::State::Panic => (StatusCode::OK, "panic"),
+        upstreams::State::Ok => (StatusCode::OK, "ok"),
+    };
+    let mut view = upstreams::service(service, now);
+    view["status"] = word.into();
+    Ok(Answer::json(&view).status(status))
+}
+
+/// Reads the configuration again.
+pub(super) fn reload<'a>(views: &'a Views, _: &'a Asked) -> Later<'a> {
+    Box::pin(async {
+        let reloading = views.operations.reload().ok_or_else(|| unavailable("reads its configuration from nowhere"))?;
+        match reloading.await {
+            Ok(Reloaded { generation, changed, notes }) => {
+                Ok(Answer::json(&json!({ "generation": generation, "changed": changed, "notes": notes })))
+            }
+            Err(Refused { detail, errors }) => {
+                let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload_refused", detail);
+                Err(problem.member("errors", errors.into()))
+            }
+        }
+    })
+}
+
+/// Begins to drain.
+pub(super) fn drain(views: &Views, _: &Asked) -> Answered {
+    if !views.operations.drain() {
+        return Err(unavailable("is ended by the program that it is a part of"));
+    }
+    tracing::info!("an operator has asked for a drain");
+    Ok(Answer::json(&json!({ "status": Phase::Draining.name() })).status(StatusCode::ACCEPTED))
+}
+
+/// How much is logged.
+pub(super) fn log_level(views: &Views, _: &Asked) -> Answered {
+    let log = views.operations.log_level().ok_or_else(|| unavailable("logs nothing of its own"))?;
+    Ok(Answer::json(&json!({ "level": (log.get)() })))
+}
+
+/// Logs more or less.
+pub(super) fn set_log_level(views: &Views, asked: &Asked) -> Answered {
+    let log = views.operations.log_level().ok_or_else(|| unavailable("logs nothing of its own"))?;
+    let example = "Write an object such as {\"level\": \"debug\"}.";
+    let body: Value = serde_json::from_slice(&asked.body).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_json", format!("This is no JSON: {error}. {example}"))
+    })?;
+    let members = body.as_object().filter(|members| members.len() == 1);
+    let Some(level) = members.and_then(|members| members.get("level")).and_then(Value::as_str) else {
+        return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_body", example));
+    };
+    (log.set)(level).map_err(|problem| {
+        let detail = format!(
+            "{problem}. Write error, warn, info, debug or trace, or a filter such as info,tidegate::control=debug."
+        );
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "bad_level", detail)
+    })?;
+    let level = (log.get)();
+    tracing::info!(level, "an operator has set the level of the log");
+    Ok(Answer::json(&json!({ "level": level })))
+}
+
+/// What this process cannot do, and why.
+fn unavailable(why: &str) -> Problem {
+    Problem::new(StatusCode::NOT_IMPLEMENTED, "not_available", format!("This gateway cannot: it {why}."))
+}
