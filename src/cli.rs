@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Diagnostics};
+use crate::control::reload::{Load, ReloadHandle};
 use crate::demo;
 use crate::gateway::{Crashed, Gateway};
 use crate::snapshot::Snapshot;
@@ -68,10 +69,10 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Check { config, format } => check(&config, format),
-        Command::Run { config } => {
+        Command::Run { config: path } => {
             log_to_stderr();
-            match Config::load(&config) {
-                Ok(config) => serve(&config, |_| String::new()),
+            match Config::load(&path) {
+                Ok(config) => serve(&config, Some(Arc::new(move || Config::load(&path))), |_| String::new()),
                 Err(faults) => refuse(&faults),
             }
         }
@@ -167,7 +168,7 @@ fn run_demo() -> ExitCode {
         Err(faults) => return refuse(&faults),
     };
     match demo::start(&mut config) {
-        Ok(_origins) => serve(&config, demo::banner),
+        Ok(_origins) => serve(&config, None, demo::banner),
         Err(error) => {
             tracing::error!(%error, "the demo's own services did not start");
             ExitCode::FAILURE
@@ -176,7 +177,7 @@ fn run_demo() -> ExitCode {
 }
 
 /// Serves until a signal, then drains; a second signal ends at once.
-fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
+fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -186,7 +187,7 @@ fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     };
     // Before anything serves: a signal that comes early is not lost.
     let signals = runtime.block_on(async { Signals::new() });
-    let (gateway, mut signals) = match (Gateway::start(config), signals) {
+    let (gateway, mut signals) = match (Gateway::start_with(config, load), signals) {
         (Ok(gateway), Ok(signals)) => (gateway, signals),
         (Err(error), _) => {
             tracing::error!("{error}");
@@ -204,7 +205,7 @@ fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     gateway.operations().on_drain(move || ask.notify_one());
     let first = runtime.block_on(async {
         tokio::select! {
-            signal = signals.next() => signal,
+            signal = signals.until_the_end(gateway.reload_handle()) => signal,
             () = asked.notified() => "POST /drain",
         }
     });
@@ -215,7 +216,7 @@ fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = ended => Some(ended.unwrap_or(Err(Crashed))),
-            _ = signals.next() => None,
+            _ = signals.ending() => None,
         }
     });
     match ended {
@@ -246,21 +247,42 @@ fn announce(gateway: &Gateway) {
     }
 }
 
-/// The signals that end the process.
+/// The signals that the process obeys.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
+    /// Obeys them until one comes that ends the process; says which.
+    async fn until_the_end(&mut self, reload: &ReloadHandle) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {
+                    // How it ends is in the log.
+                    let reload = reload.clone();
+                    tokio::spawn(async move { reload.reload("SIGHUP").await });
+                }
+            }
+        }
+    }
+
+    /// Waits for one that ends the process.
+    async fn ending(&mut self) {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -21,22 +21,23 @@ use std::thread::JoinHandle;
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::control::operations::{Operations, Phase};
+use crate::control::reload::{Load, Outcome, ReloadHandle};
 use crate::control::{self, Control};
-use crate::net::{Address, Bound, bind, is_taken};
-use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core, raise_descriptors};
+use crate::net::Address;
+use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core};
 use crate::shard::Shared;
-use crate::snapshot::{ListenerId, Snapshot};
+use crate::snapshot::Snapshot;
+use crate::snapshot::doorway::{Doorway, ListenError};
+use crate::snapshot::publish::{Edition, Published};
 use crate::worker;
 
 /// A gateway that serves.
 #[derive(Debug)]
 pub struct Gateway {
-    snapshot: Arc<Snapshot>,
+    published: Arc<Published>,
     shared: Arc<Shared>,
-    addresses: Vec<(Box<str>, SocketAddr)>,
     workers: Vec<Worker>,
     control: Control,
-    operations: Arc<Operations>,
     fallback: Option<Fallback>,
 }
 
@@ -53,14 +54,7 @@ pub enum StartError {
     /// The configuration is wrong.
     Config(Diagnostics),
     /// An address cannot be listened at.
-    Listen {
-        /// Which: the name of a listener, or `admin`.
-        name: String,
-        /// The address.
-        address: Address,
-        /// The system's error.
-        error: io::Error,
-    },
+    Listen(ListenError),
     /// A worker did not come up.
     Worker(io::Error),
 }
@@ -78,59 +72,85 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]. Addresses are bound all or none.
     pub fn start(config: &Config) -> Result<Gateway, StartError> {
+        Gateway::start_with(config, None)
+    }
+
+    /// Starts a gateway that can read its configuration anew with `load`.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_with(config: &Config, load: Option<Load>) -> Result<Gateway, StartError> {
         let mut snapshot = Snapshot::compile(config).map_err(StartError::Config)?;
-        fit_descriptors(&mut snapshot);
-        let snapshot = Arc::new(snapshot);
-        let workers = snapshot.gateway.workers;
-        let mut sockets: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
-        let mut addresses = Vec::new();
+        control::fit_descriptors(&mut snapshot);
+        let count = snapshot.gateway.workers;
+        let mut doorways: Vec<Arc<Doorway>> = Vec::new();
         for listener in &snapshot.listeners {
-            let failed =
-                |error| StartError::Listen { name: listener.name.to_string(), address: listener.address.into(), error };
-            let address = bind_for_all(listener.address, &mut sockets).map_err(failed)?;
-            addresses.push((listener.name.clone(), address));
+            let opened = Doorway::open(&listener.name, listener.address, count, &doorways);
+            doorways.push(opened.map_err(StartError::Listen)?);
         }
-        let shared = Shared::new(workers, snapshot.members(Instant::from_clock()), snapshot.routes.len());
-        let operations = Arc::<Operations>::default();
-        let failed = |error| match &snapshot.admin {
-            Some(admin) => StartError::Listen { name: "admin".to_owned(), address: admin.address.clone(), error },
+        let (shared, admin) = (Shared::new(count), snapshot.admin.clone());
+        let published = Published::new(Edition::first(Arc::new(snapshot), doorways, Instant::from_clock()));
+        let failed = |error| match admin {
+            Some(admin) => StartError::Listen(ListenError { name: "admin".to_owned(), address: admin.address, error }),
             None => StartError::Worker(error),
         };
-        let control = Control::start(&snapshot, shared.clone(), operations.clone()).map_err(failed)?;
+        let control = Control::start(published.clone(), shared.clone(), load).map_err(failed)?;
         let (sender, reports) = channel();
         let mut threads = Vec::new();
-        for (index, sockets) in sockets.into_iter().enumerate() {
-            let (snapshot, shared, sender, failure) =
-                (snapshot.clone(), shared.clone(), sender.clone(), sender.clone());
+        for index in 0..count {
+            let (published, shared, sender, failure) =
+                (published.clone(), shared.clone(), sender.clone(), sender.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-            let body = move || run_worker(index, snapshot, shared, sockets, sender);
-            match thread.spawn(body) {
+            match thread.spawn(move || run_worker(index, published, shared, sender)) {
                 Ok(thread) => threads.push(thread),
                 // Its report is a failure, and the others are stopped.
                 Err(error) => drop(failure.send(Err(error))),
             }
         }
         drop(sender);
-        let (workers, fallback) = match collect(threads, workers, &reports, &shared) {
+        let (workers, fallback) = match collect(threads, count, &reports, &shared) {
             Ok(ready) => ready,
             Err(error) => {
                 let _ = control.stop();
                 return Err(StartError::Worker(error));
             }
         };
-        operations.enter(Phase::Serving);
-        Ok(Gateway { snapshot, shared, addresses, workers, control, operations, fallback })
+        shared.wake_with(workers.iter().map(|worker| worker.waker.clone()));
+        // What was published before they could be woken is seen now.
+        shared.wake_workers();
+        control.operations().enter(Phase::Serving);
+        Ok(Gateway { published, shared, workers, control, fallback })
+    }
+
+    /// Makes `config` run instead of what runs; requests and connections go on. It returns when it runs, and blocks until
+    /// then.
+    ///
+    /// # Errors
+    /// See [`Refused`]: what ran before runs on.
+    ///
+    /// [`Refused`]: control::reload::Refused
+    pub fn reload(&self, config: &Config) -> Outcome {
+        self.control.reload().apply(config)
+    }
+
+    /// What asks for reloads of what the gateway was started with.
+    #[must_use]
+    pub fn reload_handle(&self) -> &ReloadHandle {
+        self.control.reload()
     }
 
     /// Where the listener `name` listens, with its real port.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
-        self.addresses.iter().find(|(other, _)| **other == *name).map(|(_, address)| *address)
+        self.addresses().into_iter().find(|(other, _)| **other == *name).map(|(_, address)| address)
     }
 
     /// All listeners by name, in the order of the file.
-    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.addresses.iter().map(|(name, address)| (&**name, *address))
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(Box<str>, SocketAddr)> {
+        let edition = self.published.current();
+        let listeners = edition.snapshot.listeners.iter().zip(&edition.doorways);
+        listeners.map(|(listener, doorway)| (listener.name.clone(), doorway.address())).collect()
     }
 
     /// Where operators connect, with its real port, if they can.
@@ -142,13 +162,13 @@ impl Gateway {
     /// What operators can make the process do; to be set by who started it.
     #[must_use]
     pub fn operations(&self) -> &Arc<Operations> {
-        &self.operations
+        self.control.operations()
     }
 
     /// What runs.
     #[must_use]
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.current().snapshot.clone()
     }
 
     /// What the process shares: counters, events.
@@ -171,9 +191,9 @@ impl Gateway {
 
     /// Tells the workers to finish what runs and to stop; returns at once.
     pub fn drain(&self) {
-        self.operations.enter(Phase::Draining);
+        self.operations().enter(Phase::Draining);
         self.shared.drain();
-        self.workers.iter().for_each(|worker| worker.waker.wake_by_ref());
+        self.shared.wake_workers();
     }
 
     /// Waits until all workers have stopped, then stops the control thread.
@@ -185,67 +205,6 @@ impl Gateway {
         let control = self.control.stop();
         if control.is_err() || ended.iter().any(Result::is_err) { Err(Crashed) } else { Ok(()) }
     }
-}
-
-/// Descriptors of the process itself, operators not counted.
-const OWN_DESCRIPTORS: u64 = 16;
-
-/// Descriptors of one worker, its listeners not counted.
-const WORKER_DESCRIPTORS: u64 = 6;
-
-/// Fewer connections on a worker than this are worth a warning.
-const FEW_CONNECTIONS: usize = 1024;
-
-/// Gets the descriptors that the connections of clients and to backends take. Where there are not so many, fewer
-/// clients are admitted, and a quarter is left for backends: a client whose request cannot be sent on for want of
-/// a descriptor had better waited.
-fn fit_descriptors(snapshot: &mut Snapshot) {
-    let workers = snapshot.gateway.workers as u64;
-    let own = OWN_DESCRIPTORS
-        + control::descriptors(snapshot)
-        + workers * (WORKER_DESCRIPTORS + snapshot.listeners.len() as u64);
-    let connections = &mut snapshot.gateway.connections_per_worker;
-    let limit = raise_descriptors(own + workers * *connections as u64 * 2);
-    let room = limit.saturating_sub(own) / workers * 3 / 4;
-    let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
-    if room < *connections {
-        let advice = "raise `ulimit -n`, or lower connections_per_worker";
-        if room < FEW_CONNECTIONS {
-            tracing::warn!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");
-        } else {
-            tracing::info!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");
-        }
-        *connections = room;
-    }
-}
-
-/// Binds `address` once for each worker, and says where that is.
-fn bind_for_all(address: SocketAddr, sockets: &mut [Vec<Bound>]) -> io::Result<SocketAddr> {
-    wait_until_free(address)?;
-    let mut address = address;
-    for sockets in sockets {
-        let bound = bind(address)?;
-        // With port 0 the first one has found the port for the others.
-        address = bound.address()?;
-        sockets.push(bound);
-    }
-    Ok(address)
-}
-
-/// Waits a while for an address that is taken: the kernel needs a moment to take the sockets of a process that was killed
-/// out of its io_uring instances.
-fn wait_until_free(address: SocketAddr) -> io::Result<()> {
-    for _ in 0..20 {
-        if !is_taken(address)? {
-            return Ok(());
-        }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "nothing tells when an address is free, and nobody is served yet"
-        )]
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// Waits until every worker is up; if one does not come up, all stop.
@@ -280,30 +239,31 @@ fn collect(
     Ok((workers.collect(), fallback))
 }
 
-fn run_worker(index: usize, snapshot: Arc<Snapshot>, shared: Arc<Shared>, sockets: Vec<Bound>, report: Sender<Report>) {
-    let driver = match snapshot.gateway.driver {
+fn run_worker(index: usize, published: Arc<Published>, shared: Arc<Shared>, report: Sender<Report>) {
+    let edition = published.current();
+    let driver = match edition.snapshot.gateway.driver {
         Driver::Auto => Choice::Auto,
         Driver::IoUring => Choice::IoUring,
         Driver::Epoll => Choice::Epoll,
     };
-    let made = pin(index, &snapshot).and_then(|()| Runtime::new(&Options { driver, ..Options::default() }));
+    let made = pin(index, &edition.snapshot).and_then(|()| Runtime::new(&Options { driver, ..Options::default() }));
     let (runtime, fallback) = match made {
         Ok(made) => made,
         Err(error) => return drop(report.send(Err(error))),
     };
     let handle = runtime.handle();
-    let entries = sockets.into_iter().zip(0..).map(|(bound, index)| {
-        let door = worker::Door { listener: ListenerId(index), port: Some(bound.address()?.port()) };
-        handle.listen(bound).map(|listener| worker::Entry { listener, door })
-    });
+    let sockets = edition.doorways.iter().filter_map(|doorway| Some((doorway.clone(), doorway.take(index)?)));
+    let entries =
+        sockets.map(|(doorway, bound)| handle.listen(bound).map(|listener| worker::Entry { listener, doorway }));
     let entries = match entries.collect::<io::Result<Vec<_>>>() {
         Ok(entries) => entries,
         Err(error) => return drop(report.send(Err(error))),
     };
+    drop(edition);
     let kind = runtime.driver_kind();
     // Nobody listens to the report when another worker has failed to come up.
     let ready = move |waker| drop(report.send(Ok((index, waker, kind, fallback))));
-    runtime.block_on(worker::run(handle, snapshot, shared, index, entries, ready));
+    runtime.block_on(worker::run(handle, published, shared, index, entries, ready));
 }
 
 /// Keeps this worker on a core of its own, where that is asked for or, by default, where each has one.
@@ -320,23 +280,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Config(diagnostics) => write!(formatter, "{diagnostics}"),
-            StartError::Listen { name, address, error } => {
-                write!(formatter, "cannot listen at {address} ({name}): {error}")?;
-                formatter.write_str(match (address, error.kind()) {
-                    (Address::Tcp(_), io::ErrorKind::AddrInUse) => "; stop what listens there, or choose another port",
-                    (Address::Tcp(_), io::ErrorKind::PermissionDenied) => {
-                        "; ports below 1024 need CAP_NET_BIND_SERVICE"
-                    }
-                    (Address::Tcp(_), io::ErrorKind::AddrNotAvailable) => "; this machine does not have that address",
-                    (Address::Unix(_), io::ErrorKind::AddrInUse) => "; stop what listens there, or choose another path",
-                    (Address::Unix(_), io::ErrorKind::AlreadyExists) => "; remove it, or choose another path",
-                    (Address::Unix(_), io::ErrorKind::NotFound) => "; make its directory first",
-                    (Address::Unix(_), io::ErrorKind::PermissionDenied) => {
-                        "; let this user write to its directory, or choose another path"
-                    }
-                    _ => "",
-                })
-            }
+            StartError::Listen(error) => error.fmt(formatter),
             StartError::Worker(error) => write!(formatter, "a worker did not start: {error}"),
         }
     }

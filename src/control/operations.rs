@@ -1,23 +1,17 @@
-//! What operators can make the process do, beside looking at it: read its configuration again, drain, log more or less.
+//! What operators can make the process do, beside looking at it and reloading its configuration: drain, and log more or
+//! less.
 //!
 //! The admin listener calls what is set here; whoever starts the gateway sets it, for a listener knows neither files nor
 //! signals. What nobody has set is refused with 501.
 //!
 //! ```text
 //! operations.on_drain(move || stop.notify_one());
-//! operations.on_reload(move || { let again = again.clone(); async move { again.load().await } });
 //! operations.on_log_level(LogLevel { get: Box::new(...), set: Box::new(...) });
 //! ```
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU8, Ordering};
-
-use serde_json::Value;
-
-use crate::base::decode::Diagnostics;
 
 /// How far the process is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,32 +37,6 @@ impl Phase {
     }
 }
 
-/// What has become of a reload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reloaded {
-    /// The number of the configuration that runs now; it grows with each one that was taken over.
-    pub generation: u64,
-    /// Whether it differs from the one before.
-    pub changed: bool,
-    /// What could not be changed while the process runs, and holds from its next start.
-    pub notes: Vec<String>,
-}
-
-/// Why a reload was refused; the old configuration serves on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refused {
-    /// In words. Without excerpts of the file, for there may be secrets in it.
-    pub detail: String,
-    /// Each fault, as `tidegate check --format json` writes it; empty where the file is not to blame.
-    pub errors: Vec<Value>,
-}
-
-impl From<&Diagnostics> for Refused {
-    fn from(faults: &Diagnostics) -> Refused {
-        Refused { detail: faults.compact(), errors: faults.to_json() }
-    }
-}
-
 /// How the level of the log is read and set.
 pub struct LogLevel {
     /// The filter now, such as `info` or `info,tidegate::control=debug`.
@@ -78,30 +46,19 @@ pub struct LogLevel {
 }
 
 type SetLevel = Box<dyn Fn(&str) -> Result<(), String> + Send + Sync>;
-type Reload = Box<dyn Fn() -> Reloading + Send + Sync>;
-type Reloading = Pin<Box<dyn Future<Output = Result<Reloaded, Refused>> + Send>>;
 
 /// The operations of one process, and how far it is. Each is set once.
 #[derive(Default)]
 pub struct Operations {
     phase: AtomicU8,
-    reload: OnceLock<Reload>,
     drain: OnceLock<Box<dyn Fn() + Send + Sync>>,
     log_level: OnceLock<LogLevel>,
 }
 
 impl Operations {
-    /// Says what reads the configuration again. Requests may come while one is at it; to put them in order is its part.
-    pub fn on_reload<F>(&self, reload: impl Fn() -> F + Send + Sync + 'static)
-    where
-        F: Future<Output = Result<Reloaded, Refused>> + Send + 'static,
-    {
-        // The first one stays.
-        let _ = self.reload.set(Box::new(move || Box::pin(reload())));
-    }
-
     /// Says what begins to drain and to end the process. It returns at once, and may be called more than once.
     pub fn on_drain(&self, drain: impl Fn() + Send + Sync + 'static) {
+        // The first one stays.
         let _ = self.drain.set(Box::new(drain));
     }
 
@@ -123,10 +80,6 @@ impl Operations {
     /// Takes note of how far the process is; it never goes back.
     pub fn enter(&self, phase: Phase) {
         self.phase.fetch_max(phase as u8, Ordering::AcqRel);
-    }
-
-    pub(super) fn reload(&self) -> Option<Reloading> {
-        self.reload.get().map(|reload| reload())
     }
 
     /// Begins to drain; false if nobody has said how.

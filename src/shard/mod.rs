@@ -5,10 +5,11 @@
 //! order to drain.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io::Write;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,7 +18,6 @@ use crate::base::time::unix_millis;
 use crate::net::{Address, Handle};
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::events::{Event, Events};
-use crate::policy::upgrade::OpenTunnels;
 use crate::upstream::balance::Balancer;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::members::Members;
@@ -33,27 +33,28 @@ pub struct Shared {
     pub counters: Vec<Counters>,
     /// What the control thread writes to the log.
     pub events: Events,
-    /// The targets of each service, in the order of the snapshot.
-    pub members: Vec<Arc<Members>>,
-    /// How many tunnels each route has, in the order of the snapshot.
-    tunnels: Vec<Arc<OpenTunnels>>,
+    /// What wakes each worker, once all are up.
+    wakers: OnceLock<Box<[Waker]>>,
     draining: AtomicBool,
 }
 
 impl Shared {
-    /// The shared state of `workers` workers, of the services with these targets, and of so many routes.
+    /// The shared state of `workers` workers.
     #[must_use]
-    pub fn new(workers: usize, members: Vec<Arc<Members>>, routes: usize) -> Arc<Shared> {
+    pub fn new(workers: usize) -> Arc<Shared> {
         let counters = (0..workers).map(|_| Counters::default()).collect();
-        let (events, draining) = (Events::default(), AtomicBool::new(false));
-        let tunnels = (0..routes).map(|_| Arc::default()).collect();
-        Arc::new(Shared { counters, events, members, tunnels, draining })
+        let (events, wakers, draining) = Default::default();
+        Arc::new(Shared { counters, events, wakers, draining })
     }
 
-    /// How many tunnels the route at place `route` has.
-    #[must_use]
-    pub fn open_tunnels(&self, route: usize) -> &Arc<OpenTunnels> {
-        &self.tunnels[route]
+    /// Says what wakes the workers' own tasks; only the first time counts.
+    pub fn wake_with(&self, wakers: impl IntoIterator<Item = Waker>) {
+        let _ = self.wakers.set(wakers.into_iter().collect());
+    }
+
+    /// Makes every worker look at what the process shares.
+    pub fn wake_workers(&self) {
+        self.wakers.get().into_iter().flatten().for_each(Waker::wake_by_ref);
     }
 
     /// Orders the workers to finish what runs and to stop. They have to be woken, too.
@@ -80,7 +81,12 @@ pub struct Shard {
     index: usize,
     draining: Cell<bool>,
     date: Cell<(u64, Date)>,
-    services: Vec<Backend>,
+    /// What this worker keeps for the services that there are.
+    services: RefCell<Vec<Rc<Backend>>>,
+    /// For those that are gone, as long as a request of theirs runs.
+    former: RefCell<Vec<Rc<Backend>>>,
+    /// How others wake this worker for somebody in a line.
+    attendant: RefCell<Option<Waker>>,
     /// Copies of requests that are on their way.
     pub copies: Rc<Copies>,
 }
@@ -97,22 +103,30 @@ pub struct Backend {
 }
 
 impl Shard {
-    /// The state of worker `index`, with what it keeps for each service, in their order.
+    /// The state of worker `index`, without any service yet.
     #[must_use]
-    pub fn new(handle: Handle, shared: Arc<Shared>, index: usize, services: Vec<Backend>) -> Rc<Shard> {
-        let (draining, copies) = Default::default();
-        Rc::new(Shard { handle, shared, index, draining, date: Cell::new((0, [0; 29])), services, copies })
+    pub fn new(handle: Handle, shared: Arc<Shared>, index: usize) -> Rc<Shard> {
+        let (draining, copies, services, former, attendant) = Default::default();
+        let date = Cell::new((0, [0; 29]));
+        Rc::new(Shard { handle, shared, index, draining, date, services, former, attendant, copies })
     }
 
-    /// What this worker keeps for the service at place `service`.
-    #[must_use]
-    pub fn backend(&self, service: usize) -> &Backend {
-        &self.services[service]
+    /// Takes these for all services that there are. Those that are gone keep no connection any more; requests of theirs
+    /// that still run end in good order.
+    pub fn adopt(&self, backends: &[Rc<Backend>]) {
+        let before = self.services.replace(backends.to_vec());
+        let stay: HashSet<*const Backend> = backends.iter().map(Rc::as_ptr).collect();
+        let gone = before.into_iter().filter(|backend| !stay.contains(&Rc::as_ptr(backend)));
+        self.former.borrow_mut().extend(gone.inspect(|backend| backend.retire()));
+        if let Some(waker) = &*self.attendant.borrow() {
+            backends.iter().for_each(|backend| backend.queue.listen(waker));
+        }
     }
 
-    /// What this worker keeps for all services.
-    pub fn backends(&self) -> impl Iterator<Item = &Backend> {
-        self.services.iter()
+    /// Calls `each` for every service, also for those that are gone and still have requests.
+    fn each_backend(&self, each: impl Fn(&Backend)) {
+        self.services.borrow().iter().for_each(|backend| each(backend));
+        self.former.borrow().iter().for_each(|backend| each(backend));
     }
 
     /// This worker's counters.
@@ -168,24 +182,23 @@ impl Shard {
 
     /// Closes all idle connections to backends.
     pub fn give_up_idle(&self) {
-        for backend in &self.services {
-            backend.give_up_idle();
-        }
+        self.each_backend(Backend::give_up_idle);
     }
 
     /// Does what other workers have woken this one for: somebody here may go on, or somebody there needs what idles here.
     /// They wake `waker`.
     pub fn attend(&self, waker: &Waker) {
-        for backend in &self.services {
-            backend.queue.listen(waker);
-            backend.look_after_line();
+        if self.attendant.borrow().as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            *self.attendant.borrow_mut() = Some(waker.clone());
+            self.each_backend(|backend| backend.queue.listen(waker));
         }
+        self.each_backend(Backend::look_after_line);
     }
 
     /// What every worker does now and then: closes connections that are old or dead, and looks at what other workers
     /// have running.
     pub fn sweep(&self, now: Instant) {
-        for backend in &self.services {
+        self.each_backend(|backend| {
             let mut balancer = backend.balancer.borrow_mut();
             balancer.settle(now, |endpoint| self.tell_ejected(endpoint));
             for target in balancer.targets() {
@@ -194,18 +207,19 @@ impl Shard {
             }
             drop(balancer);
             backend.look_after_line();
-        }
+        });
+        self.former.borrow_mut().retain(|backend| Rc::strong_count(backend) > 1);
     }
 
     /// Whether some service goes by what other workers have running.
     #[must_use]
     pub fn looks_at_others(&self) -> bool {
-        self.services.iter().any(|backend| backend.balancer.borrow().looks_at_others())
+        self.services.borrow().iter().any(|backend| backend.balancer.borrow().looks_at_others())
     }
 
     /// Looks at what other workers have running, for the services that go by it.
     pub fn look_at_others(&self, now: Instant) {
-        for backend in &self.services {
+        for backend in self.services.borrow().iter() {
             let mut balancer = backend.balancer.borrow_mut();
             if balancer.looks_at_others() {
                 balancer.settle(now, |endpoint| self.tell_ejected(endpoint));
@@ -239,6 +253,14 @@ impl Backend {
         }
     }
 
+    /// Goes by other settings from now on, if they are others.
+    pub fn configure(&self, settings: &Arc<Settings>) {
+        let mut balancer = self.balancer.borrow_mut();
+        if balancer.settings() != *settings {
+            balancer.configure(settings.clone());
+        }
+    }
+
     /// Lets the first who waits here look again; if nobody does, gives what idles to those who ask on other workers.
     fn look_after_line(&self) {
         if self.queue.is_empty() {
@@ -255,6 +277,13 @@ impl Backend {
         }
         for target in self.balancer.borrow().targets() {
             wanted -= target.pool.borrow_mut().give_up(wanted);
+        }
+    }
+
+    /// Keeps no connection from now on: the service is gone.
+    fn retire(&self) {
+        for target in self.balancer.borrow().targets() {
+            target.pool.borrow_mut().retire();
         }
     }
 

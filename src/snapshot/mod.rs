@@ -4,6 +4,8 @@
 //! worker has nothing left to decide. Where an `Option` is left, `None` means that the thing is switched off.
 
 mod compile;
+pub mod doorway;
+pub mod publish;
 mod routes;
 
 use std::net::SocketAddr;
@@ -12,7 +14,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::secret::Secret;
-use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::net::Address;
 use crate::policy::forwarded::Forwarding;
@@ -29,7 +30,6 @@ pub use crate::router::{ListenerId, RouteId};
 use crate::upstream::balance::HashBy;
 use crate::upstream::fallback::FixedResponse;
 use crate::upstream::health::Checks;
-use crate::upstream::members::Members;
 use crate::upstream::mirror::Mirror;
 use crate::upstream::retry::Retries;
 use crate::upstream::settings::Settings;
@@ -137,6 +137,16 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// Names that it may be asked by, in lower case, beside `localhost` and its address.
     pub hosts: Box<[Box<str>]>,
+}
+
+impl Admin {
+    /// What holds when `running` runs and `wanted` is reloaded: all of it, or nothing where that takes another socket. To
+    /// take the token alone away could leave a public socket without one.
+    #[must_use]
+    pub fn reloaded(running: Option<&Admin>, wanted: Option<&Admin>) -> Option<Admin> {
+        let address = |admin: Option<&Admin>| admin.map(|admin| admin.address.clone());
+        if address(running) == address(wanted) { wanted.cloned() } else { running.cloned() }
+    }
 }
 
 /// A service of one [`Snapshot`], an index into [`Snapshot::services`].
@@ -274,17 +284,6 @@ impl Snapshot {
     #[must_use]
     pub fn route(&self, id: RouteId) -> &Route {
         &self.routes[id.index()]
-    }
-
-    /// The targets of each service that have an address already, for `workers` workers.
-    #[must_use]
-    pub fn members(&self, now: Instant) -> Vec<Arc<Members>> {
-        let members = self.services.iter().map(|service| {
-            let members = Members::new(&service.name, self.gateway.workers);
-            members.update(service.targets.iter().filter_map(TargetSpec::endpoint).collect(), now);
-            Arc::new(members)
-        });
-        members.collect()
     }
 
     /// The service with this id.

@@ -93,7 +93,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 
 fn all_upstreams(views: &Views, _: &Asked) -> Answered {
     let now = Instant::from_clock();
-    let services: Vec<Value> = views.board.services.iter().map(|service| upstreams::service(service, now)).collect();
+    let services: Vec<Value> = views.board.services().iter().map(|service| upstreams::service(service, now)).collect();
     Ok(Answer::json(&json!({ "services": services })))
 }
 

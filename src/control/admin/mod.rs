@@ -40,9 +40,11 @@ use tokio::sync::oneshot;
 
 use super::board::{Board, Service};
 use super::operations::Operations;
+use super::reload::ReloadHandle;
 use crate::net::Address;
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
+use crate::snapshot::publish::Published;
 use answer::{Answer, Problem};
 use endpoints::{ENDPOINTS, Endpoint, Run};
 pub(super) use listen::{CONNECTIONS_MOST, Listening};
@@ -62,22 +64,23 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What the answers are made of.
 #[derive(Clone, Debug)]
 pub(super) struct Views {
-    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) published: Arc<Published>,
     pub(super) shared: Arc<Shared>,
     pub(super) board: Arc<Board>,
+    pub(super) reload: ReloadHandle,
     pub(super) operations: Arc<Operations>,
 }
 
 impl Views {
     /// The configuration that runs.
-    fn snapshot(&self) -> &Arc<Snapshot> {
-        &self.snapshot
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.current().snapshot.clone()
     }
 
     /// The service called `name`.
-    fn service(&self, name: &str) -> Result<&Arc<Service>, Problem> {
-        let services = &self.board.services;
-        services.iter().find(|service| service.name() == name).ok_or_else(|| {
+    fn service(&self, name: &str) -> Result<Arc<Service>, Problem> {
+        let services = self.board.services();
+        services.iter().find(|service| service.name() == name).cloned().ok_or_else(|| {
             let names: Vec<&str> = services.iter().map(|service| service.name()).take(8).collect();
             let there = if names.is_empty() {
                 "There is none.".to_owned()

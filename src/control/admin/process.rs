@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::answer::{Answer, Problem};
 use super::{Answered, Asked, Later, Views, upstreams};
 use crate::base::time::Instant;
-use crate::control::operations::{Phase, Refused, Reloaded};
+use crate::control::operations::Phase;
+use crate::control::reload::{Refused, Reloaded};
 
 /// The process lives, or nobody would answer.
 pub(super) fn health(_: &Views, _: &Asked) -> Answered {
@@ -25,30 +26,40 @@ pub(super) fn ready(views: &Views, _: &Asked) -> Answered {
 pub(super) fn service_health(views: &Views, asked: &Asked) -> Answered {
     let service = views.service(asked.parameter("service"))?;
     let now = Instant::from_clock();
-    let (status, word) = match upstreams::state(service, now) {
+    let (status, word) = match upstreams::state(&service, now) {
         upstreams::State::Down => (StatusCode::SERVICE_UNAVAILABLE, "down"),
         upstreams::State::Panic => (StatusCode::OK, "panic"),
         upstreams::State::Ok => (StatusCode::OK, "ok"),
     };
-    let mut view = upstreams::service(service, now);
+    let mut view = upstreams::service(&service, now);
     view["status"] = word.into();
     Ok(Answer::json(&view).status(status))
 }
 
-/// Reads the configuration again.
+/// Reads the configuration again and makes it run.
 pub(super) fn reload<'a>(views: &'a Views, _: &'a Asked) -> Later<'a> {
     Box::pin(async {
-        let reloading = views.operations.reload().ok_or_else(|| unavailable("reads its configuration from nowhere"))?;
-        match reloading.await {
-            Ok(Reloaded { generation, changed, notes }) => {
-                Ok(Answer::json(&json!({ "generation": generation, "changed": changed, "notes": notes })))
-            }
-            Err(Refused { detail, errors }) => {
-                let problem = Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "reload_refused", detail);
-                Err(problem.member("errors", errors.into()))
-            }
-        }
+        let reloaded = views.reload.reload("POST /reload").await.map_err(|refused| why_not(&refused))?;
+        let Reloaded { number, routes, services, opened, closed, needs_restart } = &*reloaded;
+        Ok(Answer::json(&json!({
+            "edition": number,
+            "routes": routes,
+            "services": services,
+            "listeners_added": opened,
+            "listeners_removed": closed,
+            "needs_restart": needs_restart,
+        })))
     })
+}
+
+/// Why a reload was refused, without excerpts of the file: there may be secrets in it.
+fn why_not(refused: &Refused) -> Problem {
+    let (status, code, errors) = match refused {
+        Refused::Config(faults) => (StatusCode::UNPROCESSABLE_ENTITY, "config_refused", faults.to_json()),
+        Refused::Listen(_) => (StatusCode::CONFLICT, "listen_refused", Vec::new()),
+        Refused::Impossible(_) => (StatusCode::SERVICE_UNAVAILABLE, "reload_impossible", Vec::new()),
+    };
+    Problem::new(status, code, refused.to_string()).member("errors", errors.into())
 }
 
 /// Begins to drain.

@@ -4,6 +4,8 @@
 //! name, also those that it gets later. A drained target gets no new requests; those that run finish, and idle
 //! connections close within a second. It stays drained until it is enabled, whatever name servers say meanwhile.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -25,7 +27,7 @@ pub(super) fn drain(views: &Views, asked: &Asked) -> Answered {
     if service.members.drain(&name, now) {
         tracing::info!(service = service.name(), endpoint = name, "an operator has drained a target");
     }
-    Ok(Answer::json(&view(service, &name, now)))
+    Ok(Answer::json(&view(&service, &name, now)))
 }
 
 pub(super) fn enable(views: &Views, asked: &Asked) -> Answered {
@@ -44,11 +46,11 @@ pub(super) fn enable(views: &Views, asked: &Asked) -> Answered {
         let detail = format!("`{name}` was drained as `{other}` and stays so; enable that.");
         return Err(Problem::new(StatusCode::CONFLICT, "drained_by_another_name", detail));
     }
-    Ok(Answer::json(&view(service, &name, now)))
+    Ok(Answer::json(&view(&service, &name, now)))
 }
 
 /// The service, and what the target is called.
-fn target<'a>(views: &'a Views, asked: &Asked) -> Result<(&'a Service, String), Problem> {
+fn target(views: &Views, asked: &Asked) -> Result<(Arc<Service>, String), Problem> {
     let service = views.service(asked.parameter("service"))?;
     let written = asked.parameter("target");
     let name = written.parse().map_or_else(|_| written.to_owned(), |address: std::net::SocketAddr| address.to_string());

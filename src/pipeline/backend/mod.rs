@@ -30,12 +30,11 @@ mod switch;
 mod upload;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::exchange::{Client, Exchange};
 use super::tunnel::{Held, Tunnel};
-use super::{Cut, Ended, Reject, keys};
+use super::{Cut, Ended, Reject, View, keys};
 use crate::base::time::Instant;
 use crate::http::message::Version;
 use crate::observe::counters::Counter;
@@ -56,6 +55,7 @@ const DIED_IDLE: Duration = Duration::from_secs(1);
 /// What stays the same through all attempts of a request at one service.
 struct Stage<'a> {
     shard: &'a Shard,
+    view: &'a View,
     snapshot: &'a Snapshot,
     route: &'a Route,
     service: &'a Service,
@@ -70,12 +70,13 @@ struct Stage<'a> {
 /// The refusal to answer with. Nothing of a response has been sent then.
 pub async fn proxy(
     shard: &Rc<Shard>,
-    snapshot: &Arc<Snapshot>,
+    view: &Rc<View>,
     route: &Route,
     x: &mut Exchange,
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
+    let snapshot = view.snapshot();
     let mirrored = route.mirror.as_ref().filter(|mirror| mirror.takes(fastrand::u32(..)));
     x.upload.reset(x.request.framing());
     x.upload.recorded.begin(mirrored.map_or(0, |mirror| mirror.body));
@@ -85,7 +86,7 @@ pub async fn proxy(
     });
     let ended = loop {
         let lane = route.lane(place);
-        let ended = match stage(shard, snapshot, lane, x.started, may_keep_alive) {
+        let ended = match stage(shard, view, lane, x.started, may_keep_alive) {
             Some(stage) => forward(&stage, x, client).await,
             None => Err(Reject::NoTarget),
         };
@@ -97,7 +98,7 @@ pub async fn proxy(
         }
     };
     if let Some(mirror) = mirrored {
-        mirror::send(shard, snapshot, route, mirror, x, client);
+        mirror::send(shard, view, route, mirror, x, client);
     }
     ended
 }
@@ -105,15 +106,16 @@ pub async fn proxy(
 /// The stage for the service of `lane`; nothing for a lane without one, which is never asked for.
 fn stage<'a>(
     shard: &'a Shard,
-    snapshot: &'a Snapshot,
+    view: &'a View,
     lane: &'a Route,
     started: Instant,
     may_keep_alive: bool,
 ) -> Option<Stage<'a>> {
     let service = lane.action.service()?;
     let deadline = lane.timeouts.total.map_or(Instant::NEVER, |total| started + total);
-    let (service, backend) = (snapshot.service(service), shard.backend(service.index()));
-    Some(Stage { shard, snapshot, route: lane, service, backend, deadline, may_keep_alive })
+    let snapshot = view.snapshot();
+    let (service, backend) = (snapshot.service(service), view.backend(service));
+    Some(Stage { shard, view, snapshot, route: lane, service, backend, deadline, may_keep_alive })
 }
 
 /// What answers instead of a service.

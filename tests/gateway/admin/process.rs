@@ -3,11 +3,14 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tidegate::base::units::Setting;
 use tidegate::config::Config;
-use tidegate::control::operations::{LogLevel, Refused, Reloaded};
+use tidegate::control::operations::LogLevel;
+use tidegate::control::reload::Load;
+use tidegate::net::Address;
 
 use super::{boot, exchange, json, post, request};
-use crate::harness::{Driver, Gateway, Origin, Response};
+use crate::harness::{Client, Driver, Gateway, Origin, Response};
 use crate::health::{ask, ask_json};
 
 fn start() -> Gateway {
@@ -30,12 +33,7 @@ fn it_is_ready_until_it_drains() {
 #[test]
 fn what_nobody_has_set_is_not_available() {
     let gateway = start();
-    for response in [
-        post(&gateway, "/reload"),
-        post(&gateway, "/drain"),
-        ask(&gateway, "/log-level"),
-        put(&gateway, "{\"level\":\"info\"}"),
-    ] {
+    for response in [post(&gateway, "/drain"), ask(&gateway, "/log-level"), put(&gateway, "{\"level\":\"info\"}")] {
         assert_eq!((response.status, response.code()), (501, "not_available"));
     }
 }
@@ -52,38 +50,73 @@ fn a_drain_is_asked_for() {
     assert_eq!(asked.load(Ordering::Relaxed), 1);
 }
 
+/// An answer of a gateway that was started without the harness.
+fn ask_running(gateway: &tidegate::gateway::Gateway, bytes: String) -> Response {
+    let Some(Address::Tcp(address)) = gateway.admin_address() else { panic!("it listens") };
+    let mut client = Client::connect(*address);
+    client.send(bytes);
+    client.response()
+}
+
 #[test]
 fn a_reload_is_reported_or_refused_with_each_fault() {
-    let (gateway, count) = (start(), Arc::new(AtomicUsize::new(0)));
-    gateway.running().operations().on_reload(move || {
-        let number = count.fetch_add(1, Ordering::Relaxed);
-        async move {
-            match number {
-                0 => Ok(Reloaded {
-                    generation: 2,
-                    changed: true,
-                    notes: vec!["`workers` holds from the next start".into()],
-                }),
-                1 => {
-                    let text = "[admin]\naddress = 7\ntoken = \"too short\"\n";
-                    Err(Refused::from(&Config::parse("test.toml", text).expect_err("it is wrong")))
-                }
-                _ => Err(Refused { detail: "an address is taken".into(), errors: Vec::new() }),
-            }
-        }
+    let minimal = include_str!("../../../config/examples/minimal.toml");
+    let count = AtomicUsize::new(0);
+    let load: Load = Arc::new(move || {
+        let more = match count.fetch_add(1, Ordering::Relaxed) {
+            0 => "[routes.more]\npath = \"/more\"\nservice = \"app\"\n",
+            _ => "[admin]\naddress = 7\ntoken = \"too short\"\n",
+        };
+        Config::parse("test.toml", &format!("{minimal}{more}")).map(|mut config| {
+            config.use_free_ports();
+            config.gateway.workers = 1;
+            config
+        })
     });
-    let good = post(&gateway, "/reload");
-    let view =
-        serde_json::json!({ "generation": 2, "changed": true, "notes": ["`workers` holds from the next start"] });
-    assert_eq!((good.status, json(&good)), (200, view));
-    let wrong = post(&gateway, "/reload");
-    assert_eq!((wrong.status, wrong.code()), (422, "reload_refused"));
+    let mut config = Config::parse("test.toml", minimal).expect("the example is right");
+    config.use_free_ports();
+    config.gateway.workers = 1;
+    let gateway = tidegate::gateway::Gateway::start_with(&config, Some(load)).expect("it starts");
+    let post = || ask_running(&gateway, request("POST", "/reload", "", ""));
+    let good = post();
+    let view = json(&good);
+    assert_eq!((good.status, &view["edition"], &view["routes"]), (200, &2.into(), &2.into()), "{view}");
+    assert_eq!((&view["needs_restart"], &view["listeners_added"]), (&serde_json::json!([]), &serde_json::json!([])));
+    let wrong = post();
+    assert_eq!((wrong.status, wrong.code()), (422, "config_refused"));
     let view = json(&wrong);
-    assert!(view["detail"].as_str().is_some_and(|detail| detail.contains("test.toml:2:11: ")), "{view}");
-    assert!(view["errors"].as_array().is_some_and(|errors| errors.len() >= 3), "{view}");
+    assert!(view["detail"].as_str().is_some_and(|detail| detail.contains("test.toml:")), "{view}");
+    assert_eq!(view["errors"].as_array().map(Vec::len), Some(2), "{view}");
     assert!(!wrong.text().contains("too short"), "the file may have secrets: {view}");
-    let elsewhere = post(&gateway, "/reload");
-    assert_eq!((elsewhere.status, &json(&elsewhere)["errors"]), (422, &serde_json::json!([])));
+    gateway.drain();
+    gateway.join().expect("it ends well");
+
+    let gateway = start();
+    let impossible = super::post(&gateway, "/reload");
+    assert_eq!((impossible.status, impossible.code()), (503, "reload_impossible"));
+}
+
+#[test]
+fn another_token_holds_at_once_and_another_address_after_a_restart() {
+    let with = |lines: &str| {
+        let minimal = include_str!("../../../config/examples/minimal.toml");
+        let origin = Origin::start();
+        Gateway::from(&format!("{minimal}{lines}")).service("app", origin.address())
+    };
+    let gateway = with("[admin]\naddress = \"127.0.0.1:0\"\ntoken = \"the-first-token-of-all\"\n").start();
+    let status = |token: &str| {
+        let field = format!("Authorization: Bearer {token}\r\n");
+        exchange(&gateway, request("GET", "/upstreams", &field, "")).status
+    };
+    assert_eq!((status("the-first-token-of-all"), status("the-second-token-of-all")), (200, 401));
+    let second = with("[admin]\naddress = \"127.0.0.1:0\"\ntoken = \"the-second-token-of-all\"\n");
+    gateway.reload(second).expect("it is right");
+    assert_eq!((status("the-first-token-of-all"), status("the-second-token-of-all")), (401, 200));
+    // The socket stays, and whoever it was open to is still asked for the token.
+    let outcome = gateway.reload(with("").with(|config| config.admin = Setting::Off)).expect("it is right");
+    assert_eq!(outcome.needs_restart.len(), 1, "{outcome:?}");
+    assert!(outcome.needs_restart[0].contains("[admin] address is 127.0.0.1:0 and would be off"), "{outcome:?}");
+    assert_eq!((status("none"), status("the-second-token-of-all")), (401, 200));
 }
 
 #[test]

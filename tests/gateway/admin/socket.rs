@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tidegate::gateway::StartError;
+use tidegate::snapshot::doorway::ListenError;
 
 use super::request;
 use crate::harness::{Boot, Gateway, Origin};
@@ -83,7 +84,7 @@ fn a_live_socket_is_refused_a_stale_one_replaced_and_a_file_left_alone() {
     let first = boot(&socket, "").start();
     let refused = |kind: ErrorKind, words: &str| {
         let error = tidegate::gateway::Gateway::start(boot(&socket, "").config()).expect_err("it cannot listen");
-        let StartError::Listen { name, error: why, .. } = &error else { panic!("{error}") };
+        let StartError::Listen(ListenError { name, error: why, .. }) = &error else { panic!("{error}") };
         assert_eq!((name.as_str(), why.kind()), ("admin", kind));
         let text = error.to_string();
         assert!(text.contains(&format!("unix:{}", socket.display())) && text.contains(words), "{text}");

@@ -70,6 +70,25 @@ fn a_service_whose_targets_are_all_drained_is_down() {
 }
 
 #[test]
+fn a_reload_leaves_drained_what_is_drained() {
+    let origins = [Origin::named("first"), Origin::named("second")];
+    let gateway = start(&[&origins[0], &origins[1]], Driver::Epoll);
+    assert_eq!(post(&gateway, &format!("/targets/app/{}/drain", origins[0].address())).status, 200);
+    let boot = |targets: &[&Origin]| {
+        let targets: Vec<_> = targets.iter().map(|target| target.address()).collect();
+        Gateway::from(include_str!("../../../config/examples/minimal.toml")).targets("app", &targets).workers(2)
+    };
+    gateway.reload(boot(&[&origins[1]])).expect("it is right");
+    let gone = || ask_json(&gateway, "/upstreams").1["services"][0]["drained_and_gone"].clone();
+    assert_eq!(gone(), serde_json::json!([origins[0].address().to_string()]));
+    gateway.reload(boot(&[&origins[0], &origins[1]])).expect("it is right");
+    assert_eq!(gone(), serde_json::json!([]));
+    assert!((0..4).all(|_| gateway.get("/a").text() == "second /a"), "it has come back as it went");
+    assert_eq!(post(&gateway, &format!("/targets/app/{}/enable", origins[0].address())).status, 200);
+    assert!((0..4).any(|_| gateway.get("/a").text() == "first /a"));
+}
+
+#[test]
 fn what_is_not_there_cannot_be_drained() {
     let origin = Origin::named("first");
     let gateway = start(&[&origin], Driver::Epoll);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType};
 use tidegate::config::{Config, Driver};
+use tidegate::control::reload::Outcome;
 use tidegate::net::Address;
 use tidegate::observe::counters::{Counter, sum};
 use tidegate::pipeline::Reject;
@@ -64,11 +65,6 @@ impl Gateway {
         }
     }
 
-    /// The gateway itself.
-    pub(crate) fn running(&self) -> &tidegate::gateway::Gateway {
-        self.running.as_ref().expect("it runs")
-    }
-
     /// A connection to the first listener.
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.address())
@@ -95,6 +91,21 @@ impl Gateway {
     pub(crate) fn refused(&self, code: &str) -> u64 {
         let causes = Reject::causes().filter(|(_, other)| *other == code);
         causes.flat_map(|(cause, _)| self.shared.counters.iter().map(move |worker| worker.refused(cause))).sum()
+    }
+
+    /// Makes another configuration run.
+    pub(crate) fn reload(&self, boot: Boot) -> Outcome {
+        self.running().reload(&boot.config)
+    }
+
+    /// Where the listener called `name` is now, if there is one.
+    pub(crate) fn listener_now(&self, name: &str) -> Option<SocketAddr> {
+        self.running().address(name)
+    }
+
+    /// The gateway itself.
+    pub(crate) fn running(&self) -> &tidegate::gateway::Gateway {
+        self.running.as_ref().expect("it runs")
     }
 
     /// Begins to drain.
@@ -169,7 +180,7 @@ impl Boot {
     /// Starts it; every worker is ready when this returns.
     pub(crate) fn start(self) -> Gateway {
         let running = tidegate::gateway::Gateway::start(&self.config).expect("the gateway starts");
-        let listeners = running.addresses().map(|(name, address)| (name.to_owned(), address)).collect();
+        let listeners = running.addresses().into_iter().map(|(name, address)| (name.into_string(), address)).collect();
         let (shared, admin) = (running.shared().clone(), running.admin_address().cloned());
         Gateway { running: Some(running), shared, listeners, admin }
     }
