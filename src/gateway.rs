@@ -261,6 +261,7 @@ fn run_worker(index: usize, published: Arc<Published>, shared: Arc<Shared>, repo
     };
     drop(edition);
     let kind = runtime.driver_kind();
+    shared.counters[index].pulse.set_driver(kind.name());
     // Nobody listens to the report when another worker has failed to come up.
     let ready = move |waker| drop(report.send(Ok((index, waker, kind, fallback))));
     runtime.block_on(worker::run(handle, published, shared, index, entries, ready));

@@ -91,6 +91,7 @@ impl Control {
                     board: board_too,
                     reload: own,
                     operations: for_views,
+                    census: Arc::default(),
                 };
                 tasks.spawn(Reloader { published, shared: shared.clone(), board, care, load }.run(orders));
                 admin::serve(listening, views, stopped).await;

@@ -7,6 +7,7 @@ use std::thread::available_parallelism;
 
 use serde_spanned::Spanned;
 
+use super::outline::outline;
 use super::{
     Admin, BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, RouteId, Service, ServiceId, Snapshot,
     routes,
@@ -39,6 +40,8 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         routes::route(config, written, &services, &captures, &fields)
     });
     let routes = routes.collect::<Result<_, _>>()?;
+    let outlines = config.routes.iter().map(|written| outline(written, &services));
+    let outlines = outlines.collect::<Result<_, _>>()?;
     let listeners = config.listeners.iter();
     Ok(Snapshot {
         gateway,
@@ -48,6 +51,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         admin: admin(&config.admin),
         services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
+        outlines,
         router,
         slashes: config.gateway.slashes(),
     })

@@ -5,6 +5,7 @@
 
 mod compile;
 pub mod doorway;
+pub mod outline;
 pub mod publish;
 mod routes;
 
@@ -35,6 +36,7 @@ use crate::upstream::retry::Retries;
 use crate::upstream::settings::Settings;
 use crate::upstream::split::Split;
 use crate::upstream::targets::TargetSpec;
+use outline::Outline;
 
 /// One version of the configuration, shared by all threads.
 #[derive(Debug)]
@@ -53,6 +55,8 @@ pub struct Snapshot {
     pub services: Vec<Service>,
     /// All routes, in the order of the file.
     pub routes: Vec<Route>,
+    /// What each of them looks like, for people.
+    pub outlines: Vec<Outline>,
     /// Which of the routes a request takes.
     pub router: Router,
     /// What slashes in a row are in a path.

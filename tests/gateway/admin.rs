@@ -1,7 +1,9 @@
 //! `config/examples/admin.toml`: the admin listener.
 
 mod access;
+mod openapi;
 mod process;
+mod schema;
 mod socket;
 mod targets;
 

@@ -24,8 +24,10 @@ use crate::snapshot::Admin;
 /// What browsers say of where a request comes from (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Paths that are answered without a token.
-const OPEN: [&str; 2] = ["/health", "/ready"];
+/// Whether this path is answered without a token.
+pub(super) fn is_open(path: &str) -> bool {
+    matches!(path, "/health" | "/ready")
+}
 
 /// Whether a request to the listener at `address` may be answered; why not, otherwise.
 pub(super) fn check(
@@ -83,7 +85,7 @@ fn is_listed(name: &str, hosts: &[Box<str>]) -> bool {
 
 fn token(admin: &Admin, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(token) = &admin.token else { return Ok(()) };
-    if OPEN.contains(&uri.path()) {
+    if is_open(uri.path()) {
         return Ok(());
     }
     let mut fields = headers.get_all(AUTHORIZATION).iter();

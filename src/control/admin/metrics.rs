@@ -6,7 +6,9 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use super::answer::Answer;
 use super::upstreams::{is_ejected, requests, usable};
+use super::{Answered, Asked, Views};
 use crate::base::time::Instant;
 use crate::control::board::{Board, Service};
 use crate::control::resolve::Failure;
@@ -14,6 +16,14 @@ use crate::observe::counters::{Counter, sum};
 use crate::pipeline::Reject;
 use crate::shard::Shared;
 use crate::upstream::endpoint::{Endpoint, Health};
+
+/// The media type of the text.
+pub(super) const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All of it, for who asks.
+pub(super) fn metrics(views: &Views, _: &Asked) -> Answered {
+    Ok(Answer::text(KIND, render(&views.shared, &views.board, Instant::from_clock())))
+}
 
 /// The text while it grows.
 struct Text(String);

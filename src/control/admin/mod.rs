@@ -16,12 +16,17 @@
 
 mod access;
 mod answer;
+mod config;
 mod endpoints;
 mod listen;
 mod metrics;
+mod openapi;
 mod process;
+mod routes;
+mod schema;
 mod targets;
 mod upstreams;
+mod workers;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -36,7 +41,7 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::on;
-use tokio::sync::oneshot;
+use tokio::sync::{Mutex, oneshot};
 
 use super::board::{Board, Service};
 use super::operations::Operations;
@@ -69,6 +74,8 @@ pub(super) struct Views {
     pub(super) board: Arc<Board>,
     pub(super) reload: ReloadHandle,
     pub(super) operations: Arc<Operations>,
+    /// Held by who asks the workers for their connections.
+    pub(super) census: Arc<Mutex<()>>,
 }
 
 impl Views {
@@ -97,6 +104,8 @@ impl Views {
 struct Asked {
     /// The parameters of its path, decoded.
     path: Vec<(String, String)>,
+    /// The numbers of its query, all that may be there.
+    numbers: Vec<(&'static str, u64)>,
     body: Bytes,
 }
 
@@ -104,6 +113,11 @@ impl Asked {
     /// A parameter of the path.
     fn parameter(&self, name: &str) -> &str {
         self.path.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// A number of the query.
+    fn number(&self, name: &str) -> u64 {
+        self.numbers.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
     }
 }
 
@@ -169,12 +183,38 @@ async fn answer(
     })?;
     let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     let (head, body) = request.into_parts();
+    let numbers = numbers(endpoint, head.uri.query().unwrap_or_default())?;
     let body = if endpoint.body.is_some() { receive(&head.headers, body).await? } else { Bytes::new() };
-    let asked = Asked { path, body };
+    let asked = Asked { path, numbers, body };
     match endpoint.run {
         Run::Now(run) => run(&views, &asked),
         Run::Later(run) => run(&views, &asked).await,
     }
+}
+
+/// The numbers in a query, those that are missing with their default. An endpoint without any takes no notice of it.
+fn numbers(endpoint: &Endpoint, query: &str) -> Result<Vec<(&'static str, u64)>, Problem> {
+    let mut numbers: Vec<(&str, Option<u64>)> = endpoint.query.iter().map(|number| (number.name, None)).collect();
+    let pairs = query.split('&').filter(|pair| !pair.is_empty() && !endpoint.query.is_empty());
+    for pair in pairs {
+        let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
+        let place = endpoint.query.iter().position(|number| number.name == name);
+        let most = place.map_or(0, |place| endpoint.query[place].most);
+        let number = text.parse().ok().filter(|number| *number <= most && !text.starts_with('+'));
+        match (place, number) {
+            (Some(place), Some(_)) if numbers[place].1.is_none() => numbers[place].1 = number,
+            _ => {
+                let known = endpoint.query.iter().map(|number| format!("{} (0 to {})", number.name, number.most));
+                let known: Vec<String> = known.collect();
+                let detail = format!("The query can have, each once: {}.", known.join(", "));
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_query", detail));
+            }
+        }
+    }
+    let or_default = |((name, number), known): ((&'static str, Option<u64>), &endpoints::Number)| {
+        (name, number.unwrap_or(known.default))
+    };
+    Ok(numbers.into_iter().zip(endpoint.query).map(or_default).collect())
 }
 
 /// The body of a request, which is JSON.

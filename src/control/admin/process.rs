@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Problem};
+use super::schema::{list, object, text, whole, word};
 use super::{Answered, Asked, Later, Views, upstreams};
 use crate::base::time::Instant;
 use crate::control::operations::Phase;
@@ -102,4 +103,21 @@ pub(super) fn set_log_level(views: &Views, asked: &Asked) -> Answered {
 /// What this process cannot do, and why.
 fn unavailable(why: &str) -> Problem {
     Problem::new(StatusCode::NOT_IMPLEMENTED, "not_available", format!("This gateway cannot: it {why}."))
+}
+
+pub(super) fn schemas() -> Vec<(&'static str, Value)> {
+    let reloaded = object(&[
+        ("edition", whole("the number of what runs now")),
+        ("routes", whole("how many there are now")),
+        ("services", whole("how many there are now")),
+        ("listeners_added", list(text("its name and address"))),
+        ("listeners_removed", list(text("its name and address"))),
+        ("needs_restart", list(text("what has changed in the file, and holds from the next start"))),
+    ]);
+    vec![
+        ("Health", object(&[("status", word(&["ok"]))])),
+        ("Ready", object(&[("status", word(&["starting", "serving", "draining"]))])),
+        ("LogLevel", object(&[("level", text("a level, or a filter such as info,tidegate::control=debug"))])),
+        ("Reloaded", reloaded),
+    ]
 }

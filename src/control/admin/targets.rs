@@ -10,6 +10,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use super::answer::{Answer, Problem};
+use super::schema::{list, object, refer, text};
 use super::{Answered, Asked, Views, upstreams};
 use crate::base::time::Instant;
 use crate::control::board::Service;
@@ -76,4 +77,13 @@ fn view(service: &Service, name: &str, now: Instant) -> Value {
     let meant = endpoints.iter().filter(|endpoint| endpoint.is_called(name));
     let targets: Vec<Value> = meant.map(|endpoint| upstreams::target(service, endpoint, now)).collect();
     json!({ "service": service.name(), "target": name, "targets": targets })
+}
+
+pub(super) fn schemas() -> Vec<(&'static str, Value)> {
+    let targets = object(&[
+        ("service", text("its name")),
+        ("target", text("what was asked for")),
+        ("targets", list(refer("Target"))),
+    ]);
+    vec![("Targets", targets)]
 }
