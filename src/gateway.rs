@@ -79,7 +79,7 @@ impl Gateway {
     /// See [`StartError`].
     pub fn start_with(config: &Config, load: Option<Load>) -> Result<Gateway, StartError> {
         let mut snapshot = Snapshot::compile(config).map_err(StartError::Config)?;
-        control::fit_descriptors(&mut snapshot);
+        control::fit_descriptors(&mut snapshot, None);
         let count = snapshot.gateway.workers;
         let mut doorways: Vec<Arc<Doorway>> = Vec::new();
         for listener in &snapshot.listeners {

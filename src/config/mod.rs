@@ -120,17 +120,11 @@ impl Config {
         Diagnostics::new(Arc::clone(&self.source), self.warnings.clone())
     }
 
-    /// The files that it was read from: the one that was asked for, those that are included, and those of `${file:...}`.
+    /// What it was read from: the file that was asked for, those that are included, those of `${file:...}`, and the
+    /// directories in which others may appear. The source of [`Diagnostics`] knows them of a configuration that is refused.
     #[must_use]
     pub fn files(&self) -> &[PathBuf] {
         self.source.paths()
-    }
-
-    /// The directories in which a change may change it, those without a file for now among them. The source of
-    /// [`Diagnostics`] knows them of a configuration that is refused.
-    #[must_use]
-    pub fn watched(&self) -> Vec<PathBuf> {
-        self.source.directories()
     }
 
     /// What is wrong between the sections, such as a route to a service that is not there.

@@ -16,6 +16,7 @@ mod log;
 mod probe;
 pub mod reload;
 mod resolve;
+mod watch;
 
 use std::future::Future;
 use std::io;
@@ -78,9 +79,15 @@ impl Control {
                 board.reloads.start();
                 // Nobody listens any more if the start has failed meanwhile.
                 let _ = ready.send(());
-                tasks.spawn(
-                    Reloader { published, shared: shared.clone(), board: board.clone(), care, load }.run(orders),
-                );
+                let is_watched = load.is_some();
+                let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);
+                if is_watched {
+                    let name = "the task that watches the configuration".to_owned();
+                    let (of, files, reload) = (published.clone(), board.clone(), own.clone());
+                    let make = move || watch::watch(of.clone(), files.clone(), reload.clone());
+                    tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
+                }
+                tasks.spawn(reloader.run(orders));
                 admin::serve(listener, shared.clone(), board, own, stopped).await;
                 tasks.shutdown().await;
                 log::write_all(&shared, &mut log::Throttle::default());

@@ -46,6 +46,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         routes,
         router,
         slashes: config.gateway.slashes(),
+        files: config.files().to_vec(),
     })
 }
 
@@ -60,6 +61,7 @@ fn gateway(config: &GatewayConfig) -> Gateway {
         sync_interval: config.sync_interval,
         drain_timeout: config.drain_timeout,
         connections_per_worker: config.connections_per_worker.max(1),
+        watch: config.watch,
         dns: config.dns.clone(),
     }
 }

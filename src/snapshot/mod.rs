@@ -10,6 +10,7 @@ mod routes;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub struct Snapshot {
     pub router: Router,
     /// What slashes in a row are in a path.
     pub slashes: Slashes,
+    /// What it was read from: files, and directories in which others may appear.
+    pub files: Vec<PathBuf>,
 }
 
 /// The settings of the process.
@@ -72,6 +75,8 @@ pub struct Gateway {
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+    /// Whether a change of the files reloads them.
+    pub watch: bool,
     /// How the names of targets are resolved.
     pub dns: DnsConfig,
 }

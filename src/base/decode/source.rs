@@ -3,7 +3,6 @@
 //! A place is a range of bytes in all of their texts, one behind the other: so a fault has one range, whichever file it
 //! is in, and only who shows it has to know that there are several.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,7 +56,6 @@ pub struct SourceMap {
     files: Vec<(usize, SourceFile)>,
     substitutions: Vec<Substitution>,
     paths: Vec<PathBuf>,
-    directories: BTreeSet<PathBuf>,
 }
 
 /// A string of the configuration that has `${...}` in it.
@@ -90,7 +88,7 @@ impl SourceMap {
     /// One file, for now.
     #[must_use]
     pub fn new(file: SourceFile) -> Self {
-        Self { files: vec![(0, file)], substitutions: Vec::new(), paths: Vec::new(), directories: BTreeSet::new() }
+        Self { files: vec![(0, file)], substitutions: Vec::new(), paths: Vec::new() }
     }
 
     /// Puts another file in the place of the first, as long as it is the only one.
@@ -153,39 +151,20 @@ impl SourceMap {
         self.substitutions.iter().find(|substitution| substitution.span == *span)
     }
 
-    /// Takes note of a file that was read, or would have been if it were there.
-    pub fn note_file(&mut self, path: &Path) {
-        self.note_directory(parent(path));
-        // An orchestrator has the file elsewhere, behind a link; an editor may change it there.
-        if let Ok(real) = path.canonicalize() {
-            self.note_directory(parent(&real));
-        }
+    /// Takes note of a file that was read, or would have been if it were there, or of a directory in which a file that
+    /// appears may belong to the configuration: by the path that was asked for, for a link on it may lead elsewhere later.
+    pub fn note(&mut self, path: &Path) {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         if !self.paths.iter().any(|known| known == path) {
             self.paths.push(path.to_owned());
         }
     }
 
-    /// Takes note of a directory in which a file that appears may belong to the configuration.
-    pub fn note_directory(&mut self, path: &Path) {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        self.directories.insert(path.canonicalize().unwrap_or_else(|_| path.to_owned()));
-    }
-
-    /// The files that were read, whatever they were for.
+    /// Where a change may change the configuration: files and directories.
     #[must_use]
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths
     }
-
-    /// The directories in which a change may change the configuration.
-    #[must_use]
-    pub fn directories(&self) -> Vec<PathBuf> {
-        self.directories.iter().cloned().collect()
-    }
-}
-
-fn parent(path: &Path) -> &Path {
-    path.parent().unwrap_or(path)
 }
 
 impl Substitution {
@@ -227,11 +206,9 @@ mod tests {
     #[test]
     fn what_is_to_be_watched() {
         let mut map = SourceMap::new(SourceFile::new("a", ""));
-        let here = std::env::temp_dir().canonicalize().unwrap();
-        map.note_file(&here.join("no-such-file.toml"));
-        map.note_file(&here.join("no-such-file.toml"));
-        map.note_directory(&here.join("no-such-directory"));
-        assert_eq!(map.paths(), [here.join("no-such-file.toml")]);
-        assert_eq!(map.directories(), [here.clone(), here.join("no-such-directory")]);
+        for path in ["no-such-file.toml", "routes", "no-such-file.toml", ""] {
+            map.note(Path::new(path));
+        }
+        assert_eq!(map.paths(), [Path::new("no-such-file.toml"), Path::new("routes"), Path::new(".")]);
     }
 }

@@ -74,7 +74,7 @@ impl<'e> Loader<'e> {
     pub(super) fn file(path: &Path, environment: &'e Environment) -> Self {
         let name = path.display().to_string();
         let mut loader = Self::empty(SourceFile::new(&name, ""), environment);
-        loader.sources.note_file(path);
+        loader.sources.note(path);
         let text = match read(path, FILE_MOST) {
             Ok(text) => text,
             Err(error) => {
@@ -174,7 +174,7 @@ impl<'e> Loader<'e> {
         }
         let directory = self.directories[index].clone();
         let sources = &mut self.sources;
-        let paths = match include::expand(&directory, pattern, |looked_into| sources.note_directory(looked_into)) {
+        let paths = match include::expand(&directory, pattern, |looked_into| sources.note(looked_into)) {
             Ok(paths) => paths,
             Err((path, error)) => {
                 let message = format!("cannot read the directory `{}`: {error}", path.display());
@@ -195,7 +195,7 @@ impl<'e> Loader<'e> {
     fn include_file(&mut self, path: &Path, pattern: &str, span: &Range<usize>) {
         let name = display(path);
         let fault = |message: String, label: &str| Diagnostic::new(span.clone(), message, label);
-        self.sources.note_file(path);
+        self.sources.note(path);
         let bytes = match read_regular(path, FILE_MOST) {
             Ok(bytes) => bytes,
             Err(error) if path.is_dir() => {
@@ -344,7 +344,7 @@ impl<'e> Loader<'e> {
             Reference::Variable { name, default } => variable(environment, name, default),
             Reference::File(path) => {
                 let path = directory.join(path);
-                sources.note_file(&path);
+                sources.note(&path);
                 Ok(Found { text: file_text(&path)?, hidden: true })
             }
         })
