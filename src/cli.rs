@@ -216,18 +216,25 @@ fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gateway) -> Strin
     };
     announce(&gateway);
     say(&banner(&gateway));
-    let first = runtime.block_on(signals.until_the_end(gateway.reload_handle()));
-    tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
-    gateway.drain();
+    let (reload, drain) = (gateway.reload_handle().clone(), gateway.drain_handle().clone());
     let (sender, ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || sender.send(gateway.join()));
     let ended = runtime.block_on(async {
+        let mut ended = std::pin::pin!(ended);
         tokio::select! {
-            ended = ended => Some(ended.unwrap_or(Err(Crashed))),
-            _ = signals.ending() => None,
+            // A worker has crashed, or an operator has asked for it.
+            ended = &mut ended => return Some(ended),
+            first = signals.until_the_end(&reload) => {
+                tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
+            }
+        }
+        drain.drain();
+        tokio::select! {
+            ended = ended => Some(ended),
+            () = signals.ending() => None,
         }
     });
-    match ended {
+    match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(crashed)) => {
             tracing::error!("{crashed}");

@@ -62,6 +62,7 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     section.read("driver", &mut config.driver);
     section.read("pin", &mut config.pin);
     section.read("sync_interval", &mut config.sync_interval);
+    section.read("drain_delay", &mut config.drain_delay);
     section.read("drain_timeout", &mut config.drain_timeout);
     section.read("watch", &mut config.watch);
     section.read_within("connections_per_worker", 1..=1_048_576, &mut config.connections_per_worker);

@@ -12,6 +12,7 @@ mod admin;
 mod board;
 mod care;
 mod descriptors;
+pub mod leave;
 mod log;
 mod probe;
 pub mod reload;
@@ -34,6 +35,7 @@ use crate::snapshot::publish::Published;
 use board::Board;
 use care::Care;
 pub use descriptors::fit_descriptors;
+use leave::DrainHandle;
 use reload::{Load, ReloadHandle, Reloader};
 
 /// From the end of a task that has crashed to its next beginning.
@@ -44,6 +46,7 @@ const AFTER_CRASH: Duration = Duration::from_secs(1);
 pub struct Control {
     address: SocketAddr,
     reload: ReloadHandle,
+    drain: DrainHandle,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -64,7 +67,8 @@ impl Control {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (reload, orders) = ReloadHandle::new();
-        let own = reload.clone();
+        let drain = DrainHandle::new(shared.clone());
+        let (own, order, alarm) = (reload.clone(), drain.clone(), drain.clone());
         let body = move || {
             runtime.block_on(async {
                 let board: Arc<Board> = Arc::default();
@@ -79,6 +83,7 @@ impl Control {
                 board.reloads.start();
                 // Nobody listens any more if the start has failed meanwhile.
                 let _ = ready.send(());
+                tasks.spawn(order.carry_out(published.clone()));
                 let is_watched = load.is_some();
                 let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);
                 if is_watched {
@@ -93,10 +98,18 @@ impl Control {
                 log::write_all(&shared, &mut log::Throttle::default());
             });
         };
-        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(body)?;
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || alarm.guard("the control thread", body))?;
         // It fails when the thread is gone, which is found out when it is joined.
         let _ = is_ready.recv();
-        Ok(Control { address, reload, stop, thread })
+        Ok(Control { address, reload, drain, stop, thread })
+    }
+
+    /// What orders the gateway to drain.
+    #[must_use]
+    pub fn drain(&self) -> &DrainHandle {
+        &self.drain
     }
 
     /// What asks for reloads.
