@@ -236,6 +236,8 @@ pub struct TimeoutsConfig {
     pub between_bytes: Option<Setting<Duration>>,
     /// `timeout`: the whole exchange, bodies included (504, or a cut response).
     pub total: Option<Setting<Duration>>,
+    /// What to warn of: timeouts that never end anything beside this `timeout`.
+    pub in_vain: Vec<Diagnostic>,
 }
 
 impl TimeoutsConfig {
