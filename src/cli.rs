@@ -8,10 +8,9 @@ use std::sync::Arc;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Diagnostics};
+use crate::config::{Config, Diagnostics, Severity};
 use crate::control::reload::{Load, ReloadHandle};
 use crate::demo;
 use crate::gateway::{Crashed, Gateway};
@@ -58,8 +57,8 @@ enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Human,
-    /// One object with `file`, `valid`, `errors` (each with `message`, `label`, `help`, `place` and `related`), and how many
-    /// `routes` and `services` there are.
+    /// One object with `file`, `valid`, `errors` and `warnings` (each with `message`, `label`, `help`, `place` and
+    /// `related`), and how many `routes` and `services` there are.
     Json,
 }
 
@@ -72,7 +71,12 @@ pub fn main() -> ExitCode {
         Command::Run { config: path } => {
             log_to_stderr();
             match Config::load(&path) {
-                Ok(config) => serve(&config, Some(Arc::new(move || Config::load(&path))), |_| String::new()),
+                Ok(config) => {
+                    for warning in config.warnings().compact().lines() {
+                        tracing::warn!("{warning}");
+                    }
+                    serve(&config, Some(Arc::new(move || Config::load(&path))), |_| String::new())
+                }
                 Err(faults) => refuse(&faults),
             }
         }
@@ -117,16 +121,21 @@ fn log_to_stderr() {
 }
 
 fn check(path: &Path, format: Format) -> ExitCode {
-    let checked = Config::load(path).and_then(|config| Snapshot::compile(&config));
+    let checked = Config::load(path).and_then(|config| Ok((Snapshot::compile(&config)?, config.warnings())));
     match (&checked, format) {
         (_, Format::Json) => {
             let printed = print_all(format!("{}\n", report(path, &checked)).as_bytes());
             return exit_code(printed && checked.is_ok());
         }
-        (Ok(snapshot), Format::Human) => {
+        (Ok((snapshot, warnings)), Format::Human) => {
             let (routes, services) = (snapshot.routes.len(), snapshot.services.len());
             let file = path.display();
-            say(&format!("{file} is good: {} to {}\n", count(routes, "route"), count(services, "service")));
+            let with = match warnings.count() {
+                0 => String::new(),
+                some => format!(", {}", count(some, "warning")),
+            };
+            show(warnings);
+            say(&format!("{file} is good: {} to {}{with}\n", count(routes, "route"), count(services, "service")));
         }
         (Err(faults), Format::Human) => return refuse(faults),
     }
@@ -134,12 +143,14 @@ fn check(path: &Path, format: Format) -> ExitCode {
 }
 
 /// What a check has found, for programs.
-fn report(path: &Path, checked: &Result<Snapshot, Diagnostics>) -> serde_json::Value {
-    let snapshot = checked.as_ref().ok();
+fn report(path: &Path, checked: &Result<(Snapshot, Diagnostics), Diagnostics>) -> serde_json::Value {
+    let snapshot = checked.as_ref().ok().map(|(snapshot, _)| snapshot);
+    let found = checked.as_ref().map_or_else(|faults| faults, |(_, warnings)| warnings);
     serde_json::json!({
         "file": path.display().to_string(),
         "valid": checked.is_ok(),
-        "errors": checked.as_ref().err().map(Diagnostics::to_json).unwrap_or_default(),
+        "errors": found.of(Severity::Error).to_json(),
+        "warnings": found.of(Severity::Warning).to_json(),
         "routes": snapshot.map(|snapshot| snapshot.routes.len()),
         "services": snapshot.map(|snapshot| snapshot.services.len()),
     })
@@ -150,11 +161,16 @@ fn count(number: usize, what: &str) -> String {
 }
 
 fn refuse(faults: &Diagnostics) -> ExitCode {
+    show(faults);
+    ExitCode::FAILURE
+}
+
+/// Shows what is wrong, or perhaps wrong, to people.
+fn show(faults: &Diagnostics) {
     let mut stderr = std::io::stderr();
     let color = stderr.is_terminal();
     // Nobody is left to be told when this fails.
     let _ = stderr.write_all(faults.render(color).as_bytes());
-    ExitCode::FAILURE
 }
 
 fn say(text: &str) {
@@ -200,26 +216,25 @@ fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gateway) -> Strin
     };
     announce(&gateway);
     say(&banner(&gateway));
-    let asked = Arc::new(Notify::new());
-    let ask = asked.clone();
-    gateway.operations().on_drain(move || ask.notify_one());
-    let first = runtime.block_on(async {
-        tokio::select! {
-            signal = signals.until_the_end(gateway.reload_handle()) => signal,
-            () = asked.notified() => "POST /drain",
-        }
-    });
-    tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
-    gateway.drain();
+    let (reload, drain) = (gateway.reload_handle().clone(), gateway.drain_handle().clone());
     let (sender, ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || sender.send(gateway.join()));
     let ended = runtime.block_on(async {
+        let mut ended = std::pin::pin!(ended);
         tokio::select! {
-            ended = ended => Some(ended.unwrap_or(Err(Crashed))),
-            _ = signals.ending() => None,
+            // A worker has crashed, or an operator has asked for it.
+            ended = &mut ended => return Some(ended),
+            first = signals.until_the_end(&reload) => {
+                tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
+            }
+        }
+        drain.drain();
+        tokio::select! {
+            ended = ended => Some(ended),
+            () = signals.ending() => None,
         }
     });
-    match ended {
+    match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(crashed)) => {
             tracing::error!("{crashed}");

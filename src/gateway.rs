@@ -20,7 +20,8 @@ use std::thread::JoinHandle;
 
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
-use crate::control::operations::{Operations, Phase};
+use crate::control::leave::DrainHandle;
+use crate::control::operations::Operations;
 use crate::control::reload::{Load, Outcome, ReloadHandle};
 use crate::control::{self, Control};
 use crate::net::Address;
@@ -81,7 +82,7 @@ impl Gateway {
     /// See [`StartError`].
     pub fn start_with(config: &Config, load: Option<Load>) -> Result<Gateway, StartError> {
         let mut snapshot = Snapshot::compile(config).map_err(StartError::Config)?;
-        control::fit_descriptors(&mut snapshot);
+        control::fit_descriptors(&mut snapshot, None);
         let count = snapshot.gateway.workers;
         let mut doorways: Vec<Arc<Doorway>> = Vec::new();
         for listener in &snapshot.listeners {
@@ -101,7 +102,8 @@ impl Gateway {
             let (published, shared, sender, failure) =
                 (published.clone(), shared.clone(), sender.clone(), sender.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-            match thread.spawn(move || run_worker(index, published, shared, sender)) {
+            let alarm = control.drain().clone();
+            match thread.spawn(move || alarm.guard("a worker", || run_worker(index, published, shared, sender))) {
                 Ok(thread) => threads.push(thread),
                 // Its report is a failure, and the others are stopped.
                 Err(error) => drop(failure.send(Err(error))),
@@ -118,7 +120,6 @@ impl Gateway {
         shared.wake_with(workers.iter().map(|worker| worker.waker.clone()));
         // What was published before they could be woken is seen now.
         shared.wake_workers();
-        control.operations().enter(Phase::Serving);
         Ok(Gateway { published, shared, workers, control, fallback })
     }
 
@@ -189,11 +190,15 @@ impl Gateway {
         self.fallback.as_ref()
     }
 
-    /// Tells the workers to finish what runs and to stop; returns at once.
+    /// Tells the workers to finish what runs and to stop, after the configured delay; returns at once.
     pub fn drain(&self) {
-        self.operations().enter(Phase::Draining);
-        self.shared.drain();
-        self.shared.wake_workers();
+        self.control.drain().drain();
+    }
+
+    /// What orders the gateway to drain, for who does not own it.
+    #[must_use]
+    pub fn drain_handle(&self) -> &DrainHandle {
+        self.control.drain()
     }
 
     /// Waits until all workers have stopped, then stops the control thread.
@@ -296,3 +301,21 @@ impl fmt::Display for Crashed {
 }
 
 impl std::error::Error for Crashed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_a_worker_crashes_the_others_drain_and_the_end_tells() {
+        let text = "[listeners.public]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+                    [gateway]\nworkers = 2\n[routes.all]\npath = \"/*\"\nrespond = { status = 204 }\n";
+        let mut gateway = Gateway::start(&Config::parse("test.toml", text).unwrap()).unwrap();
+        let alarm = gateway.drain_handle().clone();
+        let crashing = std::thread::spawn(move || alarm.guard("a worker", || panic!("a crash that is meant")));
+        let (waker, driver) = (Waker::noop().clone(), gateway.driver());
+        gateway.workers.push(Worker { thread: crashing, waker, driver });
+        // Nobody else tells the two others to stop.
+        assert!(gateway.join().is_err());
+    }
+}

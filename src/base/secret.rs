@@ -12,7 +12,7 @@
 use std::fmt;
 use std::hint::black_box;
 
-use super::decode::{FromValue, Value, Wrong, text};
+use super::decode::{FromValue, Value, Wrong, own_text};
 
 /// What stands for a secret wherever one would be shown.
 pub const MASK: &str = "***";
@@ -73,10 +73,11 @@ impl fmt::Display for Secret {
 
 impl FromValue for Secret {
     fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
-        match text(value, "a string, such as \"${file:/run/secrets/token}\"")? {
-            "" => Err(Wrong::content("a secret without a text protects nothing", "write one, or leave the key out")),
-            text => Ok(Self::new(text)),
+        let text = own_text(value, "a string, such as \"${file:/run/secrets/token}\"")?;
+        if text.is_empty() {
+            return Err(Wrong::content("a secret without a text protects nothing", "write one, or leave the key out"));
         }
+        Ok(Self::new(text))
     }
 }
 

@@ -2,6 +2,7 @@
 //! admin listener.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -30,12 +31,24 @@ pub(super) struct Board {
     pub(super) panics: Arc<AtomicU64>,
     /// How reloads have gone.
     pub(super) reloads: Reloads,
+    /// The files that the configuration was last read from, or would have been.
+    files: Mutex<Vec<PathBuf>>,
 }
 
 impl Board {
     /// All services that run, in the order of the file.
     pub(super) fn services(&self) -> Services {
         self.services.load_full()
+    }
+
+    /// The files whose change may change the configuration.
+    pub(super) fn watched(&self) -> Vec<PathBuf> {
+        lock(&self.files).clone()
+    }
+
+    /// Takes these for them.
+    pub(super) fn watch(&self, files: Vec<PathBuf>) {
+        *lock(&self.files) = files;
     }
 
     /// Replaces them.

@@ -16,8 +16,8 @@ const FEW_CONNECTIONS: usize = 1024;
 
 /// Gets the descriptors that the connections of clients and to backends take. Where there are not so many, fewer
 /// clients are admitted, and a quarter is left for backends: a client whose request cannot be sent on for want of
-/// a descriptor had better waited.
-pub fn fit_descriptors(snapshot: &mut Snapshot) {
+/// a descriptor had better waited. The log is told, unless `before` was as many.
+pub fn fit_descriptors(snapshot: &mut Snapshot, before: Option<usize>) {
     let workers = snapshot.gateway.workers as u64;
     let own =
         OWN_DESCRIPTORS + descriptors(snapshot) + workers * (WORKER_DESCRIPTORS + snapshot.listeners.len() as u64);
@@ -27,7 +27,9 @@ pub fn fit_descriptors(snapshot: &mut Snapshot) {
     let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
     if room < *connections {
         let advice = "raise `ulimit -n`, or lower connections_per_worker";
-        if room < FEW_CONNECTIONS {
+        if before == Some(room) {
+            tracing::debug!(limit, "descriptors for {room} connections on each worker, not for {connections}");
+        } else if room < FEW_CONNECTIONS {
             tracing::warn!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");
         } else {
             tracing::info!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");

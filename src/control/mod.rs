@@ -14,11 +14,13 @@ mod admin;
 mod board;
 mod care;
 mod descriptors;
+pub mod leave;
 mod log;
 pub mod operations;
 mod probe;
 pub mod reload;
 mod resolve;
+mod watch;
 
 use std::future::Future;
 use std::io;
@@ -37,6 +39,7 @@ use admin::{Listening, Views};
 use board::Board;
 use care::Care;
 pub use descriptors::fit_descriptors;
+use leave::DrainHandle;
 use operations::Operations;
 use reload::{Load, ReloadHandle, Reloader};
 
@@ -49,6 +52,7 @@ pub struct Control {
     address: Option<Address>,
     operations: Arc<Operations>,
     reload: ReloadHandle,
+    drain: DrainHandle,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -69,7 +73,9 @@ impl Control {
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (reload, orders) = ReloadHandle::new();
-        let (own, for_views) = (reload.clone(), operations.clone());
+        let drain = DrainHandle::new(shared.clone());
+        let (own, order, alarm) = (reload.clone(), drain.clone(), drain.clone());
+        let (for_views, drain_too) = (operations.clone(), drain.clone());
         let body = move || {
             runtime.block_on(async {
                 let board: Arc<Board> = Arc::default();
@@ -84,25 +90,42 @@ impl Control {
                 board.reloads.start();
                 // Nobody listens any more if the start has failed meanwhile.
                 let _ = ready.send(());
-                let (shared_too, board_too) = (shared.clone(), board.clone());
+                tasks.spawn(order.carry_out(published.clone()));
                 let views = Views {
                     published: published.clone(),
-                    shared: shared_too,
-                    board: board_too,
-                    reload: own,
+                    shared: shared.clone(),
+                    board: board.clone(),
+                    reload: own.clone(),
+                    drain: drain_too,
                     operations: for_views,
                     census: Arc::default(),
                 };
-                tasks.spawn(Reloader { published, shared: shared.clone(), board, care, load }.run(orders));
+                let is_watched = load.is_some();
+                let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);
+                if is_watched {
+                    let name = "the task that watches the configuration".to_owned();
+                    let (of, files, reload) = (published.clone(), board.clone(), own);
+                    let make = move || watch::watch(of.clone(), files.clone(), reload.clone());
+                    tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
+                }
+                tasks.spawn(reloader.run(orders));
                 admin::serve(listening, views, stopped).await;
                 tasks.shutdown().await;
                 log::write_all(&shared, &mut log::Throttle::default());
             });
         };
-        let thread = std::thread::Builder::new().name("control".to_owned()).spawn(body)?;
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || alarm.guard("the control thread", body))?;
         // It fails when the thread is gone, which is found out when it is joined.
         let _ = is_ready.recv();
-        Ok(Control { address, operations, reload, stop, thread })
+        Ok(Control { address, operations, reload, drain, stop, thread })
+    }
+
+    /// What orders the gateway to drain.
+    #[must_use]
+    pub fn drain(&self) -> &DrainHandle {
+        &self.drain
     }
 
     /// What asks for reloads.

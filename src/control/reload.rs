@@ -8,14 +8,17 @@
 //! hundred times a second makes no queue.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::board::Board;
 use super::care::Care;
 use super::descriptors::fit_descriptors;
+use super::watch::content;
 use crate::base::time::{Instant, unix_millis};
 use crate::config::{Config, Diagnostics};
 use crate::shard::Shared;
@@ -70,11 +73,20 @@ pub struct ReloadHandle {
 }
 
 pub(super) struct Order {
-    /// What to read; `None` for what the gateway was started with.
-    config: Option<Box<Config>>,
+    wanted: Wanted,
     /// Who asks, for the log.
     cause: &'static str,
     reply: oneshot::Sender<Outcome>,
+}
+
+/// What a reload is to make run.
+enum Wanted {
+    /// This.
+    Config(Box<Config>),
+    /// What the files say now.
+    Files,
+    /// The same, if they say something else than at the last attempt.
+    Changes,
 }
 
 impl fmt::Debug for Order {
@@ -94,7 +106,7 @@ impl ReloadHandle {
     /// # Errors
     /// See [`Refused`].
     pub async fn reload(&self, cause: &'static str) -> Outcome {
-        self.order(None, cause)?.await.unwrap_or_else(|_| Err(Arc::new(Refused::Impossible(ENDING))))
+        self.order(Wanted::Files, cause)?.await.unwrap_or_else(|_| Err(Arc::new(Refused::Impossible(ENDING))))
     }
 
     /// Makes `config` run; waits until it does. This blocks, and must not be called on the control thread.
@@ -102,17 +114,18 @@ impl ReloadHandle {
     /// # Errors
     /// See [`Refused`].
     pub fn apply(&self, config: &Config) -> Outcome {
-        let order = self.order(Some(Box::new(config.clone())), "program")?;
+        let order = self.order(Wanted::Config(Box::new(config.clone())), "program")?;
         order.blocking_recv().unwrap_or_else(|_| Err(Arc::new(Refused::Impossible(ENDING))))
     }
 
-    fn order(
-        &self,
-        config: Option<Box<Config>>,
-        cause: &'static str,
-    ) -> Result<oneshot::Receiver<Outcome>, Arc<Refused>> {
+    /// Makes the files run if they say something else than at the last attempt.
+    pub(super) async fn changed(&self) -> Outcome {
+        self.order(Wanted::Changes, "file change")?.await.unwrap_or_else(|_| Err(Arc::new(Refused::Impossible(ENDING))))
+    }
+
+    fn order(&self, wanted: Wanted, cause: &'static str) -> Result<oneshot::Receiver<Outcome>, Arc<Refused>> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.orders.try_send(Order { config, cause, reply });
+        let sent = self.orders.try_send(Order { wanted, cause, reply });
         sent.map(|()| answer).map_err(|error| {
             Arc::new(Refused::Impossible(match error {
                 mpsc::error::TrySendError::Full(_) => "too many wait for a reload already; try again in a moment",
@@ -172,14 +185,29 @@ impl Reloads {
 
 /// What carries reloads out.
 pub(super) struct Reloader {
-    pub(super) published: Arc<Published>,
-    pub(super) shared: Arc<Shared>,
-    pub(super) board: Arc<super::board::Board>,
-    pub(super) care: Care,
-    pub(super) load: Option<Load>,
+    published: Arc<Published>,
+    shared: Arc<Shared>,
+    board: Arc<Board>,
+    care: Care,
+    load: Option<Load>,
+    /// What the files said when they were last read.
+    read: u64,
 }
 
 impl Reloader {
+    pub(super) fn new(
+        published: Arc<Published>,
+        shared: Arc<Shared>,
+        board: Arc<Board>,
+        care: Care,
+        load: Option<Load>,
+    ) -> Reloader {
+        let files = published.current().snapshot.files.clone();
+        let read = if load.is_some() { content(&files) } else { 0 };
+        board.watch(files);
+        Reloader { published, shared, board, care, load, read }
+    }
+
     /// Carries out what is asked for, until it is dropped.
     pub(super) async fn run(mut self, mut orders: mpsc::Receiver<Order>) {
         let mut former: Vec<Arc<Edition>> = Vec::new();
@@ -187,25 +215,26 @@ impl Reloader {
             let order = tokio::select! {
                 order = orders.recv() => order,
                 () = tokio::time::sleep(CLEARANCE), if !former.is_empty() => {
-                    former.retain(|edition| Arc::strong_count(edition) > 1);
+                    drop_unused(&mut former);
                     continue;
                 }
             };
-            // The handle is kept by this thread, so there is always somebody who could ask.
-            let Some(order) = order else { return };
-            let Order { config, cause, reply } = order;
+            // Where one reload follows the other, there is no quiet second.
+            drop_unused(&mut former);
+            // This thread keeps a handle, so there is always somebody who could ask.
+            let Some(Order { wanted, cause, reply }) = order else { return };
             let mut waiting = vec![reply];
-            // Those who want a configuration of their own have to wait for it; all others are content with one file.
+            // Those who want a configuration of their own have to wait for it; all others are content with one reading.
             let mut later = Vec::new();
             while let Ok(other) = orders.try_recv() {
-                match (&config, &other.config) {
-                    (None, None) => waiting.push(other.reply),
+                match (&wanted, &other.wanted) {
+                    (Wanted::Files, Wanted::Files | Wanted::Changes) => waiting.push(other.reply),
                     _ => later.push(other),
                 }
             }
-            former.extend(self.carry_out(config, cause, waiting).await);
-            for Order { config, cause, reply } in later {
-                former.extend(self.carry_out(config, cause, vec![reply]).await);
+            former.extend(self.carry_out(wanted, cause, waiting).await);
+            for Order { wanted, cause, reply } in later {
+                former.extend(self.carry_out(wanted, cause, vec![reply]).await);
             }
         }
     }
@@ -213,13 +242,15 @@ impl Reloader {
     /// Carries one reload out, and tells everybody; returns the edition that it has replaced.
     async fn carry_out(
         &mut self,
-        config: Option<Box<Config>>,
+        wanted: Wanted,
         cause: &'static str,
         waiting: Vec<oneshot::Sender<Outcome>>,
     ) -> Option<Arc<Edition>> {
         let began = Instant::from_clock();
-        let (outcome, before) = match self.replace(config).await {
-            Ok((reloaded, before)) => (Ok(Arc::new(reloaded)), Some(before)),
+        let (outcome, before) = match self.replace(wanted).await {
+            Ok(Some((reloaded, before))) => (Ok(Arc::new(reloaded)), Some(before)),
+            // Nobody is told of what has not happened.
+            Ok(None) => return None,
             Err(refused) => (Err(Arc::new(refused)), None),
         };
         self.board.reloads.note(&outcome);
@@ -231,29 +262,56 @@ impl Reloader {
         before
     }
 
-    async fn replace(&mut self, config: Option<Box<Config>>) -> Result<(Reloaded, Arc<Edition>), Refused> {
+    /// Makes what is wanted run; returns what that was and the edition before, or nothing where nothing has changed.
+    async fn replace(&mut self, wanted: Wanted) -> Result<Option<(Reloaded, Arc<Edition>)>, Refused> {
         let current = self.published.current();
-        let (load, running) = (self.load.clone(), current.clone());
+        let (load, running, known, watched) = (self.load.clone(), current.clone(), self.read, self.board.watched());
         let made = tokio::task::spawn_blocking(move || {
-            let config = match (config, load) {
-                (Some(config), _) => *config,
-                (None, Some(load)) => load().map_err(Refused::Config)?,
-                (None, None) => return Err(Refused::Impossible("the gateway was not started from a file")),
+            let (config, load) = match (wanted, load) {
+                (Wanted::Config(config), _) => return (known, None, prepare(*config, &running).map(Some)),
+                (wanted, Some(load)) => (wanted, load),
+                (_, None) => return (known, None, Err(Refused::Impossible("the gateway was not started from a file"))),
             };
-            prepare(config, &running)
+            // Before the files are read, so that a change while they are is not lost.
+            let read = content(&watched);
+            if read == known && matches!(config, Wanted::Changes) {
+                return (known, None, Ok(None));
+            }
+            let prepared = load().map_err(Refused::Config).and_then(|config| prepare(config, &running));
+            let files = match &prepared {
+                Ok(prepared) => prepared.edition.snapshot.files.clone(),
+                Err(Refused::Config(faults)) => union(&running.snapshot.files, faults.source().paths()),
+                Err(_) => return (read, None, prepared.map(Some)),
+            };
+            // Other files than before are seen for the first time.
+            let read = if files == watched { read } else { content(&files) };
+            (read, Some(files), prepared.map(Some))
         });
-        // It does not panic, and nobody cancels it.
-        let Prepared { edition, opened, closed, needs_restart } = made
-            .await
-            .unwrap_or(Err(Refused::Impossible("the configuration could not be compiled: a crash, see the log")))?;
+        let crashed = Refused::Impossible("the configuration could not be compiled: a crash, see the log");
+        let (read, files, prepared) = made.await.unwrap_or((known, None, Err(crashed)));
+        self.read = read;
+        files.into_iter().for_each(|files| self.board.watch(files));
+        let Some(Prepared { edition, opened, closed, needs_restart }) = prepared? else { return Ok(None) };
         let services = self.care.prepare(&edition).await;
         self.care.take_over(&edition, services);
         let (number, edition) = (edition.number, Arc::new(edition));
         let (routes, services) = (edition.snapshot.routes.len(), edition.snapshot.services.len());
         let before = self.published.replace(edition);
         self.shared.wake_workers();
-        Ok((Reloaded { number, routes, services, opened, closed, needs_restart }, before))
+        Ok(Some((Reloaded { number, routes, services, opened, closed, needs_restart }, before)))
     }
+}
+
+/// What is in one of the lists, once.
+fn union(one: &[PathBuf], other: &[PathBuf]) -> Vec<PathBuf> {
+    let mut all = one.to_vec();
+    all.extend(other.iter().filter(|path| !one.contains(path)).cloned());
+    all
+}
+
+/// Drops the editions that no worker has any more.
+fn drop_unused(former: &mut Vec<Arc<Edition>>) {
+    former.retain(|edition| Arc::strong_count(edition) > 1);
 }
 
 /// An edition that could be published.
@@ -289,7 +347,7 @@ fn prepare(mut config: Config, running: &Edition) -> Result<Prepared, Refused> {
     };
     (snapshot.gateway.driver, snapshot.gateway.pin) = (before.gateway.driver, before.gateway.pin);
     snapshot.admin = Admin::reloaded(before.admin.as_ref(), snapshot.admin.as_ref());
-    fit_descriptors(&mut snapshot);
+    fit_descriptors(&mut snapshot, Some(before.gateway.connections_per_worker));
     let (doorways, opened) = open_all(&snapshot, running).map_err(Refused::Listen)?;
     let listeners = before.listeners.iter().zip(&running.doorways);
     let gone = listeners.filter(|(_, doorway)| !doorways.iter().any(|other| Arc::ptr_eq(doorway, other)));

@@ -10,7 +10,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::Write;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, UNIX_EPOCH};
@@ -40,8 +40,13 @@ pub struct Shared {
     pub desks: Vec<Desk>,
     /// What wakes each worker, once all are up.
     wakers: OnceLock<Box<[Waker]>>,
-    draining: AtomicBool,
+    phase: AtomicU8,
 }
+
+/// The phases of a process, in their order.
+const SERVING: u8 = 0;
+const LEAVING: u8 = 1;
+const DRAINING: u8 = 2;
 
 impl Shared {
     /// The shared state of `workers` workers.
@@ -49,8 +54,8 @@ impl Shared {
     pub fn new(workers: usize) -> Arc<Shared> {
         let counters = (0..workers).map(|_| Counters::default()).collect();
         let desks = (0..workers).map(|_| Desk::default()).collect();
-        let (events, wakers, draining) = Default::default();
-        Arc::new(Shared { counters, events, desks, wakers, draining })
+        let (events, wakers, phase) = (Events::default(), OnceLock::new(), AtomicU8::new(SERVING));
+        Arc::new(Shared { counters, events, desks, wakers, phase })
     }
 
     /// Says what wakes the workers' own tasks; only the first time counts.
@@ -58,20 +63,38 @@ impl Shared {
         let _ = self.wakers.set(wakers.into_iter().collect());
     }
 
+    /// Whether all workers are up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.wakers.get().is_some()
+    }
+
     /// Makes every worker look at what the process shares.
     pub fn wake_workers(&self) {
         self.wakers.get().into_iter().flatten().for_each(Waker::wake_by_ref);
     }
 
+    /// Says that the process is about to drain: it serves on, but whoever may go elsewhere should. False if that was
+    /// known. The workers have to be woken, too.
+    pub fn leave(&self) -> bool {
+        self.phase.fetch_max(LEAVING, Ordering::AcqRel) == SERVING
+    }
+
+    /// Whether the process is draining or about to.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.phase.load(Ordering::Acquire) >= LEAVING
+    }
+
     /// Orders the workers to finish what runs and to stop. They have to be woken, too.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.phase.fetch_max(DRAINING, Ordering::AcqRel);
     }
 
     /// Whether the process is draining.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.phase.load(Ordering::Acquire) == DRAINING
     }
 }
 
@@ -85,6 +108,7 @@ pub struct Shard {
     pub handle: Handle,
     shared: Arc<Shared>,
     index: usize,
+    leaving: Cell<bool>,
     draining: Cell<bool>,
     date: Cell<(u64, Date)>,
     /// What this worker keeps for the services that there are.
@@ -112,9 +136,9 @@ impl Shard {
     /// The state of worker `index`, without any service yet.
     #[must_use]
     pub fn new(handle: Handle, shared: Arc<Shared>, index: usize) -> Rc<Shard> {
-        let (draining, copies, services, former, attendant) = Default::default();
+        let (leaving, draining, copies, services, former, attendant) = Default::default();
         let date = Cell::new((0, [0; 29]));
-        Rc::new(Shard { handle, shared, index, draining, date, services, former, attendant, copies })
+        Rc::new(Shard { handle, shared, index, leaving, draining, date, services, former, attendant, copies })
     }
 
     /// Takes these for all services that there are. Those that are gone keep no connection any more; requests of theirs
@@ -174,6 +198,17 @@ impl Shard {
         date
     }
 
+    /// Whether connections are told to end with what they carry.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
+    /// Tells connections from now on, with each answer, that they end with it.
+    pub fn leave(&self) {
+        self.leaving.set(true);
+    }
+
     /// Whether this worker has begun to drain.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -182,6 +217,7 @@ impl Shard {
 
     /// Begins to drain: idle connections close, busy ones after their request.
     pub fn drain(&self) {
+        self.leaving.set(true);
         self.draining.set(true);
         self.give_up_idle();
     }

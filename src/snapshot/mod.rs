@@ -11,6 +11,7 @@ mod routes;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub router: Router,
     /// What slashes in a row are in a path.
     pub slashes: Slashes,
+    /// What it was read from: files, and directories in which others may appear.
+    pub files: Vec<PathBuf>,
 }
 
 /// The settings of the process.
@@ -74,10 +77,14 @@ pub struct Gateway {
     pub pin: Pin,
     /// How often workers look at what the others have running.
     pub sync_interval: Duration,
+    /// How long the gateway serves on when it is told to stop, and says so.
+    pub drain_delay: Duration,
     /// How long requests that run may take to finish when the gateway stops.
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+    /// Whether a change of the files reloads them.
+    pub watch: bool,
     /// How the names of targets are resolved.
     pub dns: DnsConfig,
 }

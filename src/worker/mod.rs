@@ -114,6 +114,9 @@ pub async fn run(
         // It is woken for a new edition, too: who has no request would keep the old one for ever.
         worker.keep_up();
         worker.answer();
+        if worker.shard.shared().is_leaving() {
+            worker.shard.leave();
+        }
         if worker.shard.shared().is_draining() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;

@@ -145,7 +145,7 @@ impl Connection {
 
     /// Whether it ends with the request that runs.
     fn is_ending(&self) -> bool {
-        self.worker.shard.is_draining() || self.client.door.is_closing()
+        self.worker.shard.is_leaving() || self.client.door.is_closing()
     }
 
     /// Whether a header of the PROXY protocol comes before its first request.

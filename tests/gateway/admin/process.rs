@@ -10,7 +10,7 @@ use tidegate::control::reload::Load;
 use tidegate::net::Address;
 
 use super::{boot, exchange, json, post, request};
-use crate::harness::{Client, Driver, Gateway, Origin, Response};
+use crate::harness::{Client, Driver, Gateway, Origin, Response, eventually};
 use crate::health::{ask, ask_json};
 
 fn start() -> Gateway {
@@ -26,28 +26,30 @@ fn it_is_ready_until_it_drains() {
     let gateway = start();
     assert_eq!(ask_json(&gateway, "/ready"), (200, serde_json::json!({ "status": "serving" })));
     gateway.drain();
-    assert_eq!(ask_json(&gateway, "/ready"), (503, serde_json::json!({ "status": "draining" })));
+    eventually("it drains", || ask_json(&gateway, "/ready") == (503, serde_json::json!({ "status": "draining" })));
     assert_eq!(ask(&gateway, "/health").status, 200, "it lives");
 }
 
 #[test]
 fn what_nobody_has_set_is_not_available() {
     let gateway = start();
-    for response in [post(&gateway, "/drain"), ask(&gateway, "/log-level"), put(&gateway, "{\"level\":\"info\"}")] {
+    for response in [ask(&gateway, "/log-level"), put(&gateway, "{\"level\":\"info\"}")] {
         assert_eq!((response.status, response.code()), (501, "not_available"));
     }
 }
 
 #[test]
 fn a_drain_is_asked_for() {
-    let (gateway, asked) = (start(), Arc::new(AtomicUsize::new(0)));
-    let count = asked.clone();
-    gateway.running().operations().on_drain(move || {
-        count.fetch_add(1, Ordering::Relaxed);
-    });
+    let text = include_str!("../../../config/examples/minimal.toml");
+    let delayed = |config: &mut Config| config.gateway.drain_delay = std::time::Duration::from_secs(60);
+    let origin = Origin::named("app");
+    let gateway = Gateway::from(text).service("app", origin.address()).with(delayed).start();
     let response = post(&gateway, "/drain");
-    assert_eq!((response.status, json(&response)), (202, serde_json::json!({ "status": "draining" })));
-    assert_eq!(asked.load(Ordering::Relaxed), 1);
+    assert_eq!((response.status, json(&response)), (202, serde_json::json!({ "status": "leaving" })));
+    eventually("it says so", || ask_json(&gateway, "/ready") == (503, serde_json::json!({ "status": "leaving" })));
+    assert!(gateway.get("/a").closes(), "it serves on for a while");
+    gateway.running().drain_handle().drain_at_once();
+    gateway.join();
 }
 
 /// An answer of a gateway that was started without the harness.
