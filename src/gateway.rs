@@ -21,7 +21,7 @@ use std::thread::JoinHandle;
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::control::leave::DrainHandle;
-use crate::control::operations::{Operations, Phase};
+use crate::control::operations::Operations;
 use crate::control::reload::{Load, Outcome, ReloadHandle};
 use crate::control::{self, Control};
 use crate::net::Address;
@@ -120,7 +120,6 @@ impl Gateway {
         shared.wake_with(workers.iter().map(|worker| worker.waker.clone()));
         // What was published before they could be woken is seen now.
         shared.wake_workers();
-        control.operations().enter(Phase::Serving);
         Ok(Gateway { published, shared, workers, control, fallback })
     }
 

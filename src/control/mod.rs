@@ -75,8 +75,7 @@ impl Control {
         let (reload, orders) = ReloadHandle::new();
         let drain = DrainHandle::new(shared.clone());
         let (own, order, alarm) = (reload.clone(), drain.clone(), drain.clone());
-        let (for_views, of_operators) = (operations.clone(), drain.clone());
-        operations.on_drain(move || of_operators.drain());
+        let (for_views, drain_too) = (operations.clone(), drain.clone());
         let body = move || {
             runtime.block_on(async {
                 let board: Arc<Board> = Arc::default();
@@ -92,24 +91,24 @@ impl Control {
                 // Nobody listens any more if the start has failed meanwhile.
                 let _ = ready.send(());
                 tasks.spawn(order.carry_out(published.clone()));
+                let views = Views {
+                    published: published.clone(),
+                    shared: shared.clone(),
+                    board: board.clone(),
+                    reload: own.clone(),
+                    drain: drain_too,
+                    operations: for_views,
+                    census: Arc::default(),
+                };
                 let is_watched = load.is_some();
                 let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);
                 if is_watched {
                     let name = "the task that watches the configuration".to_owned();
-                    let (of, files, reload) = (published.clone(), board.clone(), own.clone());
+                    let (of, files, reload) = (published.clone(), board.clone(), own);
                     let make = move || watch::watch(of.clone(), files.clone(), reload.clone());
                     tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
                 }
                 tasks.spawn(reloader.run(orders));
-                let (shared_too, board_too) = (shared.clone(), board.clone());
-                let views = Views {
-                    published,
-                    shared: shared_too,
-                    board: board_too,
-                    reload: own,
-                    operations: for_views,
-                    census: Arc::default(),
-                };
                 admin::serve(listening, views, stopped).await;
                 tasks.shutdown().await;
                 log::write_all(&shared, &mut log::Throttle::default());

@@ -44,6 +44,7 @@ use axum::routing::on;
 use tokio::sync::{Mutex, oneshot};
 
 use super::board::{Board, Service};
+use super::leave::DrainHandle;
 use super::operations::Operations;
 use super::reload::ReloadHandle;
 use crate::net::Address;
@@ -73,6 +74,7 @@ pub(super) struct Views {
     pub(super) shared: Arc<Shared>,
     pub(super) board: Arc<Board>,
     pub(super) reload: ReloadHandle,
+    pub(super) drain: DrainHandle,
     pub(super) operations: Arc<Operations>,
     /// Held by who asks the workers for their connections.
     pub(super) census: Arc<Mutex<()>>,

@@ -10,7 +10,7 @@ use tidegate::control::reload::Load;
 use tidegate::net::Address;
 
 use super::{boot, exchange, json, post, request};
-use crate::harness::{Client, Driver, Gateway, Origin, Response};
+use crate::harness::{Client, Driver, Gateway, Origin, Response, eventually};
 use crate::health::{ask, ask_json};
 
 fn start() -> Gateway {
@@ -26,7 +26,7 @@ fn it_is_ready_until_it_drains() {
     let gateway = start();
     assert_eq!(ask_json(&gateway, "/ready"), (200, serde_json::json!({ "status": "serving" })));
     gateway.drain();
-    assert_eq!(ask_json(&gateway, "/ready"), (503, serde_json::json!({ "status": "draining" })));
+    eventually("it drains", || ask_json(&gateway, "/ready") == (503, serde_json::json!({ "status": "draining" })));
     assert_eq!(ask(&gateway, "/health").status, 200, "it lives");
 }
 
@@ -40,9 +40,15 @@ fn what_nobody_has_set_is_not_available() {
 
 #[test]
 fn a_drain_is_asked_for() {
-    let gateway = start();
+    let text = include_str!("../../../config/examples/minimal.toml");
+    let delayed = |config: &mut Config| config.gateway.drain_delay = Setting::On(std::time::Duration::from_secs(60));
+    let origin = Origin::named("app");
+    let gateway = Gateway::from(text).service("app", origin.address()).with(delayed).start();
     let response = post(&gateway, "/drain");
-    assert_eq!((response.status, json(&response)), (202, serde_json::json!({ "status": "draining" })));
+    assert_eq!((response.status, json(&response)), (202, serde_json::json!({ "status": "leaving" })));
+    eventually("it says so", || ask_json(&gateway, "/ready") == (503, serde_json::json!({ "status": "leaving" })));
+    assert!(gateway.get("/a").closes(), "it serves on for a while");
+    gateway.running().drain_handle().drain_at_once();
     gateway.join();
 }
 
