@@ -231,8 +231,8 @@ impl Worker {
             shard.handle.wake_all();
         }
         for doorway in &view.edition().doorways {
-            let Some(bound) = doorway.take(index) else { continue };
-            match shard.handle.listen(bound) {
+            let sockets = std::iter::from_fn(|| doorway.take(index));
+            sockets.for_each(|bound| match shard.handle.listen(bound) {
                 Ok(listener) => self.open(listener, doorway.clone()),
                 Err(error) => shard.tell(Event {
                     code: "listen_failed",
@@ -242,7 +242,7 @@ impl Worker {
                     request: None,
                     errno: error.raw_os_error(),
                 }),
-            }
+            });
         }
     }
 

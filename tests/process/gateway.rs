@@ -1,7 +1,7 @@
 //! The gateway as a process of its own.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::client::{Client, Response};
 use crate::probe::{self, Memory};
-use crate::program::{Directory, Finished, Program, wait_until};
+use crate::program::{Directory, Finished, Program, wait_for, wait_until};
 
 /// The built binary.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -196,6 +196,12 @@ impl Gateway {
         let finished = self.program.finish();
         assert!(finished.status.success(), "{finished:?}");
         assert!(!finished.errors.contains("panicked"), "{finished:?}");
+    }
+
+    /// Waits until it ends by itself, whoever else has its streams then; says how.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        wait_for("the end of the process", || self.program.ended())
     }
 
     /// Waits until it ends by itself.

@@ -34,6 +34,7 @@ mod signals;
 mod slow;
 mod start;
 mod targets;
+mod upgrade;
 mod websocket;
 
 /// Makes a module for each kernel driver, with a test for each of the named functions, which take the driver's name.
