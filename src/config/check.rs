@@ -17,8 +17,8 @@ use crate::upstream::balance::HashBy;
 use crate::upstream::fallback::FallbackConfig;
 use crate::upstream::targets::TargetAddress;
 
-/// Adds what is wrong between the sections of `config`.
-pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
+/// Adds what is wrong between the sections of `config`. The router of its routes comes back, if there is one.
+pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) -> Option<Router> {
     addresses(config, faults);
     proxies(config, faults);
     loops(config, faults);
@@ -32,8 +32,12 @@ pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
                 faults.extend(route.action.check(&captures));
                 faults.extend(route.headers.check(&captures));
             }
+            Some(router)
         }
-        Err(wrong) => faults.extend(wrong),
+        Err(wrong) => {
+            faults.extend(wrong);
+            None
+        }
     }
 }
 
@@ -175,7 +179,7 @@ fn instead(wanted: &str, captures: &[Box<str>]) -> String {
 }
 
 /// The services that requests of `route`, or copies of them, may come to.
-fn services_of<'a>(config: &'a Config, route: &'a RouteConfig) -> HashSet<&'a str> {
+pub(super) fn services_of<'a>(config: &'a Config, route: &'a RouteConfig) -> HashSet<&'a str> {
     let mirror = route.mirror.iter().map(|mirror| &mirror.service);
     let mut left: Vec<&str> = route.action.services().chain(mirror).map(|name| name.get_ref().as_str()).collect();
     let mut found = HashSet::new();
@@ -257,12 +261,17 @@ fn some(names: &[&str]) -> String {
     }
 }
 
+/// What the router is made of.
+pub(super) fn inputs(config: &Config) -> Vec<RouteInput<'_>> {
+    let routes = config.routes.iter();
+    routes.map(|route| RouteInput { name: &route.name, matches: &route.matches, forward: &route.forward }).collect()
+}
+
 /// The router of all routes, for so many workers, or what is wrong with them.
 pub(crate) fn router(config: &Config, workers: usize) -> Result<Router, Vec<Diagnostic>> {
     let listeners: Vec<&str> = config.listeners.iter().map(|listener| listener.name.get_ref().as_str()).collect();
-    let routes = config.routes.iter();
-    let routes: Vec<RouteInput<'_>> = routes
-        .map(|route| RouteInput { name: &route.name, matches: &route.matches, forward: &route.forward })
-        .collect();
-    Router::compile(&routes, &Surroundings { listeners: &listeners, slashes: config.gateway.slashes(), workers })
+    Router::compile(
+        &inputs(config),
+        &Surroundings { listeners: &listeners, slashes: config.gateway.slashes(), workers },
+    )
 }

@@ -27,6 +27,8 @@ pub mod dns;
 mod load;
 mod read;
 pub mod sections;
+mod suspect;
+mod warnings;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -105,10 +107,13 @@ impl Config {
         let mut found = Vec::new();
         let tree = loader.tree(&texts);
         let config = tree.map(|tree| read::config(&tree, &mut found));
-        let (source, faults) = loader.finish(found);
+        let (source, mut faults) = loader.finish(found);
         let source = Arc::new(source);
         match config {
-            Some(config) if !faults.iter().any(Diagnostic::is_error) => Ok(Self { source, warnings: faults, ..config }),
+            Some((config, Some(router))) if !faults.iter().any(Diagnostic::is_error) => {
+                warnings::config(&config, &router, &mut faults);
+                Ok(Self { source, warnings: faults, ..config })
+            }
             _ => Err(Diagnostics::new(source, faults)),
         }
     }

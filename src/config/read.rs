@@ -14,7 +14,7 @@ use super::sections::{
     ActionConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
     Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
-use super::{Config, check};
+use super::{Config, check, suspect};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, SourceMap, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::forwarded::ForwardedConfig;
@@ -24,7 +24,7 @@ use crate::policy::redirect::RedirectConfig;
 use crate::policy::request_id::RequestIdConfig;
 use crate::policy::respond::RespondConfig;
 use crate::policy::upgrade::UpgradeConfig;
-use crate::router::{ForwardConfig, MatchConfig};
+use crate::router::{ForwardConfig, MatchConfig, Router};
 use crate::upstream::affinity::AffinityConfig;
 use crate::upstream::balance::HashBy;
 use crate::upstream::ejection::EjectionConfig;
@@ -37,8 +37,9 @@ use crate::upstream::split::SplitConfig;
 use crate::upstream::targets::TargetAddress;
 use crate::upstream::{balance, targets};
 
-/// Reads the whole tree, and adds what is wrong with it to `faults`.
-pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> Config {
+/// Reads the whole tree, and adds what is wrong with it to `faults`. The router of its routes comes back too, if there is
+/// one.
+pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> (Config, Option<Router>) {
     let mut file = Section::new(WHOLE_FILE, 0..0, tree, faults);
     // The files are here already.
     file.optional("include");
@@ -56,8 +57,8 @@ pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> Config
     // Who has read the files puts them in.
     let source = Arc::new(SourceMap::new(SourceFile::new("", "")));
     let config = Config { source, gateway, listeners, admin, defaults, services, routes, warnings: Vec::new() };
-    check::config(&config, faults);
-    config
+    let router = check::config(&config, faults);
+    (config, router)
 }
 
 fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
@@ -162,6 +163,11 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
         section.fault(fault.help("leave `port` out, or make the socket a service of its own"));
     }
     section.finish(&["breaker"]);
+    let is_found_out = health.is_some() || ejection != Setting::Off;
+    suspect::service(section, &targets, &balance, is_found_out);
+    if let Some(Setting::On(retries)) = &retries {
+        suspect::attempts(section, &targets, retries.attempts);
+    }
     let (slow_start, proxy_protocol) = (slow_start.value(), proxy_protocol.value());
     ServiceConfig {
         name,
@@ -187,6 +193,7 @@ fn timeouts(section: &mut Section<'_, '_>) -> TimeoutsConfig {
     section.inherit("first_byte_timeout", &mut config.first_byte);
     section.inherit("between_bytes_timeout", &mut config.between_bytes);
     section.inherit("timeout", &mut config.total);
+    config.in_vain = suspect::timeouts(section, &config);
     config
 }
 

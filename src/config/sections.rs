@@ -44,7 +44,7 @@ pub struct GatewayConfig {
     /// `sync_interval`: how often workers look at what the others have running.
     pub sync_interval: Duration,
     /// `drain_delay`: how long the process serves on after SIGTERM, while `/ready` tells load balancers to go elsewhere.
-    pub drain_delay: Duration,
+    pub drain_delay: Setting<Duration>,
     /// `drain_timeout`: how long requests that run may take to finish after SIGTERM.
     pub drain_timeout: Duration,
     /// `watch`: whether a change of the file reloads it.
@@ -72,7 +72,7 @@ impl Default for GatewayConfig {
             driver: Driver::Auto,
             pin: Pin::Auto,
             sync_interval: Duration::from_millis(20),
-            drain_delay: Duration::ZERO,
+            drain_delay: Setting::Off,
             drain_timeout: Duration::from_secs(30),
             watch: true,
             connections_per_worker: 16_384,
@@ -236,6 +236,8 @@ pub struct TimeoutsConfig {
     pub between_bytes: Option<Setting<Duration>>,
     /// `timeout`: the whole exchange, bodies included (504, or a cut response).
     pub total: Option<Setting<Duration>>,
+    /// What to warn of: timeouts that never end anything beside this `timeout`.
+    pub in_vain: Vec<Diagnostic>,
 }
 
 impl TimeoutsConfig {

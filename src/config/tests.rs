@@ -27,7 +27,7 @@ fn parse(text: &str) -> Config {
 #[test]
 fn golden() {
     let files = files_in("src/config/golden");
-    assert!(files.len() >= 40);
+    assert!(files.len() >= 80);
     let prefix = format!("{}/", Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/golden").display());
     let environment = Environment::of([("USERS_HOST", "not a host"), ("EMPTY", "")]);
     let mut different = Vec::new();
@@ -54,6 +54,8 @@ fn every_file_of_ours_is_right() {
     for file in files_in("config").into_iter().chain(files_in("config/examples")) {
         let config = Config::load(&file).unwrap_or_else(|faults| panic!("{}", faults.render(false)));
         Snapshot::compile(&config).unwrap_or_else(|faults| panic!("{}", faults.render(false)));
+        // A false alarm teaches people not to read.
+        assert!(config.warnings.is_empty(), "{}", config.warnings().render(false));
     }
 }
 

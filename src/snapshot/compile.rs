@@ -67,7 +67,7 @@ fn gateway(config: &GatewayConfig) -> Gateway {
         driver: config.driver,
         pin: config.pin,
         sync_interval: config.sync_interval,
-        drain_delay: config.drain_delay,
+        drain_delay: config.drain_delay.value(),
         drain_timeout: config.drain_timeout,
         connections_per_worker: config.connections_per_worker.max(1),
         watch: config.watch,

@@ -78,7 +78,7 @@ pub struct Gateway {
     /// How often workers look at what the others have running.
     pub sync_interval: Duration,
     /// How long the gateway serves on when it is told to stop, and says so.
-    pub drain_delay: Duration,
+    pub drain_delay: Option<Duration>,
     /// How long requests that run may take to finish when the gateway stops.
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.

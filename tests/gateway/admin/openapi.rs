@@ -79,7 +79,7 @@ fn start(driver: Driver, origin: &Origin, delay: Duration) -> Gateway {
     let written = tidegate::config::Config::parse("test.toml", &text).unwrap_or_else(|faults| panic!("{faults}"));
     let gateway = Gateway::from(&text)
         .with(|config| {
-            config.gateway.drain_delay = delay;
+            config.gateway.drain_delay = tidegate::base::units::Setting::On(delay);
             for (service, written) in config.services.iter_mut().zip(&written.services) {
                 service.targets.clone_from(&written.targets);
             }

@@ -41,7 +41,7 @@ fn what_nobody_has_set_is_not_available() {
 #[test]
 fn a_drain_is_asked_for() {
     let text = include_str!("../../../config/examples/minimal.toml");
-    let delayed = |config: &mut Config| config.gateway.drain_delay = std::time::Duration::from_secs(60);
+    let delayed = |config: &mut Config| config.gateway.drain_delay = Setting::On(std::time::Duration::from_secs(60));
     let origin = Origin::named("app");
     let gateway = Gateway::from(text).service("app", origin.address()).with(delayed).start();
     let response = post(&gateway, "/drain");
