@@ -15,7 +15,7 @@ const TOKEN: &str = "a-token-for-the-fuzzer";
 fn fuzz(gateway: &Gateway, document: &str, target: &str) -> Finished {
     let root = env!("CARGO_MANIFEST_DIR");
     let directory = Directory::new();
-    let examples = if crate::is_soak() { "2000" } else { "25" };
+    let examples = if crate::is_soak() { "300" } else { "10" };
     let config = format!("{root}/tests/process/python/schemathesis.toml");
     let (url, authorization) = (format!("http://{}", gateway.admin), format!("Authorization: Bearer {TOKEN}"));
     // It writes what it has learnt to where it runs.
