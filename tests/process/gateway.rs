@@ -22,6 +22,7 @@ pub(crate) struct Setup {
     targets: Vec<String>,
     gateway: String,
     listener: String,
+    admin: String,
     service: String,
     route: String,
     wrapper: Vec<String>,
@@ -35,9 +36,9 @@ impl Setup {
 
     /// One worker, and everything goes to `targets`.
     pub(crate) fn to(driver: &'static str, targets: impl IntoIterator<Item = impl ToString>) -> Setup {
-        let (gateway, listener, service, route, wrapper) = Default::default();
+        let (gateway, listener, admin, service, route, wrapper) = Default::default();
         let targets = targets.into_iter().map(|target| format!("\"{}\"", target.to_string())).collect();
-        Setup { driver, workers: 1, targets, gateway, listener, service, route, wrapper }
+        Setup { driver, workers: 1, targets, gateway, listener, admin, service, route, wrapper }
     }
 
     pub(crate) fn workers(mut self, workers: usize) -> Setup {
@@ -62,6 +63,12 @@ impl Setup {
         self
     }
 
+    /// Adds a line to `[admin]`.
+    pub(crate) fn admin(mut self, line: &str) -> Setup {
+        self.admin += &format!("{line}\n");
+        self
+    }
+
     /// Adds a line to `[services.app]`.
     pub(crate) fn service(mut self, line: &str) -> Setup {
         self.service += &format!("{line}\n");
@@ -82,11 +89,11 @@ impl Setup {
 
     /// The configuration file.
     pub(crate) fn text(&self) -> String {
-        let Setup { driver, workers, targets, gateway, listener, service, route, .. } = self;
+        let Setup { driver, workers, targets, gateway, listener, admin, service, route, .. } = self;
         let targets = targets.join(", ");
         format!(
             "[gateway]\ndriver = \"{driver}\"\nworkers = {workers}\npin = false\n{gateway}\n\
-             [listeners.public]\naddress = \"127.0.0.1:0\"\n{listener}\n[admin]\naddress = \"127.0.0.1:0\"\n\n\
+             [listeners.public]\naddress = \"127.0.0.1:0\"\n{listener}\n[admin]\naddress = \"127.0.0.1:0\"\n{admin}\n\
              [services.app]\ntargets = [{targets}]\n{service}\n\
              [routes.app]\npath = \"/*\"\nservice = \"app\"\nlimits = {{ body = false }}\n{route}\n"
         )

@@ -24,6 +24,7 @@ mod gateway;
 mod idle;
 mod load;
 mod named;
+mod openapi;
 mod origin;
 mod probe;
 mod program;
