@@ -46,8 +46,14 @@ impl Instant {
 /// The time of day: milliseconds since 1970 (UTC).
 #[must_use]
 pub fn unix_millis() -> u64 {
+    unix_micros() / 1000
+}
+
+/// The time of day: microseconds since 1970 (UTC).
+#[must_use]
+pub fn unix_micros() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    (time.tv_sec as u64).wrapping_mul(1000).wrapping_add(time.tv_nsec as u64 / 1_000_000)
+    (time.tv_sec as u64).wrapping_mul(1_000_000).wrapping_add(time.tv_nsec as u64 / 1000)
 }
 
 impl Add<Duration> for Instant {

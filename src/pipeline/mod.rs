@@ -5,6 +5,7 @@
 //! by name; a stage without I/O is a plain function. Every refusal is a
 //! [`Reject`].
 
+pub mod account;
 pub mod backend;
 pub mod exchange;
 mod facts;

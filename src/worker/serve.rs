@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use super::{Admission, Door, Refusal, Worker, proxied};
 use crate::base::recycler::Recycler;
-use crate::base::time::{Instant, unix_millis};
+use crate::base::time::{Instant, unix_micros};
 use crate::http::h1::parse::Progress;
 use crate::http::message::Framing;
 use crate::net::{Reader, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
+use crate::pipeline::account::End;
 use crate::pipeline::local::{self, What};
 use crate::pipeline::tunnel::{Traffic, Tunnel, TunnelEnd};
 use crate::pipeline::{self, Client, Ended, Exchange, Reject};
@@ -101,7 +102,7 @@ pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Op
     let worker = &refusal.worker;
     let mut connection = Connection::new(worker.clone(), stream, peer, door);
     let mut x = worker.exchange();
-    x.begin(worker.shard.handle.now(), unix_millis(), &worker.snapshot.fields, &connection.client);
+    connection.begin(&mut x);
     let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
     worker.recycle(x);
     connection.end(next).await;
@@ -160,6 +161,7 @@ impl Connection {
 
     /// Serves one request.
     async fn request(&mut self, x: &mut Exchange) -> Next {
+        x.account.received = self.client.reader.used();
         match self.receive_head(x).await {
             Ok(true) => {}
             Ok(false) => return Next::Close,
@@ -180,37 +182,58 @@ impl Connection {
         let received = self.client.reader.received();
         counters.add(Counter::BytesReceived, received - std::mem::replace(&mut self.counted, received));
         match ended {
-            Ok(Ended::Replied { status, keep_alive: true }) => {
-                count_status(&self.worker.shard, status);
-                Next::Request
+            Ok(Ended::Replied { status, keep_alive }) => {
+                self.finish(x, End::Replied, status);
+                if keep_alive { Next::Request } else { Next::Linger }
             }
-            Ok(Ended::Replied { status, keep_alive: false }) => {
-                count_status(&self.worker.shard, status);
-                Next::Linger
+            Ok(Ended::Local { status }) => {
+                let next = self.answer(x, What::Route(status), may_keep_alive).await;
+                self.finish(x, End::Local, status);
+                next
             }
-            Ok(Ended::Local { status }) => self.answer(x, What::Route(status), may_keep_alive).await,
             Ok(Ended::Cut { status, reset, why }) => {
-                count_status(&self.worker.shard, status);
-                counters.count(Counter::ResponsesCut);
                 self.tell(x, why.code(), why.detail(), Some(status));
+                self.finish(x, End::Cut(why), status);
                 if reset { Next::Reset } else { Next::Linger }
             }
             Ok(Ended::Switched(tunnel)) => {
-                count_status(&self.worker.shard, 101);
+                self.finish(x, End::Switched, 101);
                 self.tunnel = Some(tunnel);
                 Next::Tunnel
             }
             Ok(Ended::ClientGone) => {
-                counters.count(Counter::ClientsGone);
+                self.finish(x, End::ClientGone, 0);
                 Next::Close
             }
             Err(reject) => self.refuse(x, reject).await,
         }
     }
 
+    /// The one place where every request ends: what was written down about it is completed and counted. The client got
+    /// `status`; 0 if it got none.
+    fn finish(&self, x: &mut Exchange, end: End, status: u16) {
+        let shard = &self.worker.shard;
+        let account = &mut x.account;
+        account.times.ended = shard.handle.now_exactly();
+        account.status = status;
+        let reader = &self.client.reader;
+        // A head that was refused was not used, but sent.
+        account.received = if x.parsed { reader.used() } else { reader.received() } - account.received;
+        match end {
+            // These were counted before they were sent: who has read an answer of ours finds it counted.
+            End::Local | End::Refused(_) => {}
+            End::Replied | End::Switched => count_status(shard, status),
+            End::Cut(_) => {
+                count_status(shard, status);
+                shard.counters().count(Counter::ResponsesCut);
+            }
+            End::ClientGone => shard.counters().count(Counter::ClientsGone),
+        }
+    }
+
     /// Gives a request its id, its origin and its time of start.
     fn begin(&self, x: &mut Exchange) {
-        x.begin(self.worker.shard.handle.now(), unix_millis(), &self.worker.snapshot.fields, &self.client);
+        x.begin(self.worker.shard.handle.now(), unix_micros(), &self.worker.snapshot.fields, &self.client);
     }
 
     /// Runs the tunnel that the connection has become.
@@ -273,7 +296,9 @@ impl Connection {
         counters.refuse(reject.cause());
         self.tell(x, answer.code, answer.detail, Some(answer.status));
         x.describe(&answer);
-        self.answer(x, What::Refusal(answer), true).await
+        let next = self.answer(x, What::Refusal(answer), true).await;
+        self.finish(x, End::Refused(reject), answer.status);
+        next
     }
 
     /// Sends a response that is made here, and gets rid of what is left of the request.
@@ -290,6 +315,7 @@ impl Connection {
         if !matches!(shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
             return Next::Close;
         }
+        x.account.sent = x.reply.len() as u64;
         match left {
             Some(left) if keep_alive => self.discard(left).await,
             _ => Next::Linger,

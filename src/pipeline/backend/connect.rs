@@ -23,6 +23,8 @@ pub(super) struct Upstream {
     pub(super) reader: Reader,
     /// It has carried other requests before.
     pub(super) reused: bool,
+    /// When it began to be made, if it is new.
+    pub(super) began: Option<Instant>,
 }
 
 /// Which targets a request may go to.
@@ -47,6 +49,8 @@ pub(super) struct Unconnected {
     pub(super) reject: Reject,
     /// The target that is to blame, and since when it was waited for.
     pub(super) target: Option<(InFlight, Instant)>,
+    /// When a connection began to be made.
+    pub(super) began: Option<Instant>,
 }
 
 /// What there is for a request, without waiting.
@@ -79,7 +83,7 @@ pub(super) async fn connect(
     match found {
         Found::Idle(target, connection) => {
             stage.shard.counters().count(Counter::UpstreamReused);
-            Ok((target.begin(), Upstream { connection, reader: Reader::default(), reused: true }))
+            Ok((target.begin(), Upstream { connection, reader: Reader::default(), reused: true, began: None }))
         }
         // It is as rare as it is large.
         Found::Leased(target, lease) => Box::pin(open(stage, target, lease, wanted.preface, waiting)).await,
@@ -89,7 +93,7 @@ pub(super) async fn connect(
 }
 
 fn unconnected(reject: Reject) -> Unconnected {
-    Unconnected { reject, target: None }
+    Unconnected { reject, target: None, began: None }
 }
 
 /// The best target that has a connection to give, if it `may` be taken.
@@ -197,7 +201,8 @@ async fn open(
         Ok(Ok(stream)) => {
             counters.count(Counter::UpstreamConnects);
             let connection = Connection { stream, lease };
-            return Ok((in_flight, Upstream { connection, reader: Reader::default(), reused: false }));
+            let reader = Reader::default();
+            return Ok((in_flight, Upstream { connection, reader, reused: false, began: Some(began) }));
         }
         Ok(Err(error)) if is_shortage(&error) => {
             // Idle connections are what we can do without.
@@ -220,7 +225,7 @@ async fn open(
         _ => true,
     };
     let target = to_blame.then_some((in_flight, began));
-    Err(Unconnected { reject, target })
+    Err(Unconnected { reject, target, began: Some(began) })
 }
 
 /// Whether the machine or the process has run out of something.
