@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Diagnostics};
+use crate::control::access_log::Orders;
 use crate::demo;
 use crate::gateway::{Crashed, Gateway};
 use crate::snapshot::Snapshot;
@@ -197,7 +198,8 @@ fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     };
     announce(&gateway);
     say(&banner(&gateway));
-    let first = runtime.block_on(signals.next());
+    let access_log = gateway.access_log().clone();
+    let first = runtime.block_on(signals.next(&access_log));
     tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
     gateway.drain();
     let (sender, ended) = tokio::sync::oneshot::channel();
@@ -205,7 +207,7 @@ fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = ended => Some(ended.unwrap_or(Err(Crashed))),
-            _ = signals.next() => None,
+            _ = signals.next(&access_log) => None,
         }
     });
     match ended {
@@ -236,21 +238,30 @@ fn announce(gateway: &Gateway) {
     }
 }
 
-/// The signals that end the process.
+/// The signals that end the process, and SIGUSR1, on which the access log opens its file anew.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    reopen: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Signals> {
-        Ok(Signals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reopen: signal(SignalKind::user_defined1())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// The next signal that ends the process.
+    async fn next(&mut self, access_log: &Orders) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.reopen.recv() => access_log.reopen(),
+            }
         }
     }
 }

@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::control::access_log::{Orders, OutputError, Writer};
 use crate::control::{self, Control};
 use crate::net::{Bound, bind, is_taken};
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core, raise_descriptors};
@@ -35,6 +36,7 @@ pub struct Gateway {
     addresses: Vec<(Box<str>, SocketAddr)>,
     workers: Vec<Worker>,
     control: Control,
+    access_log: Writer,
     fallback: Option<Fallback>,
 }
 
@@ -61,6 +63,8 @@ pub enum StartError {
     },
     /// A worker did not come up.
     Worker(io::Error),
+    /// The access log cannot be written.
+    AccessLog(OutputError),
 }
 
 /// A worker or the control thread has ended with a panic.
@@ -89,6 +93,8 @@ impl Gateway {
             addresses.push((listener.name.clone(), address));
         }
         let shared = Shared::new(workers, snapshot.members(Instant::from_clock()), snapshot.routes.len());
+        let access_log =
+            Writer::start(snapshot.access_log.as_deref(), shared.clone()).map_err(StartError::AccessLog)?;
         let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
         let control = Control::start(&snapshot, shared.clone()).map_err(failed)?;
         let (sender, reports) = channel();
@@ -112,7 +118,7 @@ impl Gateway {
                 return Err(StartError::Worker(error));
             }
         };
-        Ok(Gateway { snapshot, shared, addresses, workers, control, fallback })
+        Ok(Gateway { snapshot, shared, addresses, workers, control, access_log, fallback })
     }
 
     /// Where the listener `name` listens, with its real port.
@@ -156,6 +162,12 @@ impl Gateway {
         self.fallback.as_ref()
     }
 
+    /// What the writer of the access log can be told, such as to open its file anew.
+    #[must_use]
+    pub fn access_log(&self) -> &Orders {
+        self.access_log.orders()
+    }
+
     /// Tells the workers to finish what runs and to stop; returns at once.
     pub fn drain(&self) {
         self.shared.drain();
@@ -168,6 +180,8 @@ impl Gateway {
     /// When one of them has crashed.
     pub fn join(self) -> Result<(), Crashed> {
         let ended: Vec<_> = self.workers.into_iter().map(|worker| worker.thread.join()).collect();
+        // A pipe that nobody reads is no crash.
+        let _ = self.access_log.stop();
         let control = self.control.stop();
         if control.is_err() || ended.iter().any(Result::is_err) { Err(Crashed) } else { Ok(()) }
     }
@@ -318,6 +332,7 @@ impl fmt::Display for StartError {
                 }
             }
             StartError::Worker(error) => write!(formatter, "a worker did not start: {error}"),
+            StartError::AccessLog(error) => write!(formatter, "{error}"),
         }
     }
 }

@@ -5,5 +5,6 @@ pub mod decode;
 pub mod recycler;
 pub mod request_id;
 pub mod slab;
+pub mod statuses;
 pub mod time;
 pub mod units;

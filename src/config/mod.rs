@@ -31,6 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
+use crate::policy::access_log::AccessLogConfig;
 use crate::upstream::targets::TargetConfig;
 pub(crate) use check::router;
 pub use dns::DnsConfig;
@@ -50,6 +51,8 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// `[admin]`.
     pub admin: AdminConfig,
+    /// `[access_log]`; `None` where it is not there, and nothing is logged.
+    pub access_log: Option<AccessLogConfig>,
     /// `[defaults]`.
     pub defaults: DefaultsConfig,
     /// `[services.NAME]`.

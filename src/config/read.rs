@@ -16,6 +16,7 @@ use super::sections::{
 use super::{Config, check};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
+use crate::policy::access_log::{AccessLogConfig, ScopeConfig};
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::{RulesConfig, Scope};
 use crate::policy::limits::LimitsConfig;
@@ -51,11 +52,12 @@ pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> O
     let gateway = file.table("gateway", "[gateway]").map(gateway).unwrap_or_default();
     let listeners = listeners(&mut file);
     let admin = file.table("admin", "[admin]").and_then(admin).unwrap_or_default();
+    let access_log = file.table("access_log", "[access_log]").map(AccessLogConfig::read);
     let defaults = file.table("defaults", "[defaults]").map(defaults).unwrap_or_default();
     let services = file.named("services", |name, section| Some(service(name, section)));
     let routes = file.named("routes", route);
     file.finish(&["consumers"]);
-    let config = Config { source, gateway, listeners, admin, defaults, services, routes };
+    let config = Config { source, gateway, listeners, admin, access_log, defaults, services, routes };
     check::config(&config, faults);
     Some(config)
 }
@@ -186,8 +188,9 @@ fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
     let limits = limits(&mut section);
     let headers = RulesConfig::read(&mut section, Scope::Shared);
     let retries = RetriesConfig::read(&mut section);
+    let access_log = ScopeConfig::read(&mut section);
     section.finish(&["auth", "rate_limit", "cache"]);
-    DefaultsConfig { limits, headers, retries }
+    DefaultsConfig { limits, headers, retries, access_log }
 }
 
 fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfig {
@@ -257,6 +260,7 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
     section.read("preserve_host", &mut preserve_host);
     let sticky = sticky(section, action.as_ref());
     let mirror = MirrorConfig::read(section);
+    let access_log = ScopeConfig::read(section);
     section.finish(&["auth", "rate_limit", "cache"]);
     Some(RouteConfig {
         name,
@@ -271,6 +275,7 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
         preserve_host,
         sticky,
         mirror,
+        access_log,
     })
 }
 

@@ -8,6 +8,7 @@
 //!
 //! [`Members`]: crate::upstream::members::Members
 
+pub mod access_log;
 mod admin;
 mod board;
 mod log;

@@ -110,6 +110,15 @@ impl Account {
     }
 }
 
+/// When a new connection began to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The wake-up in which that was: until then, there was a wait for leave to do so.
+    pub woken: Instant,
+    /// By the clock.
+    pub began: Instant,
+}
+
 /// How long who took; see the module.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {
@@ -132,10 +141,10 @@ pub struct Times {
 }
 
 impl Times {
-    /// Takes note of a wait for a connection, from `from` to `to`; a new one began to be made at `opened`.
-    pub fn add_connection(&mut self, from: Instant, opened: Option<Instant>, to: Instant) {
-        self.queue += nanos(from, opened.unwrap_or(to));
-        self.connect += opened.map_or(0, |opened| nanos(opened, to));
+    /// Takes note of a wait for a connection, from `from` to `to`, in which a new one was made, or tried to.
+    pub fn add_connection(&mut self, from: Instant, opened: Option<Opened>, to: Instant) {
+        self.queue += nanos(from, opened.map_or(to, |opened| opened.woken));
+        self.connect += opened.map_or(0, |opened| nanos(opened.began, to));
     }
 
     /// Takes note of an attempt that began to go out at `from` and was over at `to`; the head of its response was there
@@ -195,12 +204,12 @@ mod tests {
         let at = Instant::from_nanos;
         let mut times = Times::default();
         times.add_connection(at(10), None, at(30));
-        times.add_connection(at(40), Some(at(45)), at(60));
+        times.add_connection(at(40), Some(Opened { woken: at(45), began: at(48) }), at(63));
         // The clock is read after the wake-up in which the connection was there at once.
-        times.add_connection(at(70), Some(at(75)), at(70));
+        times.add_connection(at(70), Some(Opened { woken: at(70), began: at(75) }), at(70));
         times.add_attempt(at(80), Some(at(90)), at(95));
         times.add_attempt(at(100), None, at(107));
-        let expected = Times { queue: 30, connect: 15, first_byte: 17, backend: 22, ..Times::default() };
+        let expected = Times { queue: 25, connect: 15, first_byte: 17, backend: 22, ..Times::default() };
         assert_eq!(times, expected);
     }
 

@@ -11,6 +11,7 @@ pub mod exchange;
 mod facts;
 mod keys;
 pub mod local;
+pub mod logged;
 pub mod reject;
 mod relay;
 pub mod tunnel;

@@ -17,6 +17,7 @@ use crate::base::time::unix_millis;
 use crate::net::{Address, Handle};
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::events::{Event, Events};
+use crate::policy::access_log::{Mailboxes, Recorder};
 use crate::policy::upgrade::OpenTunnels;
 use crate::upstream::balance::Balancer;
 use crate::upstream::endpoint::Endpoint;
@@ -33,6 +34,8 @@ pub struct Shared {
     pub counters: Vec<Counters>,
     /// What the control thread writes to the log.
     pub events: Events,
+    /// What the writer of the access log writes.
+    pub access_log: Mailboxes,
     /// The targets of each service, in the order of the snapshot.
     pub members: Vec<Arc<Members>>,
     /// How many tunnels each route has, in the order of the snapshot.
@@ -47,7 +50,7 @@ impl Shared {
         let counters = (0..workers).map(|_| Counters::default()).collect();
         let (events, draining) = (Events::default(), AtomicBool::new(false));
         let tunnels = (0..routes).map(|_| Arc::default()).collect();
-        Arc::new(Shared { counters, events, members, tunnels, draining })
+        Arc::new(Shared { counters, events, access_log: Mailboxes::new(workers), members, tunnels, draining })
     }
 
     /// How many tunnels the route at place `route` has.
@@ -83,6 +86,8 @@ pub struct Shard {
     services: Vec<Backend>,
     /// Copies of requests that are on their way.
     pub copies: Rc<Copies>,
+    /// Where lines of the access log begin their way.
+    pub access_log: Recorder,
 }
 
 /// What a worker keeps for one service.
@@ -101,7 +106,8 @@ impl Shard {
     #[must_use]
     pub fn new(handle: Handle, shared: Arc<Shared>, index: usize, services: Vec<Backend>) -> Rc<Shard> {
         let (draining, copies) = Default::default();
-        Rc::new(Shard { handle, shared, index, draining, date: Cell::new((0, [0; 29])), services, copies })
+        let (date, access_log) = (Cell::new((0, [0; 29])), Recorder::new(shared.access_log.of(index).clone()));
+        Rc::new(Shard { handle, shared, index, draining, date, services, copies, access_log })
     }
 
     /// What this worker keeps for the service at place `service`.

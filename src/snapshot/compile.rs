@@ -12,6 +12,7 @@ use super::{
 };
 use crate::base::units::{Rate, Setting, Size};
 use crate::config::{Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ListenerConfig, ServiceConfig, router};
+use crate::policy::access_log::AccessLog;
 use crate::policy::forwarded::Forwarding;
 use crate::policy::request_id::RequestIds;
 use crate::policy::via::Via;
@@ -42,6 +43,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         fields,
         listeners: listeners.map(listener).collect(),
         admin: *config.admin.address.get_ref(),
+        access_log: AccessLog::compile(config.access_log.as_ref()),
         services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
         router,

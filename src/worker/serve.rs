@@ -16,10 +16,11 @@ use crate::http::message::Framing;
 use crate::net::{Reader, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
-use crate::pipeline::account::End;
+use crate::pipeline::account::{End, nanos};
 use crate::pipeline::local::{self, What};
 use crate::pipeline::tunnel::{Traffic, Tunnel, TunnelEnd};
-use crate::pipeline::{self, Client, Ended, Exchange, Reject};
+use crate::pipeline::{self, Client, Ended, Exchange, Reject, logged};
+use crate::policy::access_log::Pending;
 use crate::policy::forwarded::ClientAddress;
 use crate::shard::Shard;
 
@@ -114,7 +115,14 @@ pub(super) struct Connection {
     client: Client,
     requests: usize,
     counted: u64,
-    tunnel: Option<Box<Tunnel>>,
+    tunnel: Option<Box<Switched>>,
+}
+
+/// A tunnel that is to be run, and its line in the access log, which is to be finished.
+struct Switched {
+    tunnel: Box<Tunnel>,
+    line: Option<Box<Pending>>,
+    began: Instant,
 }
 
 impl Connection {
@@ -197,8 +205,8 @@ impl Connection {
                 if reset { Next::Reset } else { Next::Linger }
             }
             Ok(Ended::Switched(tunnel)) => {
-                self.finish(x, End::Switched, 101);
-                self.tunnel = Some(tunnel);
+                let line = self.finish(x, End::Switched, 101);
+                self.tunnel = Some(Box::new(Switched { tunnel, line, began: x.started }));
                 Next::Tunnel
             }
             Ok(Ended::ClientGone) => {
@@ -209,9 +217,9 @@ impl Connection {
         }
     }
 
-    /// The one place where every request ends: what was written down about it is completed and counted. The client got
-    /// `status`; 0 if it got none.
-    fn finish(&self, x: &mut Exchange, end: End, status: u16) {
+    /// The one place where every request ends: what was written down about it is completed, counted and logged. The
+    /// client got `status`; 0 if it got none. The line of a tunnel comes back: it is logged at its end.
+    fn finish(&self, x: &mut Exchange, end: End, status: u16) -> Option<Box<Pending>> {
         let shard = &self.worker.shard;
         let account = &mut x.account;
         account.times.ended = shard.handle.now_exactly();
@@ -229,6 +237,7 @@ impl Connection {
             }
             End::ClientGone => shard.counters().count(Counter::ClientsGone),
         }
+        logged::log(shard, &self.worker.snapshot, x, &self.client, end)
     }
 
     /// Gives a request its id, its origin and its time of start.
@@ -238,11 +247,21 @@ impl Connection {
 
     /// Runs the tunnel that the connection has become.
     async fn tunnel(&mut self) -> Next {
-        let Some(tunnel) = self.tunnel.take() else { return Next::Close };
+        let Some(switched) = self.tunnel.take() else { return Next::Close };
+        let Switched { tunnel, line, began } = *switched;
         let shard = self.worker.shard.clone();
         let open = OpenTunnel::new(&shard);
-        let end = tunnel.run(&mut self.client, &Traffic::new(shard.counters())).await;
+        let traffic = Traffic::new(shard.counters());
+        let end = tunnel.run(&mut self.client, &traffic).await;
         drop(open);
+        if let Some(line) = line {
+            line.record(&shard.access_log, |entry| {
+                entry.code = end.code().as_bytes();
+                entry.received += traffic.up();
+                entry.sent += traffic.down();
+                entry.spent.total = nanos(began, shard.handle.now_exactly());
+            });
+        }
         if end == TunnelEnd::Closed {
             return Next::Close;
         }

@@ -235,8 +235,8 @@ async fn connect_timed(
     let from = stage.shard.handle.now();
     let connected = connect(stage, wanted, &mut client.reader).await;
     let opened = match &connected {
-        Ok((_, upstream)) => upstream.began,
-        Err(unconnected) => unconnected.began,
+        Ok((_, upstream)) => upstream.opened,
+        Err(unconnected) => unconnected.opened,
     };
     times.add_connection(from, opened, stage.shard.handle.now());
     connected

@@ -88,6 +88,11 @@ impl Gateway {
         causes.flat_map(|(cause, _)| self.shared.counters.iter().map(move |worker| worker.refused(cause))).sum()
     }
 
+    /// Tells the access log to open its file anew.
+    pub(crate) fn reopen_access_log(&self) {
+        self.running.as_ref().expect("it runs").access_log().reopen();
+    }
+
     /// Begins to drain.
     pub(crate) fn drain(&self) {
         self.running.as_ref().expect("it runs").drain();
