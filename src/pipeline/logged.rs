@@ -5,9 +5,8 @@ use std::sync::Arc;
 use super::account::{Account, End};
 use super::exchange::{Client, Exchange};
 use crate::http::fields::{Field, Known};
-use crate::http::message::Version;
 use crate::net::Address;
-use crate::policy::access_log::{AccessLog, Entry, Header, OF_RESPONSE, Pending, Sampling, Spent};
+use crate::policy::access_log::{AccessLog, Facts, Header, OF_RESPONSE, Pending, Sampling, Spent, Texts};
 use crate::shard::Shard;
 use crate::snapshot::Snapshot;
 
@@ -22,13 +21,12 @@ pub fn log(shard: &Shard, snapshot: &Snapshot, x: &Exchange, client: &Client, en
     if !wants(sampling, &x.account, end) {
         return None;
     }
+    let facts = facts(x, client, end);
     if log.request_headers.is_empty() && log.response_headers.is_empty() {
-        return record(shard, log, &entry(snapshot, x, client, end), end);
+        return record(shard, log, &facts, &texts(x), end);
     }
     let headers = |put: &mut dyn FnMut(u8, &[u8])| put_headers(log, x, end, put);
-    shard
-        .access_log
-        .with_headers(headers, |headers| record(shard, log, &Entry { headers, ..entry(snapshot, x, client, end) }, end))
+    shard.access_log.with_headers(headers, |headers| record(shard, log, &facts, &Texts { headers, ..texts(x) }, end))
 }
 
 fn wants(sampling: &Sampling, account: &Account, end: End) -> bool {
@@ -36,17 +34,18 @@ fn wants(sampling: &Sampling, account: &Account, end: End) -> bool {
     sampling.wants(account.status, account.times.total(), well, || fastrand::u32(..))
 }
 
-fn record(shard: &Shard, log: &Arc<AccessLog>, entry: &Entry<'_>, end: End) -> Option<Box<Pending>> {
+fn record(shard: &Shard, log: &Arc<AccessLog>, facts: &Facts, texts: &Texts<'_>, end: End) -> Option<Box<Pending>> {
     if end == End::Switched {
-        return Some(Pending::new(log, entry));
+        return Some(Pending::new(log, facts, texts));
     }
-    shard.access_log.record(log, entry);
+    shard.access_log.record(log, facts, texts);
     None
 }
 
-fn entry<'a>(snapshot: &'a Snapshot, x: &'a Exchange, client: &'a Client, end: End) -> Entry<'a> {
+#[inline]
+fn facts(x: &Exchange, client: &Client, end: End) -> Facts {
     let Account { unix_micros, times, service, attempts, status, received, sent, .. } = &x.account;
-    let mut entry = Entry {
+    Facts {
         unix_micros: *unix_micros,
         spent: Spent {
             gateway: times.gateway(),
@@ -60,36 +59,37 @@ fn entry<'a>(snapshot: &'a Snapshot, x: &'a Exchange, client: &'a Client, end: E
         sent: *sent,
         attempts: *attempts,
         status: *status,
+        // A head that was refused may have anything in it.
+        version: x.parsed.then(|| x.request.version()),
         client: x.origin.client.ip(),
         peer: client.address.socket(),
-        outcome: end.name().as_bytes(),
-        code: end.code().as_bytes(),
-        id: x.id.as_bytes(),
-        route: x.route.map_or(&[], |id| snapshot.route(id).name.as_bytes()),
-        service: service.map_or(&[], |id| snapshot.service(id).name.as_bytes()),
-        ..Entry::default()
-    };
-    match x.account.address() {
-        Some(Address::Tcp(address)) => entry.target = Some(*address),
-        Some(Address::Unix(_)) => {
-            entry.target_text = x.account.target.as_ref().map_or(&[], |target| target.endpoint.authority().as_bytes());
-        }
-        None => {}
+        target: match x.account.address() {
+            Some(Address::Tcp(address)) => Some(*address),
+            Some(Address::Unix(_)) | None => None,
+        },
+        route: x.route.map(|id| id.0),
+        service: service.map(|id| id.0),
+        outcome: end.name(),
+        code: end.code(),
     }
-    // A head that was refused may have anything in it.
+}
+
+#[inline]
+fn texts(x: &Exchange) -> Texts<'_> {
+    let mut texts = Texts { id: x.id.as_bytes(), ..Texts::default() };
+    if let Some(target) = &x.account.target
+        && let Address::Unix(_) = target.endpoint.address()
+    {
+        texts.target = target.endpoint.authority().as_bytes();
+    }
     if x.parsed {
         let request = &x.request;
-        entry.traceparent = request.get(Known::Traceparent).unwrap_or_default();
-        entry.method = request.method_bytes();
-        entry.host = request.host_bytes();
-        entry.path = request.path_bytes();
-        entry.query = request.query_bytes();
-        entry.minor_version = Some(match request.version() {
-            Version::Http10 => 0,
-            Version::Http11 => 1,
-        });
+        texts.traceparent = request.get(Known::Traceparent).unwrap_or_default();
+        texts.method = request.method_bytes();
+        texts.host = request.host_bytes();
+        texts.uri = request.uri_bytes();
     }
-    entry
+    texts
 }
 
 fn put_headers(log: &AccessLog, x: &Exchange, end: End, put: &mut dyn FnMut(u8, &[u8])) {

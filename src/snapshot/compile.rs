@@ -43,7 +43,11 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         fields,
         listeners: listeners.map(listener).collect(),
         admin: *config.admin.address.get_ref(),
-        access_log: AccessLog::compile(config.access_log.as_ref()),
+        access_log: AccessLog::compile(
+            config.access_log.as_ref(),
+            config.routes.iter().map(|route| route.name.get_ref().as_str()),
+            config.services.iter().map(|service| service.name.get_ref().as_str()),
+        ),
         services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
         router,

@@ -255,11 +255,11 @@ impl Connection {
         let end = tunnel.run(&mut self.client, &traffic).await;
         drop(open);
         if let Some(line) = line {
-            line.record(&shard.access_log, |entry| {
-                entry.code = end.code().as_bytes();
-                entry.received += traffic.up();
-                entry.sent += traffic.down();
-                entry.spent.total = nanos(began, shard.handle.now_exactly());
+            line.record(&shard.access_log, |facts| {
+                facts.code = end.code();
+                facts.received += traffic.up();
+                facts.sent += traffic.down();
+                facts.spent.total = nanos(began, shard.handle.now_exactly());
             });
         }
         if end == TunnelEnd::Closed {

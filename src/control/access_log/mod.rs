@@ -148,7 +148,7 @@ fn run(shared: &Shared, flags: &Flags, sink: Option<Sink>) {
             while let Some(batch) = mailbox.take() {
                 came = true;
                 book.add(&batch);
-                mailbox.give_back(batch.into_buffer());
+                mailbox.give_back(batch);
             }
         }
         book.write();

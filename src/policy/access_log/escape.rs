@@ -5,6 +5,9 @@
 /// Beyond what JSON asks for, everything is escaped that a viewer might take for the end of a line or for an order: DEL,
 /// the control characters of Latin 1, and the separators of lines and paragraphs. What is no UTF-8 becomes U+FFFD.
 pub(super) fn put_json(text: &[u8], out: &mut Vec<u8>) {
+    if is_harmless(text) {
+        return out.extend_from_slice(text);
+    }
     for chunk in text.utf8_chunks() {
         put_json_text(chunk.valid(), out);
         if !chunk.invalid().is_empty() {
@@ -42,6 +45,9 @@ fn put_json_text(text: &str, out: &mut Vec<u8>) {
 /// Writes `text` to the end of `out` so that it can stand in a template, also between quotes: what is an order, a quote,
 /// a backslash or no UTF-8 becomes `\xHH`.
 pub(super) fn put_plain(text: &[u8], out: &mut Vec<u8>) {
+    if is_harmless(text) {
+        return out.extend_from_slice(text);
+    }
     let escape = |bytes: &[u8], out: &mut Vec<u8>| {
         for byte in bytes {
             out.extend_from_slice(b"\\x");
@@ -61,6 +67,12 @@ pub(super) fn put_plain(text: &[u8], out: &mut Vec<u8>) {
         out.extend_from_slice(&valid.as_bytes()[plain..]);
         escape(chunk.invalid(), out);
     }
+}
+
+/// Whether nothing has to be escaped: as a rule, all is ASCII without quotes.
+fn is_harmless(text: &[u8]) -> bool {
+    // To the end, also past one that is not: so many bytes are looked at at once.
+    text.iter().fold(true, |harmless, &byte| harmless & (b' '..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\'))
 }
 
 /// Whether somebody might take this character for an order rather than for text.

@@ -13,6 +13,13 @@ macro_rules! fields {
         impl Field {
             /// All of them with their names, in the order in which a line has them where nothing else is written.
             pub const ALL: &[(Field, &str)] = &[$((Field::$variant, $name),)+];
+
+            /// The key of a member of JSON that is not the first.
+            pub(super) fn key(self) -> &'static str {
+                match self {
+                    $(Field::$variant => concat!(",\"", $name, "\":"),)+
+                }
+            }
         }
     };
 }

@@ -1,15 +1,16 @@
 //! Lines: JSON with fields, or a template.
 
-use std::io::Write;
-use std::time::Duration;
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
 
 use super::entry::{Entry, OF_RESPONSE};
 use super::escape::{put_json, put_plain};
 use super::field::Field;
+use super::number::{put_ip, put_millis, put_number, put_socket, put_time};
 use super::{AccessLog, Header, Side};
 use crate::base::decode::{FromValue, Value, Wrong, raw_text};
-use crate::base::time::Calendar;
 use crate::http::fields::is_token;
+use crate::http::message::Version;
 
 /// `format`: as it was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,7 +113,7 @@ pub(super) enum Format {
 pub(super) enum Part {
     Literal(Box<[u8]>),
     Field(Field),
-    /// The header at this place among those of the entry, as [`Entry::header_fields`] has it.
+    /// The header at this place among those of the entry, as the entry's header fields have it.
     Header(u8),
 }
 
@@ -138,7 +139,7 @@ impl Format {
                 for part in parts {
                     match part {
                         Part::Literal(text) => out.extend_from_slice(text),
-                        Part::Field(field) => line.put_plain(line.value(*field), out),
+                        Part::Field(field) => line.put_text(&line.value(*field), put_plain, out),
                         Part::Header(place) => match line.header(*place) {
                             Some(value) => put_plain(&value, out),
                             None => out.push(b'-'),
@@ -156,8 +157,13 @@ enum Said<'a> {
     Nothing,
     /// A text that a stranger may have written.
     Text(&'a [u8]),
-    /// Text of ours, put together.
-    Made(Vec<u8>),
+    /// A path or a query, or both, in which secrets are masked.
+    Uri(&'a [u8], Option<&'a [u8]>),
+    /// A text of ours, in which nothing is to be escaped.
+    Plain(&'a str),
+    Time(u64),
+    Ip(IpAddr),
+    Socket(SocketAddr),
     Number(u64),
     /// Nanoseconds, which become milliseconds.
     Nanos(u64),
@@ -171,30 +177,28 @@ struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn put_object(&self, fields: &[Field], out: &mut Vec<u8>) {
-        out.push(b'{');
-        let mut separator = &b""[..];
-        let mut key = |name: &str, out: &mut Vec<u8>| {
-            out.extend_from_slice(std::mem::replace(&mut separator, b","));
-            out.push(b'"');
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\":");
-        };
+        let start = out.len();
         for field in fields {
             let value = self.value(*field);
             if !matches!(value, Said::Nothing) {
-                key(field.name(), out);
-                put_json_value(value, out);
+                out.extend_from_slice(field.key().as_bytes());
+                self.put_json_value(&value, out);
             }
         }
         let sides = [
-            ("request_headers", &self.log.request_headers, 0),
-            ("response_headers", &self.log.response_headers, OF_RESPONSE),
+            (&b",\"request_headers\":"[..], &self.log.request_headers, 0),
+            (b",\"response_headers\":", &self.log.response_headers, OF_RESPONSE),
         ];
-        for (name, headers, side) in sides {
-            if self.entry.header_fields().any(|(place, _)| place & OF_RESPONSE == side) {
-                key(name, out);
+        for (key, headers, side) in sides {
+            if self.entry.texts.header_fields().any(|(place, _)| place & OF_RESPONSE == side) {
+                out.extend_from_slice(key);
                 self.put_headers(headers, side, out);
             }
+        }
+        match out.get_mut(start) {
+            // Each key begins with a comma.
+            Some(comma) => *comma = b'{',
+            None => out.push(b'{'),
         }
         out.push(b'}');
     }
@@ -208,26 +212,53 @@ impl<'a> Line<'a> {
                 out.push(b'"');
                 out.extend_from_slice(header.name.as_bytes());
                 out.extend_from_slice(b"\":");
-                put_json_value(Said::Text(&value), out);
+                self.put_json_value(&Said::Text(&value), out);
             }
         }
         out.push(b'}');
     }
 
-    fn put_plain(&self, value: Said<'_>, out: &mut Vec<u8>) {
+    fn put_json_value(&self, value: &Said<'_>, out: &mut Vec<u8>) {
+        match value {
+            Said::Number(number) => return put_number(*number, out),
+            Said::Nanos(nanos) => return put_millis(*nanos, out),
+            _ => {}
+        }
+        out.push(b'"');
+        self.put_text(value, put_json, out);
+        out.push(b'"');
+    }
+
+    /// Writes a value as text; what strangers may have written goes through `escape`.
+    fn put_text(&self, value: &Said<'_>, escape: fn(&[u8], &mut Vec<u8>), out: &mut Vec<u8>) {
         match value {
             Said::Nothing => out.push(b'-'),
-            Said::Text(text) => put_plain(text, out),
-            Said::Made(text) => put_plain(&text, out),
-            Said::Number(number) => put_number(number, out),
-            Said::Nanos(nanos) => put_millis(nanos, out),
+            Said::Text(text) => escape(text, out),
+            Said::Uri(path, query) => {
+                escape(path, out);
+                if let Some(query) = query {
+                    if !path.is_empty() {
+                        out.push(b'?');
+                    }
+                    match self.log.mask.masked_query(query) {
+                        Cow::Borrowed(query) => escape(query, out),
+                        Cow::Owned(masked) => escape(&masked, out),
+                    }
+                }
+            }
+            Said::Plain(text) => out.extend_from_slice(text.as_bytes()),
+            Said::Time(unix_micros) => put_time(*unix_micros, out),
+            Said::Ip(ip) => put_ip(*ip, out),
+            Said::Socket(address) => put_socket(*address, out),
+            Said::Number(number) => put_number(*number, out),
+            Said::Nanos(nanos) => put_millis(*nanos, out),
         }
     }
 
     /// The values of the header at `place`, joined, without the secrets in them.
     fn header(&self, place: u8) -> Option<Vec<u8>> {
         let mut joined: Option<Vec<u8>> = None;
-        for (_, value) in self.entry.header_fields().filter(|(other, _)| *other == place) {
+        for (_, value) in self.entry.texts.header_fields().filter(|(other, _)| *other == place) {
             match &mut joined {
                 None => joined = Some(Vec::new()),
                 Some(joined) => joined.extend_from_slice(b", "),
@@ -238,99 +269,54 @@ impl<'a> Line<'a> {
     }
 
     fn value(&self, field: Field) -> Said<'a> {
-        let entry = self.entry;
+        let Entry { facts, texts } = self.entry;
         let text = |text: &'a [u8]| if text.is_empty() { Said::Nothing } else { Said::Text(text) };
+        let plain = |text: Option<&'a str>| text.filter(|text| !text.is_empty()).map_or(Said::Nothing, Said::Plain);
         // What was never sent to a service has no times of one.
-        let of_service = |said: Said<'a>| if entry.service.is_empty() { Said::Nothing } else { said };
+        let of_service = |said: Said<'a>| if facts.service.is_none() { Said::Nothing } else { said };
         match field {
-            Field::Time => made(|out| put_time(entry.unix_micros, out)),
-            Field::RequestId => text(entry.id),
-            Field::TraceId => text(trace_id(entry.traceparent).unwrap_or_default()),
-            Field::Client => {
-                entry.client.map_or(Said::Nothing, |client| made(|out| write(out, format_args!("{client}"))))
+            Field::Time => Said::Time(facts.unix_micros),
+            Field::RequestId => text(texts.id),
+            Field::TraceId => text(trace_id(texts.traceparent).unwrap_or_default()),
+            Field::Client => facts.client.map_or(Said::Nothing, Said::Ip),
+            Field::Peer => facts.peer.map_or(Said::Nothing, Said::Socket),
+            Field::Method => text(texts.method),
+            Field::Host => text(texts.host),
+            Field::Path => text(texts.path_and_query().0),
+            Field::Query => match texts.path_and_query() {
+                (_, Some(query)) => Said::Uri(b"", Some(query)),
+                (_, None) => Said::Nothing,
+            },
+            Field::Uri if texts.uri.is_empty() => Said::Nothing,
+            Field::Uri => {
+                let (path, query) = texts.path_and_query();
+                Said::Uri(path, query)
             }
-            Field::Peer => entry.peer.map_or(Said::Nothing, |peer| made(|out| write(out, format_args!("{peer}")))),
-            Field::Method => text(entry.method),
-            Field::Host => text(entry.host),
-            Field::Path => text(entry.path),
-            Field::Query => entry.query.map_or(Said::Nothing, |query| made(|out| self.log.mask.put_query(query, out))),
-            Field::Uri if entry.path.is_empty() => Said::Nothing,
-            Field::Uri => made(|out| {
-                out.extend_from_slice(entry.path);
-                if let Some(query) = entry.query {
-                    out.push(b'?');
-                    self.log.mask.put_query(query, out);
-                }
-            }),
-            Field::Protocol => match entry.minor_version {
-                Some(minor) => made(|out| write(out, format_args!("HTTP/1.{minor}"))),
-                None => Said::Nothing,
+            Field::Protocol => plain(facts.version.map(|version| match version {
+                Version::Http10 => "HTTP/1.0",
+                Version::Http11 => "HTTP/1.1",
+            })),
+            Field::Status if facts.status == 0 => Said::Nothing,
+            Field::Status => Said::Number(facts.status.into()),
+            Field::BytesReceived => Said::Number(facts.received),
+            Field::BytesSent => Said::Number(facts.sent),
+            Field::Route => plain(facts.route.and_then(|route| self.log.routes.name(route))),
+            Field::Service => plain(facts.service.and_then(|service| self.log.services.name(service))),
+            Field::Target => match facts.target {
+                Some(target) => Said::Socket(target),
+                None => text(texts.target),
             },
-            Field::Status if entry.status == 0 => Said::Nothing,
-            Field::Status => Said::Number(entry.status.into()),
-            Field::BytesReceived => Said::Number(entry.received),
-            Field::BytesSent => Said::Number(entry.sent),
-            Field::Route => text(entry.route),
-            Field::Service => text(entry.service),
-            Field::Target => match entry.target {
-                Some(target) => made(|out| write(out, format_args!("{target}"))),
-                None => text(entry.target_text),
-            },
-            Field::Attempts => of_service(Said::Number(entry.attempts.into())),
-            Field::Outcome => text(entry.outcome),
-            Field::Code => text(entry.code),
-            Field::Gateway => Said::Nanos(entry.spent.gateway),
-            Field::Queue => of_service(Said::Nanos(entry.spent.queue)),
-            Field::Connect => of_service(Said::Nanos(entry.spent.connect)),
-            Field::FirstByte => of_service(Said::Nanos(entry.spent.first_byte)),
-            Field::Backend => of_service(Said::Nanos(entry.spent.backend)),
-            Field::Total => Said::Nanos(entry.spent.total),
+            Field::Attempts => of_service(Said::Number(facts.attempts.into())),
+            Field::Outcome => plain(Some(facts.outcome)),
+            Field::Code => plain(Some(facts.code)),
+            Field::Gateway => Said::Nanos(facts.spent.gateway),
+            Field::Queue => of_service(Said::Nanos(facts.spent.queue)),
+            Field::Connect => of_service(Said::Nanos(facts.spent.connect)),
+            Field::FirstByte => of_service(Said::Nanos(facts.spent.first_byte)),
+            Field::Backend => of_service(Said::Nanos(facts.spent.backend)),
+            Field::Total => Said::Nanos(facts.spent.total),
         }
     }
-}
-
-fn made<'a>(put: impl FnOnce(&mut Vec<u8>)) -> Said<'a> {
-    let mut text = Vec::new();
-    put(&mut text);
-    Said::Made(text)
-}
-
-fn put_json_value(value: Said<'_>, out: &mut Vec<u8>) {
-    let quoted = |text: &[u8], out: &mut Vec<u8>| {
-        out.push(b'"');
-        put_json(text, out);
-        out.push(b'"');
-    };
-    match value {
-        Said::Nothing => out.extend_from_slice(b"null"),
-        Said::Text(text) => quoted(text, out),
-        Said::Made(text) => quoted(&text, out),
-        Said::Number(number) => put_number(number, out),
-        Said::Nanos(nanos) => put_millis(nanos, out),
-    }
-}
-
-fn write(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    // A vector takes everything.
-    let written = out.write_fmt(text);
-    debug_assert!(written.is_ok());
-}
-
-fn put_number(number: u64, out: &mut Vec<u8>) {
-    write(out, format_args!("{number}"));
-}
-
-/// Milliseconds with three decimals.
-fn put_millis(nanos: u64, out: &mut Vec<u8>) {
-    let micros = Duration::from_nanos(nanos).as_micros();
-    write(out, format_args!("{}.{:03}", micros / 1000, micros % 1000));
-}
-
-/// RFC 3339 with microseconds, in UTC.
-fn put_time(unix_micros: u64, out: &mut Vec<u8>) {
-    let Calendar { year, month, day, hour, minute, second } = Calendar::of(unix_micros / 1_000_000);
-    let micros = unix_micros % 1_000_000;
-    write(out, format_args!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{micros:06}Z"));
 }
 
 /// The trace that a `traceparent` belongs to: 32 hexadecimal digits, not all zero (W3C Trace Context section 3.2).
@@ -366,20 +352,6 @@ mod tests {
             format!("00-{trace}"),
         ] {
             assert_eq!(trace_id(bad.as_bytes()), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn numbers_are_exact() {
-        let millis = |nanos| {
-            let mut out = Vec::new();
-            put_millis(nanos, &mut out);
-            String::from_utf8(out).unwrap()
-        };
-        for (nanos, text) in
-            [(0, "0.000"), (999, "0.000"), (1_000, "0.001"), (1_234_567, "1.234"), (61_000_000_000, "61000.000")]
-        {
-            assert_eq!(millis(nanos), text);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Queries without the secrets in them.
 
+use std::borrow::Cow;
+
 use crate::http::query;
 
 /// What stands where a secret was.
@@ -18,25 +20,29 @@ impl Mask {
         Mask { keys: keys.map(|key| key.to_ascii_lowercase().into_bytes().into()).collect() }
     }
 
-    /// Writes `query` to the end of `out`, with [`MASKED`] for the values of these keys.
+    /// `query` with [`MASKED`] for the values of these keys.
     ///
     /// `;` parts pairs as `&` does, for some servers read it like that; `?` and `#` do so that no pair hides behind them.
-    pub(super) fn put_query(&self, query: &[u8], out: &mut Vec<u8>) {
-        let mut rest = query;
-        loop {
-            let end = rest.iter().position(|byte| b"&;?#".contains(byte)).unwrap_or(rest.len());
-            let pair = &rest[..end];
-            match memchr::memchr(b'=', pair) {
-                Some(equals) if self.hides(&pair[..equals]) => {
-                    out.extend_from_slice(&pair[..=equals]);
-                    out.extend_from_slice(MASKED);
-                }
-                _ => out.extend_from_slice(pair),
+    pub(super) fn masked_query<'q>(&self, query: &'q [u8]) -> Cow<'q, [u8]> {
+        // What is masked so far, and from where on there is nothing of it in there yet.
+        let (mut masked, mut kept): (Vec<u8>, usize) = (Vec::new(), 0);
+        let mut start = 0;
+        for end in separators(query) {
+            let pair = &query[start..end];
+            if let Some(equals) = memchr::memchr(b'=', pair)
+                && self.hides(&pair[..equals])
+            {
+                masked.extend_from_slice(&query[kept..=start + equals]);
+                masked.extend_from_slice(MASKED);
+                kept = end;
             }
-            let Some(separator) = rest.get(end) else { return };
-            out.push(*separator);
-            rest = &rest[end + 1..];
+            start = end + 1;
         }
+        if kept == 0 {
+            return Cow::Borrowed(query);
+        }
+        masked.extend_from_slice(&query[kept..]);
+        Cow::Owned(masked)
     }
 
     /// Writes a value that may hold a URI with a query or a fragment.
@@ -45,7 +51,7 @@ impl Mask {
             None => out.extend_from_slice(value),
             Some(mark) => {
                 out.extend_from_slice(&value[..=mark]);
-                self.put_query(&value[mark + 1..], out);
+                out.extend_from_slice(&self.masked_query(&value[mark + 1..]));
             }
         }
     }
@@ -63,6 +69,12 @@ impl Mask {
         let mut parts = decoded[..length].split(|byte| matches!(byte, b'[' | b']'));
         parts.any(|part| self.keys.iter().any(|key| **key == *part))
     }
+}
+
+/// Where pairs of a query end.
+fn separators(query: &[u8]) -> impl Iterator<Item = usize> + '_ {
+    let inside = query.iter().enumerate().filter(|(_, byte)| matches!(byte, b'&' | b';' | b'?' | b'#'));
+    inside.map(|(at, _)| at).chain([query.len()])
 }
 
 /// The longest key that is looked at, in bytes.

@@ -64,6 +64,7 @@ mod escape;
 mod field;
 mod format;
 mod mask;
+mod number;
 mod recorder;
 #[cfg(test)]
 mod tests;
@@ -75,7 +76,7 @@ use crate::base::statuses::StatusSet;
 use crate::base::units::Setting;
 use crate::http::fields::Known;
 pub use config::{AccessLogConfig, OutputConfig, SampleConfig, ScopeConfig};
-pub use entry::{Entry, OF_RESPONSE, Spent};
+pub use entry::{Entry, Facts, OF_RESPONSE, Spent, Texts};
 pub use field::Field;
 use format::Format;
 pub use format::{FormatConfig, PartConfig};
@@ -104,8 +105,20 @@ pub struct AccessLog {
     pub response_headers: Box<[Header]>,
     /// Bytes that may wait in one worker.
     pub queue: usize,
+    routes: Names,
+    services: Names,
     format: Format,
     mask: Mask,
+}
+
+/// The names of routes or of services, by their place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Names(Box<[Box<str>]>);
+
+impl Names {
+    fn name(&self, place: u32) -> Option<&str> {
+        self.0.get(place as usize).map(|name| &**name)
+    }
 }
 
 /// A field of a head that is logged.
@@ -170,9 +183,14 @@ impl Sampling {
 }
 
 impl AccessLog {
-    /// What runs of what was written; nothing where there is no access log.
+    /// What runs of what was written; nothing where there is no access log. The names are those of the routes and of the
+    /// services, in their order.
     #[must_use]
-    pub fn compile(config: Option<&AccessLogConfig>) -> Option<Arc<AccessLog>> {
+    pub fn compile<'a>(
+        config: Option<&AccessLogConfig>,
+        routes: impl Iterator<Item = &'a str>,
+        services: impl Iterator<Item = &'a str>,
+    ) -> Option<Arc<AccessLog>> {
         let config = config?;
         let output = match &config.output {
             OutputConfig::Off => return None,
@@ -189,6 +207,8 @@ impl AccessLog {
             sampling: Sampling::compile([&config.sample].into_iter()),
             request_headers,
             response_headers,
+            routes: Names(routes.map(Into::into).collect()),
+            services: Names(services.map(Into::into).collect()),
             queue: usize::try_from(config.queue.bytes()).unwrap_or(usize::MAX),
             format,
             mask: Mask::new(config.mask_query.iter().map(String::as_str)),

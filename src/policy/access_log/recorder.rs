@@ -13,12 +13,18 @@ use std::thread::Thread;
 
 use crossbeam_queue::ArrayQueue;
 
-use super::entry::{ENTRY_MAX, put_header};
+use super::entry::{Entries, Facts, TEXTS_MAX, Texts, put_header};
 use super::{AccessLog, Entry};
 
-/// Bytes of a buffer. The longest entry fits.
+/// Entries that a buffer has room for.
+const ENTRIES: usize = 128;
+
+/// Bytes of texts that it has room for, beside those of one entry as long as can be.
+const TEXTS: usize = 16 * 1024 + TEXTS_MAX;
+
+/// Bytes of a buffer in all, about.
 const BUFFER: usize = 64 * 1024;
-const _: () = assert!(ENTRY_MAX <= BUFFER, "every entry fits an empty buffer");
+const _: () = assert!(ENTRIES * (size_of::<Facts>() + 16) + TEXTS <= BUFFER, "a buffer is not larger than it says");
 
 /// The most buffers of one worker.
 const BUFFERS_MOST: usize = 256;
@@ -28,26 +34,13 @@ const BUFFERS_MOST: usize = 256;
 pub struct Batch {
     /// How they are written, and where to.
     pub log: Arc<AccessLog>,
-    /// How many there are.
-    pub lines: u64,
-    bytes: Vec<u8>,
+    entries: Entries,
 }
 
 impl Batch {
     /// The entries, in the order of their ends.
     pub fn entries(&self) -> impl Iterator<Item = Entry<'_>> {
-        let mut rest = &self.bytes[..];
-        std::iter::from_fn(move || {
-            let (entry, behind) = Entry::read(rest)?;
-            rest = behind;
-            Some(entry)
-        })
-    }
-
-    /// The buffer, for [`Mailbox::give_back`].
-    #[must_use]
-    pub fn into_buffer(self) -> Vec<u8> {
-        self.bytes
+        self.entries.iter()
     }
 }
 
@@ -55,7 +48,7 @@ impl Batch {
 #[derive(Debug)]
 pub struct Mailbox {
     full: ArrayQueue<Batch>,
-    empty: ArrayQueue<Vec<u8>>,
+    empty: ArrayQueue<Entries>,
     writer: OnceLock<Thread>,
     /// Lines that there was no room for. Only the worker writes it.
     dropped: AtomicU64,
@@ -121,11 +114,12 @@ impl Mailbox {
         self.full.pop()
     }
 
-    /// Gives a buffer back to its worker.
-    pub fn give_back(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
+    /// Gives the buffer of a batch back to its worker.
+    pub fn give_back(&self, batch: Batch) {
+        let Batch { mut entries, .. } = batch;
+        entries.clear();
         // There are no more buffers than places.
-        let taken = self.empty.push(buffer).is_ok();
+        let taken = self.empty.push(entries).is_ok();
         debug_assert!(taken);
     }
 
@@ -163,27 +157,23 @@ impl Recorder {
         Recorder { mailbox, batch, buffers, waiting, headers }
     }
 
-    /// Records `entry`, a line of `log`, or counts it as dropped where there is no room.
-    pub fn record(&self, log: &Arc<AccessLog>, entry: &Entry<'_>) {
+    /// Records a line of `log`, or counts it as dropped where there is no room.
+    pub fn record(&self, log: &Arc<AccessLog>, facts: &Facts, texts: &Texts<'_>) {
         let mut batch = self.batch.borrow_mut();
-        let fits = |batch: &Batch| {
-            Arc::ptr_eq(&batch.log, log) && batch.bytes.capacity() - batch.bytes.len() >= entry.length()
-        };
-        if batch.as_ref().is_some_and(|batch| !fits(batch))
-            && let Some(full) = batch.take()
+        if let Some(Batch { log: other, entries }) = &mut *batch
+            && Arc::ptr_eq(other, log)
+            && entries.has_room()
         {
+            return entries.push(facts, texts);
+        }
+        if let Some(full) = batch.take() {
             self.mailbox.send(full);
         }
-        if batch.is_none() {
-            let Some(bytes) = self.buffer(log) else { return self.mailbox.drop_line() };
-            *batch = Some(Batch { log: log.clone(), lines: 0, bytes });
-            if let Some(waker) = self.waiting.borrow_mut().take() {
-                waker.wake();
-            }
-        }
-        if let Some(batch) = &mut *batch {
-            entry.put(&mut batch.bytes);
-            batch.lines += 1;
+        let Some(mut entries) = self.buffer(log) else { return self.mailbox.drop_line() };
+        entries.push(facts, texts);
+        *batch = Some(Batch { log: log.clone(), entries });
+        if let Some(waker) = self.waiting.borrow_mut().take() {
+            waker.wake();
         }
     }
 
@@ -204,7 +194,7 @@ impl Recorder {
     }
 
     /// Puts header fields together for an entry: `put` is given a function that takes the place of each and its value.
-    /// Afterwards `then` gets them in the form that [`Entry::headers`] wants.
+    /// Afterwards `then` gets them in the form that [`Texts::headers`] wants.
     pub fn with_headers<R>(&self, put: impl FnOnce(&mut dyn FnMut(u8, &[u8])), then: impl FnOnce(&[u8]) -> R) -> R {
         let mut headers = self.headers.borrow_mut();
         headers.clear();
@@ -213,14 +203,14 @@ impl Recorder {
     }
 
     /// An empty buffer, if there is one, or may be one more.
-    fn buffer(&self, log: &AccessLog) -> Option<Vec<u8>> {
+    fn buffer(&self, log: &AccessLog) -> Option<Entries> {
         if let Some(buffer) = self.mailbox.empty.pop() {
             return Some(buffer);
         }
         let most = (log.queue / BUFFER).clamp(2, BUFFERS_MOST);
         (self.buffers.get() < most).then(|| {
             self.buffers.set(self.buffers.get() + 1);
-            Vec::with_capacity(BUFFER)
+            Entries::with_capacity(ENTRIES, TEXTS)
         })
     }
 }
@@ -229,23 +219,23 @@ impl Recorder {
 #[derive(Debug)]
 pub struct Pending {
     log: Arc<AccessLog>,
-    entry: Vec<u8>,
+    entry: Entries,
 }
 
 impl Pending {
-    /// Keeps `entry`, a line of `log`.
+    /// Keeps a line of `log`.
     #[must_use]
-    pub fn new(log: &Arc<AccessLog>, entry: &Entry<'_>) -> Box<Pending> {
-        let mut bytes = Vec::with_capacity(entry.length());
-        entry.put(&mut bytes);
-        Box::new(Pending { log: log.clone(), entry: bytes })
+    pub fn new(log: &Arc<AccessLog>, facts: &Facts, texts: &Texts<'_>) -> Box<Pending> {
+        let mut entry = Entries::default();
+        entry.push(facts, texts);
+        Box::new(Pending { log: log.clone(), entry })
     }
 
     /// Records the line, changed by `finish`.
-    pub fn record(&self, recorder: &Recorder, finish: impl FnOnce(&mut Entry<'_>)) {
-        if let Some((mut entry, _)) = Entry::read(&self.entry) {
-            finish(&mut entry);
-            recorder.record(&self.log, &entry);
+    pub fn record(&self, recorder: &Recorder, finish: impl FnOnce(&mut Facts)) {
+        if let Some(Entry { mut facts, texts }) = self.entry.iter().next() {
+            finish(&mut facts);
+            recorder.record(&self.log, &facts, &texts);
         }
     }
 }

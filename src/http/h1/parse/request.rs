@@ -153,9 +153,13 @@ impl RequestHead {
         self.query.map(|(start, end)| self.section.text(start, end))
     }
 
-    /// The query as bytes; see [`query`](Self::query).
-    pub fn query_bytes(&self) -> Option<&[u8]> {
-        self.query.map(|(start, end)| self.section.part(start, end))
+    /// The path and, behind a `?`, the query, as they were received; see [`path`](Self::path).
+    pub fn uri_bytes(&self) -> &[u8] {
+        match self.query {
+            // What is between the two is the mark. A target without a path begins with it.
+            Some((_, end)) => self.section.part(self.path.0, end),
+            None => self.path_bytes(),
+        }
     }
 
     /// The host as bytes, empty if there is none; see [`host`](Self::host).
