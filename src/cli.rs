@@ -3,14 +3,16 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Diagnostics};
+use crate::config::{Config, Diagnostics, Severity};
 use crate::control::access_log::Orders;
+use crate::control::reload::{Load, ReloadHandle};
 use crate::demo;
 use crate::gateway::{Crashed, Gateway};
 use crate::snapshot::Snapshot;
@@ -56,8 +58,8 @@ enum Command {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     Human,
-    /// One object with `file`, `valid`, `errors` (each with `message`, `label`, `help`, `place` and `related`), and how many
-    /// `routes` and `services` there are.
+    /// One object with `file`, `valid`, `errors` and `warnings` (each with `message`, `label`, `help`, `place` and
+    /// `related`), and how many `routes` and `services` there are.
     Json,
 }
 
@@ -67,10 +69,15 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Command::Check { config, format } => check(&config, format),
-        Command::Run { config } => {
+        Command::Run { config: path } => {
             log_to_stderr();
-            match Config::load(&config) {
-                Ok(config) => serve(&config, |_| String::new()),
+            match Config::load(&path) {
+                Ok(config) => {
+                    for warning in config.warnings().compact().lines() {
+                        tracing::warn!("{warning}");
+                    }
+                    serve(&config, Some(Arc::new(move || Config::load(&path))), |_| String::new())
+                }
                 Err(faults) => refuse(&faults),
             }
         }
@@ -115,16 +122,21 @@ fn log_to_stderr() {
 }
 
 fn check(path: &Path, format: Format) -> ExitCode {
-    let checked = Config::load(path).and_then(|config| Snapshot::compile(&config));
+    let checked = Config::load(path).and_then(|config| Ok((Snapshot::compile(&config)?, config.warnings())));
     match (&checked, format) {
         (_, Format::Json) => {
             let printed = print_all(format!("{}\n", report(path, &checked)).as_bytes());
             return exit_code(printed && checked.is_ok());
         }
-        (Ok(snapshot), Format::Human) => {
+        (Ok((snapshot, warnings)), Format::Human) => {
             let (routes, services) = (snapshot.routes.len(), snapshot.services.len());
             let file = path.display();
-            say(&format!("{file} is good: {} to {}\n", count(routes, "route"), count(services, "service")));
+            let with = match warnings.count() {
+                0 => String::new(),
+                some => format!(", {}", count(some, "warning")),
+            };
+            show(warnings);
+            say(&format!("{file} is good: {} to {}{with}\n", count(routes, "route"), count(services, "service")));
         }
         (Err(faults), Format::Human) => return refuse(faults),
     }
@@ -132,12 +144,14 @@ fn check(path: &Path, format: Format) -> ExitCode {
 }
 
 /// What a check has found, for programs.
-fn report(path: &Path, checked: &Result<Snapshot, Diagnostics>) -> serde_json::Value {
-    let snapshot = checked.as_ref().ok();
+fn report(path: &Path, checked: &Result<(Snapshot, Diagnostics), Diagnostics>) -> serde_json::Value {
+    let snapshot = checked.as_ref().ok().map(|(snapshot, _)| snapshot);
+    let found = checked.as_ref().map_or_else(|faults| faults, |(_, warnings)| warnings);
     serde_json::json!({
         "file": path.display().to_string(),
         "valid": checked.is_ok(),
-        "errors": checked.as_ref().err().map(Diagnostics::to_json).unwrap_or_default(),
+        "errors": found.of(Severity::Error).to_json(),
+        "warnings": found.of(Severity::Warning).to_json(),
         "routes": snapshot.map(|snapshot| snapshot.routes.len()),
         "services": snapshot.map(|snapshot| snapshot.services.len()),
     })
@@ -148,11 +162,16 @@ fn count(number: usize, what: &str) -> String {
 }
 
 fn refuse(faults: &Diagnostics) -> ExitCode {
+    show(faults);
+    ExitCode::FAILURE
+}
+
+/// Shows what is wrong, or perhaps wrong, to people.
+fn show(faults: &Diagnostics) {
     let mut stderr = std::io::stderr();
     let color = stderr.is_terminal();
     // Nobody is left to be told when this fails.
     let _ = stderr.write_all(faults.render(color).as_bytes());
-    ExitCode::FAILURE
 }
 
 fn say(text: &str) {
@@ -166,7 +185,7 @@ fn run_demo() -> ExitCode {
         Err(faults) => return refuse(&faults),
     };
     match demo::start(&mut config) {
-        Ok(_origins) => serve(&config, demo::banner),
+        Ok(_origins) => serve(&config, None, demo::banner),
         Err(error) => {
             tracing::error!(%error, "the demo's own services did not start");
             ExitCode::FAILURE
@@ -175,7 +194,7 @@ fn run_demo() -> ExitCode {
 }
 
 /// Serves until a signal, then drains; a second signal ends at once.
-fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
+fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -185,7 +204,7 @@ fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     };
     // Before anything serves: a signal that comes early is not lost.
     let signals = runtime.block_on(async { Signals::new() });
-    let (gateway, mut signals) = match (Gateway::start(config), signals) {
+    let (gateway, mut signals) = match (Gateway::start_with(config, load), signals) {
         (Ok(gateway), Ok(signals)) => (gateway, signals),
         (Err(error), _) => {
             tracing::error!("{error}");
@@ -198,19 +217,26 @@ fn serve(config: &Config, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     };
     announce(&gateway);
     say(&banner(&gateway));
+    let (reload, drain) = (gateway.reload_handle().clone(), gateway.drain_handle().clone());
     let access_log = gateway.access_log().clone();
-    let first = runtime.block_on(signals.next(&access_log));
-    tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
-    gateway.drain();
     let (sender, ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || sender.send(gateway.join()));
     let ended = runtime.block_on(async {
+        let mut ended = std::pin::pin!(ended);
         tokio::select! {
-            ended = ended => Some(ended.unwrap_or(Err(Crashed))),
-            _ = signals.next(&access_log) => None,
+            // A worker has crashed, or an operator has asked for it.
+            ended = &mut ended => return Some(ended),
+            first = signals.until_the_end(&reload, &access_log) => {
+                tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
+            }
+        }
+        drain.drain();
+        tokio::select! {
+            ended = ended => Some(ended),
+            () = signals.ending(&access_log) => None,
         }
     });
-    match ended {
+    match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(crashed)) => {
             tracing::error!("{crashed}");
@@ -238,11 +264,13 @@ fn announce(gateway: &Gateway) {
     }
 }
 
-/// The signals that end the process, and SIGUSR1, on which the access log opens its file anew.
+/// The signals that the process obeys.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    reopen: Signal,
+    hangup: Signal,
+    /// The access log opens its file anew.
+    user_defined: Signal,
 }
 
 impl Signals {
@@ -250,17 +278,34 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            reopen: signal(SignalKind::user_defined1())?,
+            hangup: signal(SignalKind::hangup())?,
+            user_defined: signal(SignalKind::user_defined1())?,
         })
     }
 
-    /// The next signal that ends the process.
-    async fn next(&mut self, access_log: &Orders) -> &'static str {
+    /// Obeys them until one comes that ends the process; says which.
+    async fn until_the_end(&mut self, reload: &ReloadHandle, access_log: &Orders) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.reopen.recv() => access_log.reopen(),
+                _ = self.user_defined.recv() => access_log.reopen(),
+                _ = self.hangup.recv() => {
+                    // How it ends is in the log.
+                    let reload = reload.clone();
+                    tokio::spawn(async move { reload.reload("SIGHUP").await });
+                }
+            }
+        }
+    }
+
+    /// Waits for one that ends the process.
+    async fn ending(&mut self, access_log: &Orders) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.user_defined.recv() => access_log.reopen(),
             }
         }
     }

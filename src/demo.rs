@@ -69,9 +69,10 @@ pub fn banner(gateway: &Gateway) -> String {
     let public = gateway.address("public").unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
     let admin = gateway.admin_address();
     let mut text = String::from("\nTidegate's demo. Routes:\n");
-    for route in &gateway.snapshot().routes {
+    let snapshot = gateway.snapshot();
+    for route in &snapshot.routes {
         let Some(service) = route.action.service() else { continue };
-        let service = gateway.snapshot().service(service);
+        let service = snapshot.service(service);
         // Writing to a string does not fail.
         let _ = writeln!(text, "  {:<20} -> {} ({})", route.path, service.name, service.targets[0].address);
     }

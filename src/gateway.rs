@@ -21,19 +21,21 @@ use std::thread::JoinHandle;
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::control::access_log::{Orders, OutputError, Writer};
+use crate::control::leave::DrainHandle;
+use crate::control::reload::{Load, Outcome, ReloadHandle};
 use crate::control::{self, Control};
-use crate::net::{Bound, bind, is_taken};
-use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core, raise_descriptors};
+use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core};
 use crate::shard::Shared;
-use crate::snapshot::{ListenerId, Snapshot};
+use crate::snapshot::Snapshot;
+use crate::snapshot::doorway::{Doorway, ListenError};
+use crate::snapshot::publish::{Edition, Published};
 use crate::worker;
 
 /// A gateway that serves.
 #[derive(Debug)]
 pub struct Gateway {
-    snapshot: Arc<Snapshot>,
+    published: Arc<Published>,
     shared: Arc<Shared>,
-    addresses: Vec<(Box<str>, SocketAddr)>,
     workers: Vec<Worker>,
     control: Control,
     access_log: Writer,
@@ -53,14 +55,7 @@ pub enum StartError {
     /// The configuration is wrong.
     Config(Diagnostics),
     /// An address cannot be listened at.
-    Listen {
-        /// Which: the name of a listener, or `admin`.
-        name: String,
-        /// The address.
-        address: SocketAddr,
-        /// The system's error.
-        error: io::Error,
-    },
+    Listen(ListenError),
     /// A worker did not come up.
     Worker(io::Error),
     /// The access log cannot be written.
@@ -80,56 +75,84 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]. Addresses are bound all or none.
     pub fn start(config: &Config) -> Result<Gateway, StartError> {
+        Gateway::start_with(config, None)
+    }
+
+    /// Starts a gateway that can read its configuration anew with `load`.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub fn start_with(config: &Config, load: Option<Load>) -> Result<Gateway, StartError> {
         let mut snapshot = Snapshot::compile(config).map_err(StartError::Config)?;
-        fit_descriptors(&mut snapshot);
-        let snapshot = Arc::new(snapshot);
-        let workers = snapshot.gateway.workers;
-        let mut sockets: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
-        let mut addresses = Vec::new();
+        control::fit_descriptors(&mut snapshot, None);
+        let count = snapshot.gateway.workers;
+        let mut doorways: Vec<Arc<Doorway>> = Vec::new();
         for listener in &snapshot.listeners {
-            let failed =
-                |error| StartError::Listen { name: listener.name.to_string(), address: listener.address, error };
-            let address = bind_for_all(listener.address, &mut sockets).map_err(failed)?;
-            addresses.push((listener.name.clone(), address));
+            let opened = Doorway::open(&listener.name, listener.address, count, &doorways);
+            doorways.push(opened.map_err(StartError::Listen)?);
         }
-        let shared = Shared::new(workers, snapshot.members(Instant::from_clock()), snapshot.routes.len());
+        let (shared, admin) = (Shared::new(count), snapshot.admin);
         let access_log =
             Writer::start(snapshot.access_log.as_deref(), shared.clone()).map_err(StartError::AccessLog)?;
-        let failed = |error| StartError::Listen { name: "admin".to_owned(), address: snapshot.admin, error };
-        let control = Control::start(&snapshot, shared.clone()).map_err(failed)?;
+        let published = Published::new(Edition::first(Arc::new(snapshot), doorways, Instant::from_clock()));
+        let failed = |error| StartError::Listen(ListenError { name: "admin".to_owned(), address: admin, error });
+        let control = Control::start(published.clone(), shared.clone(), load).map_err(failed)?;
         let (sender, reports) = channel();
         let mut threads = Vec::new();
-        for (index, sockets) in sockets.into_iter().enumerate() {
-            let (snapshot, shared, sender, failure) =
-                (snapshot.clone(), shared.clone(), sender.clone(), sender.clone());
+        for index in 0..count {
+            let (published, shared, sender, failure) =
+                (published.clone(), shared.clone(), sender.clone(), sender.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-            let body = move || run_worker(index, snapshot, shared, sockets, sender);
-            match thread.spawn(body) {
+            let alarm = control.drain().clone();
+            match thread.spawn(move || alarm.guard("a worker", || run_worker(index, published, shared, sender))) {
                 Ok(thread) => threads.push(thread),
                 // Its report is a failure, and the others are stopped.
                 Err(error) => drop(failure.send(Err(error))),
             }
         }
         drop(sender);
-        let (workers, fallback) = match collect(threads, workers, &reports, &shared) {
+        let (workers, fallback) = match collect(threads, count, &reports, &shared) {
             Ok(ready) => ready,
             Err(error) => {
                 let _ = control.stop();
                 return Err(StartError::Worker(error));
             }
         };
-        Ok(Gateway { snapshot, shared, addresses, workers, control, access_log, fallback })
+        shared.wake_with(workers.iter().map(|worker| worker.waker.clone()));
+        // What was published before they could be woken is seen now.
+        shared.wake_workers();
+        Ok(Gateway { published, shared, workers, control, access_log, fallback })
+    }
+
+    /// Makes `config` run instead of what runs; requests and connections go on. It returns when it runs, and blocks until
+    /// then.
+    ///
+    /// # Errors
+    /// See [`Refused`]: what ran before runs on.
+    ///
+    /// [`Refused`]: control::reload::Refused
+    pub fn reload(&self, config: &Config) -> Outcome {
+        self.control.reload().apply(config)
+    }
+
+    /// What asks for reloads of what the gateway was started with.
+    #[must_use]
+    pub fn reload_handle(&self) -> &ReloadHandle {
+        self.control.reload()
     }
 
     /// Where the listener `name` listens, with its real port.
     #[must_use]
     pub fn address(&self, name: &str) -> Option<SocketAddr> {
-        self.addresses.iter().find(|(other, _)| **other == *name).map(|(_, address)| *address)
+        self.addresses().into_iter().find(|(other, _)| **other == *name).map(|(_, address)| address)
     }
 
     /// All listeners by name, in the order of the file.
-    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
-        self.addresses.iter().map(|(name, address)| (&**name, *address))
+    #[must_use]
+    pub fn addresses(&self) -> Vec<(Box<str>, SocketAddr)> {
+        let edition = self.published.current();
+        let listeners = edition.snapshot.listeners.iter().zip(&edition.doorways);
+        listeners.map(|(listener, doorway)| (listener.name.clone(), doorway.address())).collect()
     }
 
     /// Where operators connect, with its real port.
@@ -140,8 +163,8 @@ impl Gateway {
 
     /// What runs.
     #[must_use]
-    pub fn snapshot(&self) -> &Snapshot {
-        &self.snapshot
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.current().snapshot.clone()
     }
 
     /// What the process shares: counters, events.
@@ -168,10 +191,15 @@ impl Gateway {
         self.access_log.orders()
     }
 
-    /// Tells the workers to finish what runs and to stop; returns at once.
+    /// Tells the workers to finish what runs and to stop, after the configured delay; returns at once.
     pub fn drain(&self) {
-        self.shared.drain();
-        self.workers.iter().for_each(|worker| worker.waker.wake_by_ref());
+        self.control.drain().drain();
+    }
+
+    /// What orders the gateway to drain, for who does not own it.
+    #[must_use]
+    pub fn drain_handle(&self) -> &DrainHandle {
+        self.control.drain()
     }
 
     /// Waits until all workers have stopped, then stops the control thread.
@@ -185,67 +213,6 @@ impl Gateway {
         let control = self.control.stop();
         if control.is_err() || ended.iter().any(Result::is_err) { Err(Crashed) } else { Ok(()) }
     }
-}
-
-/// Descriptors of the process itself, operators included.
-const OWN_DESCRIPTORS: u64 = 24;
-
-/// Descriptors of one worker, its listeners not counted.
-const WORKER_DESCRIPTORS: u64 = 6;
-
-/// Fewer connections on a worker than this are worth a warning.
-const FEW_CONNECTIONS: usize = 1024;
-
-/// Gets the descriptors that the connections of clients and to backends take. Where there are not so many, fewer
-/// clients are admitted, and a quarter is left for backends: a client whose request cannot be sent on for want of
-/// a descriptor had better waited.
-fn fit_descriptors(snapshot: &mut Snapshot) {
-    let workers = snapshot.gateway.workers as u64;
-    let own = OWN_DESCRIPTORS
-        + control::descriptors(snapshot)
-        + workers * (WORKER_DESCRIPTORS + snapshot.listeners.len() as u64);
-    let connections = &mut snapshot.gateway.connections_per_worker;
-    let limit = raise_descriptors(own + workers * *connections as u64 * 2);
-    let room = limit.saturating_sub(own) / workers * 3 / 4;
-    let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
-    if room < *connections {
-        let advice = "raise `ulimit -n`, or lower connections_per_worker";
-        if room < FEW_CONNECTIONS {
-            tracing::warn!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");
-        } else {
-            tracing::info!(limit, "descriptors for {room} connections on each worker, not for {connections}; {advice}");
-        }
-        *connections = room;
-    }
-}
-
-/// Binds `address` once for each worker, and says where that is.
-fn bind_for_all(address: SocketAddr, sockets: &mut [Vec<Bound>]) -> io::Result<SocketAddr> {
-    wait_until_free(address)?;
-    let mut address = address;
-    for sockets in sockets {
-        let bound = bind(address)?;
-        // With port 0 the first one has found the port for the others.
-        address = bound.address()?;
-        sockets.push(bound);
-    }
-    Ok(address)
-}
-
-/// Waits a while for an address that is taken: the kernel needs a moment to take the sockets of a process that was killed
-/// out of its io_uring instances.
-fn wait_until_free(address: SocketAddr) -> io::Result<()> {
-    for _ in 0..20 {
-        if !is_taken(address)? {
-            return Ok(());
-        }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "nothing tells when an address is free, and nobody is served yet"
-        )]
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
-    Err(io::ErrorKind::AddrInUse.into())
 }
 
 /// Waits until every worker is up; if one does not come up, all stop.
@@ -280,30 +247,31 @@ fn collect(
     Ok((workers.collect(), fallback))
 }
 
-fn run_worker(index: usize, snapshot: Arc<Snapshot>, shared: Arc<Shared>, sockets: Vec<Bound>, report: Sender<Report>) {
-    let driver = match snapshot.gateway.driver {
+fn run_worker(index: usize, published: Arc<Published>, shared: Arc<Shared>, report: Sender<Report>) {
+    let edition = published.current();
+    let driver = match edition.snapshot.gateway.driver {
         Driver::Auto => Choice::Auto,
         Driver::IoUring => Choice::IoUring,
         Driver::Epoll => Choice::Epoll,
     };
-    let made = pin(index, &snapshot).and_then(|()| Runtime::new(&Options { driver, ..Options::default() }));
+    let made = pin(index, &edition.snapshot).and_then(|()| Runtime::new(&Options { driver, ..Options::default() }));
     let (runtime, fallback) = match made {
         Ok(made) => made,
         Err(error) => return drop(report.send(Err(error))),
     };
     let handle = runtime.handle();
-    let entries = sockets.into_iter().zip(0..).map(|(bound, index)| {
-        let door = worker::Door { listener: ListenerId(index), port: Some(bound.address()?.port()) };
-        handle.listen(bound).map(|listener| worker::Entry { listener, door })
-    });
+    let sockets = edition.doorways.iter().filter_map(|doorway| Some((doorway.clone(), doorway.take(index)?)));
+    let entries =
+        sockets.map(|(doorway, bound)| handle.listen(bound).map(|listener| worker::Entry { listener, doorway }));
     let entries = match entries.collect::<io::Result<Vec<_>>>() {
         Ok(entries) => entries,
         Err(error) => return drop(report.send(Err(error))),
     };
+    drop(edition);
     let kind = runtime.driver_kind();
     // Nobody listens to the report when another worker has failed to come up.
     let ready = move |waker| drop(report.send(Ok((index, waker, kind, fallback))));
-    runtime.block_on(worker::run(handle, snapshot, shared, index, entries, ready));
+    runtime.block_on(worker::run(handle, published, shared, index, entries, ready));
 }
 
 /// Keeps this worker on a core of its own, where that is asked for or, by default, where each has one.
@@ -320,17 +288,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StartError::Config(diagnostics) => write!(formatter, "{diagnostics}"),
-            StartError::Listen { name, address, error } => {
-                write!(formatter, "cannot listen at {address} ({name}): {error}")?;
-                match error.kind() {
-                    io::ErrorKind::AddrInUse => write!(formatter, "; stop what listens there, or choose another port"),
-                    io::ErrorKind::PermissionDenied => {
-                        write!(formatter, "; ports below 1024 need CAP_NET_BIND_SERVICE")
-                    }
-                    io::ErrorKind::AddrNotAvailable => write!(formatter, "; this machine does not have that address"),
-                    _ => Ok(()),
-                }
-            }
+            StartError::Listen(error) => error.fmt(formatter),
             StartError::Worker(error) => write!(formatter, "a worker did not start: {error}"),
             StartError::AccessLog(error) => write!(formatter, "{error}"),
         }
@@ -346,3 +304,21 @@ impl fmt::Display for Crashed {
 }
 
 impl std::error::Error for Crashed {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_a_worker_crashes_the_others_drain_and_the_end_tells() {
+        let text = "[listeners.public]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+                    [gateway]\nworkers = 2\n[routes.all]\npath = \"/*\"\nrespond = { status = 204 }\n";
+        let mut gateway = Gateway::start(&Config::parse("test.toml", text).unwrap()).unwrap();
+        let alarm = gateway.drain_handle().clone();
+        let crashing = std::thread::spawn(move || alarm.guard("a worker", || panic!("a crash that is meant")));
+        let (waker, driver) = (Waker::noop().clone(), gateway.driver());
+        gateway.workers.push(Worker { thread: crashing, waker, driver });
+        // Nobody else tells the two others to stop.
+        assert!(gateway.join().is_err());
+    }
+}

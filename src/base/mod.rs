@@ -4,6 +4,7 @@ pub mod address;
 pub mod decode;
 pub mod recycler;
 pub mod request_id;
+pub mod secret;
 pub mod slab;
 pub mod statuses;
 pub mod time;

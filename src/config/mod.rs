@@ -14,8 +14,8 @@
 //!
 //! `config/gateway.toml` is the reference: every key, what it does, and its default.
 //!
-//! A file is read in three steps, and each finds all faults that it can before it gives up: TOML into a tree with places
-//! ([`toml::de::DeTable`]), the tree into [`Config`] (`read`, on top of the small decoder in [`crate::base::decode`]), and the checks
+//! It is read in three steps, and each finds all faults that it can before it gives up: all files into one tree with
+//! places (`load`), the tree into [`Config`] (`read`, on top of the small decoder in [`crate::base::decode`]), and the checks
 //! of one section against another (`check`). What runs is made from it by [`Snapshot::compile`], which repeats the
 //! checks, for a program may have changed the fields in between.
 //!
@@ -23,18 +23,21 @@
 
 mod check;
 pub mod dns;
+mod load;
 mod read;
 pub mod sections;
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use crate::base::decode::{Diagnostic, Diagnostics, SourceFile};
+pub use crate::base::decode::{Diagnostic, Diagnostics, Severity, SourceFile, SourceMap};
 use crate::policy::access_log::AccessLogConfig;
 use crate::upstream::targets::TargetConfig;
 pub(crate) use check::router;
 pub use dns::DnsConfig;
+use load::Loader;
+pub use load::environment::Environment;
 pub use sections::{
     ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
     ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
@@ -43,8 +46,8 @@ pub use sections::{
 /// One configuration, as it was written. The tables that are keyed by name stand in the order of the file.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The file, for the places of errors.
-    pub source: Arc<SourceFile>,
+    /// The files, for the places of errors.
+    pub source: Arc<SourceMap>,
     /// `[gateway]`.
     pub gateway: GatewayConfig,
     /// `[listeners.NAME]`, at least one.
@@ -59,46 +62,67 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
     /// `[routes.NAME]`.
     pub routes: Vec<RouteConfig>,
+    /// What is not wrong, but perhaps not what was meant.
+    pub warnings: Vec<Diagnostic>,
 }
 
 impl Config {
-    /// Reads the file at `path`.
+    /// Reads the file at `path`, and those that it includes.
     ///
     /// # Errors
-    /// All faults of the file at once, or that it cannot be read.
+    /// All faults of the files at once, or that one cannot be read; and what there is to warn of.
     pub fn load(path: &Path) -> Result<Self, Diagnostics> {
-        let name = path.display().to_string();
-        let fail = |text: String, fault: Diagnostic| {
-            Err(Diagnostics::new(Arc::new(SourceFile::new(&name, text)), vec![fault]))
-        };
-        let bytes = match std::fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) => return fail(String::new(), Diagnostic::of_file(format!("cannot read the file: {error}"))),
-        };
-        match String::from_utf8(bytes) {
-            Ok(text) => Self::parse(&name, &text),
-            Err(error) => {
-                let place = error.utf8_error().valid_up_to();
-                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let fault = Diagnostic::new(place..place + 1, "the file is not UTF-8", "this is not a character")
-                    .help("save the file as UTF-8");
-                fail(text, fault)
-            }
+        Self::load_in(path, &Environment::Process)
+    }
+
+    /// The same, with these variables for `${NAME}`.
+    ///
+    /// # Errors
+    /// All faults of the files at once, or that one cannot be read; and what there is to warn of.
+    pub fn load_in(path: &Path, environment: &Environment) -> Result<Self, Diagnostics> {
+        Self::decode(Loader::file(path, environment))
+    }
+
+    /// Reads `text`; `file_name` is what errors call it, and what it includes is relative to it.
+    ///
+    /// # Errors
+    /// All faults of the text at once, and what there is to warn of.
+    pub fn parse(file_name: &str, text: &str) -> Result<Self, Diagnostics> {
+        Self::parse_in(file_name, text, &Environment::Process)
+    }
+
+    /// The same, with these variables for `${NAME}`.
+    ///
+    /// # Errors
+    /// All faults of the text at once, and what there is to warn of.
+    pub fn parse_in(file_name: &str, text: &str, environment: &Environment) -> Result<Self, Diagnostics> {
+        Self::decode(Loader::text(file_name, text, environment))
+    }
+
+    fn decode(mut loader: Loader<'_>) -> Result<Self, Diagnostics> {
+        let texts = loader.texts();
+        let mut found = Vec::new();
+        let tree = loader.tree(&texts);
+        let config = tree.map(|tree| read::config(&tree, &mut found));
+        let (source, faults) = loader.finish(found);
+        let source = Arc::new(source);
+        match config {
+            Some(config) if !faults.iter().any(Diagnostic::is_error) => Ok(Self { source, warnings: faults, ..config }),
+            _ => Err(Diagnostics::new(source, faults)),
         }
     }
 
-    /// Reads `text`; `file_name` is what errors call it.
-    ///
-    /// # Errors
-    /// All faults of the text at once.
-    pub fn parse(file_name: &str, text: &str) -> Result<Self, Diagnostics> {
-        let source = Arc::new(SourceFile::new(file_name, text));
-        let mut faults = Vec::new();
-        let config = read::config(Arc::clone(&source), &mut faults);
-        match config {
-            Some(config) if faults.is_empty() => Ok(config),
-            _ => Err(Diagnostics::new(source, faults)),
-        }
+    /// What there is to warn of, to be shown or logged; often nothing.
+    #[must_use]
+    pub fn warnings(&self) -> Diagnostics {
+        Diagnostics::new(Arc::clone(&self.source), self.warnings.clone())
+    }
+
+    /// What it was read from: the file that was asked for, those that are included, those of `${file:...}`, and the
+    /// directories in which others may appear. The source of [`Diagnostics`] knows them of a configuration that is refused.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        self.source.paths()
     }
 
     /// What is wrong between the sections, such as a route to a service that is not there.

@@ -1,4 +1,4 @@
-//! The tree of a TOML file into [`Config`], section by section.
+//! The tree of all files into [`Config`], section by section.
 //!
 //! The keys of the contract that are not built yet are listed here too, so that they are told apart from mistyped ones.
 
@@ -14,7 +14,7 @@ use super::sections::{
     ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 use super::{Config, check};
-use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, Value, WHOLE_FILE, Wrong, text};
+use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, SourceMap, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::access_log::{AccessLogConfig, ScopeConfig};
 use crate::policy::forwarded::ForwardedConfig;
@@ -37,18 +37,11 @@ use crate::upstream::split::SplitConfig;
 use crate::upstream::targets::TargetAddress;
 use crate::upstream::{balance, targets};
 
-/// Reads a whole file, and adds what is wrong with it to `faults`. `None` where it is not TOML.
-pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> Option<Config> {
-    let text = Arc::clone(&source);
-    let (tree, errors) = DeTable::parse_recoverable(text.text());
-    // A key that is there twice does not put the rest in doubt; after any other error of TOML the tree is a guess, and
-    // what is found in it would be noise.
-    let is_toml = errors.iter().all(|error| error.message() == DUPLICATE_KEY);
-    faults.extend(syntax(&errors, &text));
-    if !is_toml {
-        return None;
-    }
-    let mut file = Section::new(WHOLE_FILE, 0..0, tree.get_ref(), faults);
+/// Reads the whole tree, and adds what is wrong with it to `faults`.
+pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> Config {
+    let mut file = Section::new(WHOLE_FILE, 0..0, tree, faults);
+    // The files are here already.
+    file.optional("include");
     let gateway = file.table("gateway", "[gateway]").map(gateway).unwrap_or_default();
     let listeners = listeners(&mut file);
     let admin = file.table("admin", "[admin]").and_then(admin).unwrap_or_default();
@@ -57,50 +50,12 @@ pub(super) fn config(source: Arc<SourceFile>, faults: &mut Vec<Diagnostic>) -> O
     let services = file.named("services", |name, section| Some(service(name, section)));
     let routes = file.named("routes", route);
     file.finish(&["consumers"]);
-    let config = Config { source, gateway, listeners, admin, access_log, defaults, services, routes };
+    // Who has read the files puts them in.
+    let source = Arc::new(SourceMap::new(SourceFile::new("", "")));
+    let warnings = Vec::new();
+    let config = Config { source, gateway, listeners, admin, access_log, defaults, services, routes, warnings };
     check::config(&config, faults);
-    Some(config)
-}
-
-/// What the TOML parser says of a key that is there twice.
-const DUPLICATE_KEY: &str = "duplicate key";
-
-/// What TOML itself finds wrong.
-fn syntax(errors: &[toml::de::Error], source: &SourceFile) -> Vec<Diagnostic> {
-    let mut faults: Vec<Diagnostic> = Vec::new();
-    let mut twice: Option<usize> = None;
-    for error in errors {
-        let span = error.span().unwrap_or(0..0);
-        if error.message() != DUPLICATE_KEY {
-            faults.push(not_toml(error.message(), span));
-            continue;
-        }
-        // Under a section that is there twice, so are its keys; that needs no saying.
-        let same_section =
-            |header: usize| source.text().get(header..span.start).is_some_and(|text| !text.contains("\n["));
-        if twice.is_some_and(same_section) {
-            continue;
-        }
-        let line = source.text()[..span.start].rfind('\n').map_or(0, |newline| newline + 1);
-        let is_header = source.text()[line..].starts_with('[');
-        twice = is_header.then_some(span.start);
-        let what = if is_header { source.text()[line..].lines().next() } else { source.text().get(span.clone()) };
-        let message = format!("`{}` is there twice", what.unwrap_or_default());
-        faults.push(Diagnostic::new(span, message, "here for the second time").help("remove one of them"));
-    }
-    faults
-}
-
-fn not_toml(message: &str, span: std::ops::Range<usize>) -> Diagnostic {
-    let fault = Diagnostic::new(span, format!("this is not TOML: {message}"), "this is where it goes wrong");
-    let unquoted = ["invalid float", "invalid integer", "invalid datetime", "must be quoted"];
-    if unquoted.iter().any(|start| message.contains(start)) {
-        return fault.help("text stands in quotes, such as \"127.0.0.1:8080\", \"users\" or \"5s\"");
-    }
-    match message.starts_with("invalid basic string") {
-        true => fault.help("text stands in quotes, and the closing one is missing on this line"),
-        false => fault,
-    }
+    config
 }
 
 fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
@@ -109,7 +64,9 @@ fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
     section.read("driver", &mut config.driver);
     section.read("pin", &mut config.pin);
     section.read("sync_interval", &mut config.sync_interval);
+    section.read("drain_delay", &mut config.drain_delay);
     section.read("drain_timeout", &mut config.drain_timeout);
+    section.read("watch", &mut config.watch);
     section.read_within("connections_per_worker", 1..=1_048_576, &mut config.connections_per_worker);
     section.read("merge_slashes", &mut config.merge_slashes);
     if let Some(section) = section.table("limits", "[gateway.limits]") {

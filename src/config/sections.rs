@@ -44,8 +44,12 @@ pub struct GatewayConfig {
     pub pin: Pin,
     /// `sync_interval`: how often workers look at what the others have running.
     pub sync_interval: Duration,
+    /// `drain_delay`: how long the process serves on after SIGTERM, while `/ready` tells load balancers to go elsewhere.
+    pub drain_delay: Duration,
     /// `drain_timeout`: how long requests that run may take to finish after SIGTERM.
     pub drain_timeout: Duration,
+    /// `watch`: whether a change of the file reloads it.
+    pub watch: bool,
     /// `connections_per_worker`: how many client connections one worker holds at a time.
     pub connections_per_worker: usize,
     /// `merge_slashes`: whether slashes in a row are one in a path.
@@ -69,7 +73,9 @@ impl Default for GatewayConfig {
             driver: Driver::Auto,
             pin: Pin::Auto,
             sync_interval: Duration::from_millis(20),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
+            watch: true,
             connections_per_worker: 16_384,
             merge_slashes: false,
             limits: ConnectionLimitsConfig::default(),

@@ -17,7 +17,7 @@
 //! | `${client.ip}`, `${client.port}` | where the client is; behind trusted proxies the port is not known |
 //! | `${service}`, `${route}` | the names of the service and the route |
 //!
-//! `$$` is a dollar. What is not there is empty.
+//! `$$` is a dollar, and so is a `$` without a brace. What is not there is empty.
 //!
 //! Bytes of paths and queries are taken as they were received, still percent-encoded: nothing is decoded that
 //! somebody else has to encode again. A byte that may not stand where the value goes is percent-encoded, see
@@ -27,7 +27,7 @@ use super::fields::{Known, NameShape, name_shape};
 use super::h1::encode::Decimal;
 use super::h1::parse::RequestHead;
 use super::query;
-use crate::base::decode::{FromValue, Value, Wrong, closest, raw_text};
+use crate::base::decode::{DOLLAR, FromValue, Value, Wrong, closest, raw_text};
 
 /// What is known of a request, as far as templates can name it.
 #[derive(Clone, Copy, Debug)]
@@ -115,22 +115,19 @@ impl TemplateConfig {
     /// Reads a template.
     ///
     /// # Errors
-    /// A name that there is not, or a `$` that begins none.
+    /// A name that there is not, or that has no end.
     pub fn parse(text: &str) -> Result<Self, Wrong> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
-        while let Some(dollar) = rest.find('$') {
+        while let Some(dollar) = rest.find(['$', DOLLAR]) {
             literal.push_str(&rest[..dollar]);
-            rest = &rest[dollar + 1..];
-            if let Some(after) = rest.strip_prefix('$') {
+            rest = &rest[dollar..];
+            let Some(after) = rest.strip_prefix("${") else {
                 literal.push('$');
-                rest = after;
+                let length = if rest.starts_with("$$") { 2 } else { rest.chars().next().map_or(0, char::len_utf8) };
+                rest = &rest[length..];
                 continue;
-            }
-            let Some(after) = rest.strip_prefix('{') else {
-                let help = "write `$$` for a dollar, and `${client.ip}` for a name";
-                return Err(Wrong::content("a `$` that begins no name", help));
             };
             let Some((name, after)) = after.split_once('}') else {
                 return Err(Wrong::content(format!("`${{{after}` has no end"), "close it with `}`"));
@@ -270,10 +267,6 @@ fn named(name: &str) -> Result<Part<Box<str>>, Wrong> {
 /// The error for a name that there is not.
 fn unknown(name: &str) -> Wrong {
     let problem = format!("there is no `${{{name}}}`");
-    if !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte.is_ascii_digit()) {
-        let help = "environment variables are not built yet; write the value itself, and `$$` for a dollar";
-        return Wrong::content(problem, help);
-    }
     let family = name.rfind('.').map_or("", |dot| &name[..=dot]);
     let near = PREFIXES.iter().find(|prefix| closest(family, &[prefix.trim_end_matches('.')]).is_some());
     Wrong::content(

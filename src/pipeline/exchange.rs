@@ -3,7 +3,9 @@
 //! An exchange is made once and used for many requests: all of its storage is
 //! kept, so that a request in the steady state allocates nothing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
 
 use super::account::Account;
 use crate::base::request_id::RequestId;
@@ -15,6 +17,7 @@ use crate::http::message::{Framing, Method};
 use crate::net::{Reader, Stream};
 use crate::policy::forwarded::{ClientAddress, Origin};
 use crate::router::Captures;
+use crate::snapshot::doorway::Doorway;
 use crate::snapshot::{Fields, ListenerId, RouteId, ServiceId};
 use crate::upstream::balance::TargetId;
 
@@ -29,8 +32,37 @@ pub struct Client {
     pub address: ClientAddress,
     /// The port that it has connected to, if there is one.
     pub port: Option<u16>,
-    /// The listener by which it came.
+    /// The way by which it came.
+    pub door: Rc<Door>,
+    /// The listener that is there.
     pub listener: ListenerId,
+}
+
+/// The way by which clients come: a doorway, as one worker sees it.
+#[derive(Debug)]
+pub struct Door {
+    /// Where it is.
+    pub doorway: Arc<Doorway>,
+    is_closing: Cell<bool>,
+}
+
+impl Door {
+    /// One that is open.
+    #[must_use]
+    pub fn new(doorway: Arc<Doorway>) -> Rc<Door> {
+        Rc::new(Door { doorway, is_closing: Cell::new(false) })
+    }
+
+    /// No listener is there any more: each connection that has come by it ends with what it carries.
+    pub fn close(&self) {
+        self.is_closing.set(true);
+    }
+
+    /// Whether its connections are ending.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.get()
+    }
 }
 
 /// One request and its response.

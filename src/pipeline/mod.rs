@@ -15,17 +15,18 @@ pub mod logged;
 pub mod reject;
 mod relay;
 pub mod tunnel;
+pub mod view;
 
 use std::rc::Rc;
-use std::sync::Arc;
 
 use crate::http::message::Framing;
 use crate::router::{Lookup, Missed, path};
 use crate::shard::Shard;
 use crate::snapshot::{Action, Route, Snapshot};
-pub use exchange::{Client, Exchange};
+pub use exchange::{Client, Door, Exchange};
 pub use reject::Reject;
 use tunnel::Tunnel;
+pub use view::View;
 
 /// How a request ended that was not refused.
 #[derive(Debug)]
@@ -100,15 +101,16 @@ impl Cut {
 /// The refusal to answer with. Nothing of a response has been sent then.
 pub async fn run(
     shard: &Rc<Shard>,
-    snapshot: &Arc<Snapshot>,
+    view: &Rc<View>,
     x: &mut Exchange,
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
+    let snapshot = view.snapshot();
     let route = find_route(shard, snapshot, x, client)?;
     check_announced_length(route, x)?;
     match &route.action {
-        Action::Service(_) => backend::proxy(shard, snapshot, route, x, client, may_keep_alive).await,
+        Action::Service(_) => backend::proxy(shard, view, route, x, client, may_keep_alive).await,
         Action::Redirect(redirect) => local::redirect(snapshot, route, redirect, x),
         Action::Respond(respond) => Ok(local::respond(snapshot, route, respond, x)),
     }

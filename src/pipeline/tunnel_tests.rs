@@ -4,9 +4,11 @@ use std::rc::Rc;
 
 use super::*;
 use crate::net::{Address, Listener, bind, connect};
+use crate::pipeline::Door;
 use crate::policy::forwarded::ClientAddress;
 use crate::runtime::{Choice, DriverKind, Network, Options, Runtime, Socket};
 use crate::snapshot::ListenerId;
+use crate::snapshot::doorway::Doorway;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Longer than anything takes that ends at all; in memory time is virtual.
@@ -90,8 +92,9 @@ async fn open_with(handle: &Handle, rules: TunnelRules, early_up: &[u8], early_d
         stream: near,
         reader: Reader::default(),
         address: ClientAddress::default(),
-        port: None,
         listener: ListenerId::default(),
+        port: None,
+        door: Door::new(Doorway::taken(([127, 0, 0, 1], 1).into())),
     };
     let mut reader = Reader::default();
     for (far, stream, reader, bytes) in
@@ -424,8 +427,9 @@ fn a_tunnel_over_a_unix_socket_delivers_all_and_ends() {
                 stream: near,
                 reader: Reader::default(),
                 address: ClientAddress::default(),
-                port: None,
                 listener: ListenerId::default(),
+                port: None,
+                door: Door::new(Doorway::taken(([127, 0, 0, 1], 1).into())),
             };
             let words = numbered(3, 10_000);
             match (&memory, kernel) {

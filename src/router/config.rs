@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_spanned::Spanned;
 use toml::de::DeValue;
 
-use crate::base::decode::{FromValue, Section, Value, Wrong, text};
+use crate::base::decode::{FromValue, Section, Value, Wrong, own_text, text};
 
 /// Which requests a route takes. What is left out is no condition.
 #[derive(Clone, Debug, Default)]
@@ -121,7 +121,7 @@ impl FromValue for TestConfig {
                 format!("{number} is a number, and what is compared is text"),
                 format!("write \"{number}\""),
             )),
-            _ => text(value, expected).map(|text| Self::Text(text.into())),
+            _ => own_text(value, expected).map(Self::Text),
         }
     }
 }

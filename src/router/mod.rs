@@ -74,6 +74,11 @@ impl RouteId {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ListenerId(pub u16);
 
+impl ListenerId {
+    /// One that is no more: no condition names it.
+    pub const GONE: ListenerId = ListenerId(u16::MAX);
+}
+
 /// A request that looks for its route.
 #[derive(Clone, Copy, Debug)]
 pub struct Lookup<'a> {

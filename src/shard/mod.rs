@@ -5,10 +5,11 @@
 //! order to drain.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
 use std::io::Write;
 use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -18,7 +19,6 @@ use crate::net::{Address, Handle};
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::events::{Event, Events};
 use crate::policy::access_log::{Mailboxes, Recorder};
-use crate::policy::upgrade::OpenTunnels;
 use crate::upstream::balance::Balancer;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::members::Members;
@@ -36,38 +36,56 @@ pub struct Shared {
     pub events: Events,
     /// What the writer of the access log writes.
     pub access_log: Mailboxes,
-    /// The targets of each service, in the order of the snapshot.
-    pub members: Vec<Arc<Members>>,
-    /// How many tunnels each route has, in the order of the snapshot.
-    tunnels: Vec<Arc<OpenTunnels>>,
-    draining: AtomicBool,
+    /// What wakes each worker, once all are up.
+    wakers: OnceLock<Box<[Waker]>>,
+    phase: AtomicU8,
 }
 
+/// The phases of a process, in their order.
+const SERVING: u8 = 0;
+const LEAVING: u8 = 1;
+const DRAINING: u8 = 2;
+
 impl Shared {
-    /// The shared state of `workers` workers, of the services with these targets, and of so many routes.
+    /// The shared state of `workers` workers.
     #[must_use]
-    pub fn new(workers: usize, members: Vec<Arc<Members>>, routes: usize) -> Arc<Shared> {
+    pub fn new(workers: usize) -> Arc<Shared> {
         let counters = (0..workers).map(|_| Counters::default()).collect();
-        let (events, draining) = (Events::default(), AtomicBool::new(false));
-        let tunnels = (0..routes).map(|_| Arc::default()).collect();
-        Arc::new(Shared { counters, events, access_log: Mailboxes::new(workers), members, tunnels, draining })
+        let (events, wakers, phase) = (Events::default(), OnceLock::new(), AtomicU8::new(SERVING));
+        Arc::new(Shared { counters, events, access_log: Mailboxes::new(workers), wakers, phase })
     }
 
-    /// How many tunnels the route at place `route` has.
+    /// Says what wakes the workers' own tasks; only the first time counts.
+    pub fn wake_with(&self, wakers: impl IntoIterator<Item = Waker>) {
+        let _ = self.wakers.set(wakers.into_iter().collect());
+    }
+
+    /// Makes every worker look at what the process shares.
+    pub fn wake_workers(&self) {
+        self.wakers.get().into_iter().flatten().for_each(Waker::wake_by_ref);
+    }
+
+    /// Says that the process is about to drain: it serves on, but whoever may go elsewhere should. False if that was
+    /// known. The workers have to be woken, too.
+    pub fn leave(&self) -> bool {
+        self.phase.fetch_max(LEAVING, Ordering::AcqRel) == SERVING
+    }
+
+    /// Whether the process is draining or about to.
     #[must_use]
-    pub fn open_tunnels(&self, route: usize) -> &Arc<OpenTunnels> {
-        &self.tunnels[route]
+    pub fn is_leaving(&self) -> bool {
+        self.phase.load(Ordering::Acquire) >= LEAVING
     }
 
     /// Orders the workers to finish what runs and to stop. They have to be woken, too.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.phase.fetch_max(DRAINING, Ordering::AcqRel);
     }
 
     /// Whether the process is draining.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+        self.phase.load(Ordering::Acquire) == DRAINING
     }
 }
 
@@ -81,9 +99,15 @@ pub struct Shard {
     pub handle: Handle,
     shared: Arc<Shared>,
     index: usize,
+    leaving: Cell<bool>,
     draining: Cell<bool>,
     date: Cell<(u64, Date)>,
-    services: Vec<Backend>,
+    /// What this worker keeps for the services that there are.
+    services: RefCell<Vec<Rc<Backend>>>,
+    /// For those that are gone, as long as a request of theirs runs.
+    former: RefCell<Vec<Rc<Backend>>>,
+    /// How others wake this worker for somebody in a line.
+    attendant: RefCell<Option<Waker>>,
     /// Copies of requests that are on their way.
     pub copies: Rc<Copies>,
     /// Where lines of the access log begin their way.
@@ -102,23 +126,32 @@ pub struct Backend {
 }
 
 impl Shard {
-    /// The state of worker `index`, with what it keeps for each service, in their order.
+    /// The state of worker `index`, without any service yet.
     #[must_use]
-    pub fn new(handle: Handle, shared: Arc<Shared>, index: usize, services: Vec<Backend>) -> Rc<Shard> {
-        let (draining, copies) = Default::default();
+    pub fn new(handle: Handle, shared: Arc<Shared>, index: usize) -> Rc<Shard> {
+        let (leaving, draining, copies, services, former, attendant) = Default::default();
         let (date, access_log) = (Cell::new((0, [0; 29])), Recorder::new(shared.access_log.of(index).clone()));
-        Rc::new(Shard { handle, shared, index, draining, date, services, copies, access_log })
+        let state =
+            Shard { handle, shared, index, leaving, draining, date, services, former, attendant, copies, access_log };
+        Rc::new(state)
     }
 
-    /// What this worker keeps for the service at place `service`.
-    #[must_use]
-    pub fn backend(&self, service: usize) -> &Backend {
-        &self.services[service]
+    /// Takes these for all services that there are. Those that are gone keep no connection any more; requests of theirs
+    /// that still run end in good order.
+    pub fn adopt(&self, backends: &[Rc<Backend>]) {
+        let before = self.services.replace(backends.to_vec());
+        let stay: HashSet<*const Backend> = backends.iter().map(Rc::as_ptr).collect();
+        let gone = before.into_iter().filter(|backend| !stay.contains(&Rc::as_ptr(backend)));
+        self.former.borrow_mut().extend(gone.inspect(|backend| backend.retire()));
+        if let Some(waker) = &*self.attendant.borrow() {
+            backends.iter().for_each(|backend| backend.queue.listen(waker));
+        }
     }
 
-    /// What this worker keeps for all services.
-    pub fn backends(&self) -> impl Iterator<Item = &Backend> {
-        self.services.iter()
+    /// Calls `each` for every service, also for those that are gone and still have requests.
+    fn each_backend(&self, each: impl Fn(&Backend)) {
+        self.services.borrow().iter().for_each(|backend| each(backend));
+        self.former.borrow().iter().for_each(|backend| each(backend));
     }
 
     /// This worker's counters.
@@ -160,6 +193,17 @@ impl Shard {
         date
     }
 
+    /// Whether connections are told to end with what they carry.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.get()
+    }
+
+    /// Tells connections from now on, with each answer, that they end with it.
+    pub fn leave(&self) {
+        self.leaving.set(true);
+    }
+
     /// Whether this worker has begun to drain.
     #[must_use]
     pub fn is_draining(&self) -> bool {
@@ -168,30 +212,30 @@ impl Shard {
 
     /// Begins to drain: idle connections close, busy ones after their request.
     pub fn drain(&self) {
+        self.leaving.set(true);
         self.draining.set(true);
         self.give_up_idle();
     }
 
     /// Closes all idle connections to backends.
     pub fn give_up_idle(&self) {
-        for backend in &self.services {
-            backend.give_up_idle();
-        }
+        self.each_backend(Backend::give_up_idle);
     }
 
     /// Does what other workers have woken this one for: somebody here may go on, or somebody there needs what idles here.
     /// They wake `waker`.
     pub fn attend(&self, waker: &Waker) {
-        for backend in &self.services {
-            backend.queue.listen(waker);
-            backend.look_after_line();
+        if self.attendant.borrow().as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            *self.attendant.borrow_mut() = Some(waker.clone());
+            self.each_backend(|backend| backend.queue.listen(waker));
         }
+        self.each_backend(Backend::look_after_line);
     }
 
     /// What every worker does now and then: closes connections that are old or dead, and looks at what other workers
     /// have running.
     pub fn sweep(&self, now: Instant) {
-        for backend in &self.services {
+        self.each_backend(|backend| {
             let mut balancer = backend.balancer.borrow_mut();
             balancer.settle(now, |endpoint| self.tell_ejected(endpoint));
             for target in balancer.targets() {
@@ -200,18 +244,19 @@ impl Shard {
             }
             drop(balancer);
             backend.look_after_line();
-        }
+        });
+        self.former.borrow_mut().retain(|backend| Rc::strong_count(backend) > 1);
     }
 
     /// Whether some service goes by what other workers have running.
     #[must_use]
     pub fn looks_at_others(&self) -> bool {
-        self.services.iter().any(|backend| backend.balancer.borrow().looks_at_others())
+        self.services.borrow().iter().any(|backend| backend.balancer.borrow().looks_at_others())
     }
 
     /// Looks at what other workers have running, for the services that go by it.
     pub fn look_at_others(&self, now: Instant) {
-        for backend in &self.services {
+        for backend in self.services.borrow().iter() {
             let mut balancer = backend.balancer.borrow_mut();
             if balancer.looks_at_others() {
                 balancer.settle(now, |endpoint| self.tell_ejected(endpoint));
@@ -245,6 +290,14 @@ impl Backend {
         }
     }
 
+    /// Goes by other settings from now on, if they are others.
+    pub fn configure(&self, settings: &Arc<Settings>) {
+        let mut balancer = self.balancer.borrow_mut();
+        if balancer.settings() != *settings {
+            balancer.configure(settings.clone());
+        }
+    }
+
     /// Lets the first who waits here look again; if nobody does, gives what idles to those who ask on other workers.
     fn look_after_line(&self) {
         if self.queue.is_empty() {
@@ -261,6 +314,13 @@ impl Backend {
         }
         for target in self.balancer.borrow().targets() {
             wanted -= target.pool.borrow_mut().give_up(wanted);
+        }
+    }
+
+    /// Keeps no connection from now on: the service is gone.
+    fn retire(&self) {
+        for target in self.balancer.borrow().targets() {
+            target.pool.borrow_mut().retire();
         }
     }
 

@@ -52,6 +52,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         routes,
         router,
         slashes: config.gateway.slashes(),
+        files: config.files().to_vec(),
     })
 }
 
@@ -64,8 +65,10 @@ fn gateway(config: &GatewayConfig) -> Gateway {
         driver: config.driver,
         pin: config.pin,
         sync_interval: config.sync_interval,
+        drain_delay: config.drain_delay,
         drain_timeout: config.drain_timeout,
         connections_per_worker: config.connections_per_worker.max(1),
+        watch: config.watch,
         dns: config.dns.clone(),
     }
 }

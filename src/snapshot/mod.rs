@@ -4,14 +4,16 @@
 //! worker has nothing left to decide. Where an `Option` is left, `None` means that the thing is switched off.
 
 mod compile;
+pub mod doorway;
+pub mod publish;
 mod routes;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::policy::access_log::{AccessLog, Sampling};
 use crate::policy::forwarded::Forwarding;
@@ -28,7 +30,6 @@ pub use crate::router::{ListenerId, RouteId};
 use crate::upstream::balance::HashBy;
 use crate::upstream::fallback::FixedResponse;
 use crate::upstream::health::Checks;
-use crate::upstream::members::Members;
 use crate::upstream::mirror::Mirror;
 use crate::upstream::retry::Retries;
 use crate::upstream::settings::Settings;
@@ -58,6 +59,8 @@ pub struct Snapshot {
     pub router: Router,
     /// What slashes in a row are in a path.
     pub slashes: Slashes,
+    /// What it was read from: files, and directories in which others may appear.
+    pub files: Vec<PathBuf>,
 }
 
 /// The settings of the process.
@@ -71,10 +74,14 @@ pub struct Gateway {
     pub pin: Pin,
     /// How often workers look at what the others have running.
     pub sync_interval: Duration,
+    /// How long the gateway serves on when it is told to stop, and says so.
+    pub drain_delay: Duration,
     /// How long requests that run may take to finish when the gateway stops.
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
     pub connections_per_worker: usize,
+    /// Whether a change of the files reloads them.
+    pub watch: bool,
     /// How the names of targets are resolved.
     pub dns: DnsConfig,
 }
@@ -266,17 +273,6 @@ impl Snapshot {
     #[must_use]
     pub fn route(&self, id: RouteId) -> &Route {
         &self.routes[id.index()]
-    }
-
-    /// The targets of each service that have an address already, for `workers` workers.
-    #[must_use]
-    pub fn members(&self, now: Instant) -> Vec<Arc<Members>> {
-        let members = self.services.iter().map(|service| {
-            let members = Members::new(&service.name, self.gateway.workers);
-            members.update(service.targets.iter().filter_map(TargetSpec::endpoint).collect(), now);
-            Arc::new(members)
-        });
-        members.collect()
     }
 
     /// The service with this id.

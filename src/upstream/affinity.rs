@@ -30,6 +30,7 @@ use std::time::Duration;
 
 use super::hash::keyed_hash;
 use crate::base::decode::{Diagnostic, FromValue, Section, Value, Wrong, text};
+use crate::base::secret::Secret;
 use crate::base::units::Setting;
 use crate::net::Address;
 
@@ -52,16 +53,8 @@ pub struct AffinityConfig {
     pub secret: Option<Secret>,
 }
 
-/// What the values of cookies are keyed with.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<str>);
-
-impl std::fmt::Debug for Secret {
-    /// Without what it is, for a configuration may be written to a log.
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Secret(..)")
-    }
-}
+/// What the values of cookies are keyed with: a secret that is not too short.
+struct Key(Secret);
 
 /// With which requests from other sites a cookie is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,6 +104,7 @@ impl AffinityConfig {
         section.read("http_only", &mut http_only);
         section.read("same_site", &mut same_site);
         section.inherit("secret", &mut secret);
+        let secret = secret.map(|Key(secret)| secret);
         section.finish(&[]);
         if same_site == SameSite::None
             && !secure
@@ -138,7 +132,7 @@ impl AffinityConfig {
             SameSite::Lax => "; SameSite=Lax",
             SameSite::None => "; SameSite=None",
         };
-        let secret = self.secret.as_ref().map_or(service, |secret| &secret.0).as_bytes();
+        let secret = self.secret.as_ref().map_or(service, Secret::expose).as_bytes();
         let key = [keyed_hash([0, 1], secret), keyed_hash([0, 2], secret)];
         Affinity { cookie: self.cookie.clone(), attributes: attributes.into(), key }
     }
@@ -218,13 +212,13 @@ impl FromValue for CookiePath {
     }
 }
 
-impl FromValue for Secret {
+impl FromValue for Key {
     fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
-        match text(value, "a string")? {
-            short if short.len() < 8 => {
+        match Secret::from_value(value)? {
+            short if short.expose().len() < 8 => {
                 Err(Wrong::content("a secret of less than 8 characters can be guessed", "write a longer one"))
             }
-            text => Ok(Self(text.into())),
+            secret => Ok(Self(secret)),
         }
     }
 }
@@ -329,7 +323,7 @@ mod tests {
 
     #[test]
     fn tokens_differ_by_target_secret_and_service_and_by_nothing_else() {
-        let secret = |secret: &str| AffinityConfig { secret: Some(Secret(secret.into())), ..config() };
+        let secret = |secret: &str| AffinityConfig { secret: Some(Secret::new(secret)), ..config() };
         let of = |config: AffinityConfig, service: &str, port| config.compile(service).token(&address(port));
         assert_eq!(of(config(), "shop", 1), of(AffinityConfig { path: "/x".into(), ..config() }, "shop", 1));
         assert_eq!(of(secret("a"), "shop", 1), of(secret("a"), "other", 1));

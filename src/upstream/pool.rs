@@ -57,6 +57,12 @@ impl Pool {
         Pool { most, patience, idle: Vec::new() }
     }
 
+    /// Keeps at most `most` connections from now on, each for `patience`, and closes those that are too many.
+    pub fn configure(&mut self, most: usize, patience: Duration) {
+        (self.most, self.patience) = (most, patience);
+        self.give_up(self.idle.len().saturating_sub(most));
+    }
+
     /// The connection that was used last, unless all have died.
     pub fn take(&mut self, now: Instant) -> Taken {
         let mut stale = 0;

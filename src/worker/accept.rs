@@ -8,9 +8,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::serve::{self, Connection};
-use super::{Accepting, Admission, Door, Entry, Refusal, Worker};
+use super::{Accepting, Admission, Door, Refusal, Worker};
 use crate::base::recycler::Recycler;
-use crate::net::Stream;
+use crate::net::{Listener, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
 use crate::pipeline::backend::is_shortage;
@@ -27,18 +27,19 @@ const SPARE_REQUESTS: usize = 256;
 const REFUSING: usize = 256;
 const REFUSING_PART: usize = 16;
 
-/// Accepts until the worker drains, and then what has queued up by then.
-pub(super) async fn accept(accepting: Accepting, entry: Entry) {
+/// Accepts until the worker drains or the listener is gone, and then what has queued up by then.
+pub(super) async fn accept(accepting: Accepting, listener: Listener, door: Rc<Door>) {
     let worker = &accepting.worker;
     let shard = &worker.shard;
     let requests = Recycler::new(SPARE_REQUESTS);
+    let is_over = || shard.is_draining() || door.is_closing();
     loop {
-        let mut accept = pin!(entry.listener.accept());
+        let mut accept = pin!(listener.accept());
         // The turn may be over before the queue is empty: only who finds nothing in a turn of its own may go.
         let mut last_turn = false;
         let accepted = poll_fn(|context| match accept.as_mut().poll(context) {
-            Poll::Pending if shard.is_draining() && last_turn => Poll::Ready(None),
-            Poll::Pending if shard.is_draining() => {
+            Poll::Pending if is_over() && last_turn => Poll::Ready(None),
+            Poll::Pending if is_over() => {
                 last_turn = true;
                 context.waker().wake_by_ref();
                 Poll::Pending
@@ -47,7 +48,7 @@ pub(super) async fn accept(accepting: Accepting, entry: Entry) {
         });
         match accepted.await {
             None => return,
-            Some(Ok((socket, peer))) => match admit(worker, socket, peer, entry.door) {
+            Some(Ok((socket, peer))) => match admit(worker, socket, peer, &door) {
                 Some((connection, admission)) => {
                     shard.handle.spawn(serve::serve(connection, admission, requests.clone(), serve::one_request));
                 }
@@ -74,14 +75,19 @@ pub(super) async fn accept(accepting: Accepting, entry: Entry) {
 }
 
 /// Admits a connection, or refuses it.
-fn admit(worker: &Rc<Worker>, socket: Socket, peer: Option<SocketAddr>, door: Door) -> Option<(Connection, Admission)> {
+fn admit(
+    worker: &Rc<Worker>,
+    socket: Socket,
+    peer: Option<SocketAddr>,
+    door: &Rc<Door>,
+) -> Option<(Connection, Admission)> {
     let stream = Stream::new(socket);
-    let most = worker.snapshot.gateway.connections_per_worker;
+    let most = worker.view.borrow().snapshot().gateway.connections_per_worker;
     if worker.connections.get() < most {
-        return Some((Connection::new(worker.clone(), stream, peer, door), Admission::new(worker)));
+        return Some((Connection::new(worker.clone(), stream, peer, door.clone()), Admission::new(worker)));
     }
     if worker.refusing.get() < REFUSING.min(most / REFUSING_PART + 1) {
-        worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer, door));
+        worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer, door.clone()));
     }
     None
 }

@@ -5,6 +5,7 @@
 //! its sockets.
 
 mod accept;
+mod finish;
 mod proxied;
 mod serve;
 
@@ -15,12 +16,13 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::http::h1::parse::HeadLimits;
 use crate::net::{Handle, Listener};
 use crate::observe::counters::Counter;
-use crate::pipeline::Exchange;
-use crate::shard::{Backend, Shard, Shared};
-use crate::snapshot::{ListenerId, Snapshot};
+use crate::observe::events::Event;
+use crate::pipeline::{Door, Exchange, View};
+use crate::shard::{Shard, Shared};
+use crate::snapshot::doorway::Doorway;
+use crate::snapshot::publish::{Edition, Published};
 
 /// Exchanges kept for the next requests; each has a few KiB of storage.
 const SPARE_EXCHANGES: usize = 256;
@@ -38,8 +40,15 @@ const AFTER_PANIC: Duration = Duration::from_millis(200);
 #[derive(Debug)]
 pub struct Worker {
     shard: Rc<Shard>,
-    snapshot: Arc<Snapshot>,
-    head_limits: HeadLimits,
+    published: Arc<Published>,
+    /// What its next request goes by.
+    view: RefCell<Rc<View>>,
+    /// The number of that edition.
+    number: Cell<u64>,
+    /// Where clients connect.
+    doors: RefCell<Vec<Rc<Door>>>,
+    /// Whether a task looks at what other workers have running.
+    settling: Cell<bool>,
     #[expect(clippy::vec_box, reason = "an exchange is handed over with every request, as a pointer")]
     spare: RefCell<Vec<Box<Exchange>>>,
     connections: Cell<usize>,
@@ -55,46 +64,43 @@ pub struct Worker {
 pub struct Entry {
     /// What accepts them.
     pub listener: Listener,
-    /// By which way they come.
-    pub door: Door,
+    /// Which of the doorways it is.
+    pub doorway: Arc<Doorway>,
 }
 
-/// The way by which a client has come.
-#[derive(Clone, Copy, Debug)]
-pub struct Door {
-    /// Which of the configured listeners it is.
-    pub listener: ListenerId,
-    /// Its port, if it has one.
-    pub port: Option<u16>,
-}
-
-/// Serves the connections of `entries` until told to drain, and then until
-/// the last request has ended or the drain's time is over.
+/// Serves the connections of `entries` and of what is published later, until told to drain, and then until the last
+/// request has ended or the drain's time is over.
 pub async fn run(
     handle: &Handle,
-    snapshot: Arc<Snapshot>,
+    published: Arc<Published>,
     shared: Arc<Shared>,
     index: usize,
     entries: Vec<Entry>,
     ready: impl FnOnce(Waker),
 ) {
-    let patience = snapshot.gateway.drain_timeout;
-    let limits = &snapshot.limits;
-    let head_limits = HeadLimits::new(limits.head, limits.fields, limits.target).unwrap_or_default();
-    let services = shared.members.iter().zip(&snapshot.services);
-    let backends = services.map(|(members, service)| Backend::new(members.clone(), service.settings.clone(), index));
-    let backends: Vec<_> = backends.collect();
-    let shard = Shard::new(handle.clone(), shared, index, backends);
-    let (spare, connections, refusing, accepting, idle) = Default::default();
-    let worker = Rc::new(Worker { shard, snapshot, head_limits, spare, connections, refusing, accepting, idle });
-    for entry in entries {
-        handle.spawn(accept::accept(Accepting::new(&worker), entry));
+    let view = View::new(published.current(), None, index);
+    let number = Cell::new(view.edition().number);
+    let shard = Shard::new(handle.clone(), shared, index);
+    shard.adopt(view.backends());
+    let view = RefCell::new(view);
+    let (doors, settling, spare, connections, refusing, accepting, idle) = Default::default();
+    let worker =
+        Worker { shard, published, view, number, doors, settling, spare, connections, refusing, accepting, idle };
+    let worker = Rc::new(worker);
+    for Entry { listener, doorway } in entries {
+        worker.open(listener, doorway);
     }
     keep_house(&worker);
+    worker.keep_settling();
     let mut ready = Some(ready);
     poll_fn(|context| {
         if let Some(ready) = ready.take() {
             ready(context.waker().clone());
+        }
+        // It is woken for a new edition, too: who has no request would keep the old one for ever.
+        worker.keep_up();
+        if worker.shard.shared().is_leaving() {
+            worker.shard.leave();
         }
         if worker.shard.shared().is_draining() { Poll::Ready(()) } else { Poll::Pending }
     })
@@ -105,7 +111,7 @@ pub async fn run(
     // Every connection looks up: the idle ones close, the listeners take their
     // last connections.
     handle.wake_all();
-    let deadline = handle.now() + patience;
+    let deadline = handle.now() + worker.view().snapshot().gateway.drain_timeout;
     let emptied = poll_fn(|context| {
         *worker.idle.borrow_mut() = Some(context.waker().clone());
         if worker.is_empty() { Poll::Ready(()) } else { Poll::Pending }
@@ -116,14 +122,11 @@ pub async fn run(
 
 /// Begins the tasks without which the worker would go on, but not for long.
 fn keep_house(worker: &Rc<Worker>) {
-    let (handle, own) = (&worker.shard.handle, || worker.clone());
-    let (for_sweep, for_attend, for_settle, for_lines) = (own(), own(), own(), own());
+    let handle = &worker.shard.handle;
+    let (for_sweep, for_attend, for_lines) = (worker.clone(), worker.clone(), worker.clone());
     handle.keep("access log", AFTER_PANIC, move || hand_over_lines(for_lines.clone()));
     handle.keep("sweep", AFTER_PANIC, move || sweep(for_sweep.clone()));
     handle.keep("attend", AFTER_PANIC, move || attend(for_attend.clone()));
-    if worker.shard.looks_at_others() {
-        handle.keep("settle", AFTER_PANIC, move || settle(for_settle.clone()));
-    }
 }
 
 /// Looks for dead connections to backends, and brings the counters that nobody writes up to date.
@@ -149,11 +152,13 @@ async fn hand_over_lines(worker: Rc<Worker>) {
 
 /// Looks at what other workers have running, as often as the shards are to settle with each other.
 async fn settle(worker: Rc<Worker>) {
-    let (shard, interval) = (&worker.shard, worker.snapshot.gateway.sync_interval);
-    while !shard.is_draining() {
+    let shard = &worker.shard;
+    while !shard.is_draining() && shard.looks_at_others() {
+        let interval = worker.view.borrow().snapshot().gateway.sync_interval;
         shard.handle.sleep(interval).await;
         shard.look_at_others(shard.handle.now());
     }
+    worker.settling.set(false);
 }
 
 /// Attends to what other workers wake this one for.
@@ -166,6 +171,70 @@ async fn attend(worker: Rc<Worker>) {
 }
 
 impl Worker {
+    /// What a request that begins now goes by.
+    fn view(self: &Rc<Self>) -> Rc<View> {
+        self.keep_up();
+        self.view.borrow().clone()
+    }
+
+    /// Takes the edition that is published, if it is another one.
+    fn keep_up(self: &Rc<Self>) {
+        if self.published.number() != self.number.get() {
+            self.adopt(self.published.current());
+        }
+    }
+
+    /// Goes by `edition` from now on.
+    #[cold]
+    fn adopt(self: &Rc<Self>, edition: Arc<Edition>) {
+        let (shard, index) = (&self.shard, self.shard.index());
+        self.number.set(edition.number);
+        let before = self.view.borrow().clone();
+        let view = View::new(edition, Some(&before), index);
+        shard.adopt(view.backends());
+        *self.view.borrow_mut() = view.clone();
+        self.keep_settling();
+        let is_there = |doorway: &Arc<Doorway>| view.edition().listener(doorway).is_some();
+        let mut doors = self.doors.borrow_mut();
+        let gone: Vec<_> = doors.extract_if(.., |door| !is_there(&door.doorway)).collect();
+        drop(doors);
+        gone.iter().for_each(|door| door.close());
+        if !gone.is_empty() {
+            // Its listener takes what has queued up, and its idle connections end.
+            shard.handle.wake_all();
+        }
+        for doorway in &view.edition().doorways {
+            let Some(bound) = doorway.take(index) else { continue };
+            match shard.handle.listen(bound) {
+                Ok(listener) => self.open(listener, doorway.clone()),
+                Err(error) => shard.tell(Event {
+                    code: "listen_failed",
+                    detail: "A worker cannot accept connections of a listener that a reload has added; restart the gateway.",
+                    status: None,
+                    peer: Some(doorway.address()),
+                    request: None,
+                    errno: error.raw_os_error(),
+                }),
+            }
+        }
+    }
+
+    /// Begins to accept connections.
+    fn open(self: &Rc<Self>, listener: Listener, doorway: Arc<Doorway>) {
+        let door = Door::new(doorway);
+        self.doors.borrow_mut().push(door.clone());
+        self.shard.handle.spawn(accept::accept(Accepting::new(self), listener, door));
+    }
+
+    /// Begins to look at what other workers have running, if some service wants it and nobody does it yet.
+    fn keep_settling(self: &Rc<Self>) {
+        if !self.settling.get() && self.shard.looks_at_others() {
+            self.settling.set(true);
+            let worker = self.clone();
+            self.shard.handle.keep("settle", AFTER_PANIC, move || settle(worker.clone()));
+        }
+    }
+
     /// Whether there is no connection, and none can come.
     fn is_empty(&self) -> bool {
         self.connections.get() == 0 && self.accepting.get() == 0

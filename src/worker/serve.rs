@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::finish::{count_status, finish};
 use super::{Admission, Door, Refusal, Worker, proxied};
 use crate::base::recycler::Recycler;
 use crate::base::time::{Instant, unix_micros};
@@ -19,10 +20,11 @@ use crate::observe::events::Event;
 use crate::pipeline::account::{End, nanos};
 use crate::pipeline::local::{self, What};
 use crate::pipeline::tunnel::{Traffic, Tunnel, TunnelEnd};
-use crate::pipeline::{self, Client, Ended, Exchange, Reject, logged};
+use crate::pipeline::{self, Client, Ended, Exchange, Reject, View};
 use crate::policy::access_log::Pending;
 use crate::policy::forwarded::ClientAddress;
 use crate::shard::Shard;
+use crate::snapshot::ListenerId;
 
 /// How long a client may take over our last words, or over a body that is dropped.
 const LINGER: Duration = Duration::from_secs(2);
@@ -99,12 +101,12 @@ pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next
 }
 
 /// Refuses a connection that is one too many.
-pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>, door: Door) {
+pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Option<SocketAddr>, door: Rc<Door>) {
     let worker = &refusal.worker;
     let mut connection = Connection::new(worker.clone(), stream, peer, door);
-    let mut x = worker.exchange();
-    connection.begin(&mut x);
-    let next = connection.refuse(&mut x, Reject::TooManyConnections).await;
+    let (mut x, view) = (worker.exchange(), worker.view());
+    connection.begin(&mut x, &view);
+    let next = connection.refuse(&view, &mut x, Reject::TooManyConnections).await;
     worker.recycle(x);
     connection.end(next).await;
 }
@@ -113,7 +115,9 @@ pub(super) async fn refuse_connection(refusal: Refusal, stream: Stream, peer: Op
 pub(super) struct Connection {
     worker: Rc<Worker>,
     client: Client,
-    requests: usize,
+    /// The edition by which `client.listener` is meant.
+    number: u32,
+    requests: u32,
     counted: u64,
     tunnel: Option<Box<Switched>>,
 }
@@ -126,24 +130,41 @@ struct Switched {
 }
 
 impl Connection {
-    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, door: Door) -> Connection {
-        let Door { listener, port } = door;
+    pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, door: Rc<Door>) -> Connection {
         let (reader, address) = (Reader::default(), ClientAddress::of_peer(peer));
-        let client = Client { stream, reader, address, port, listener };
-        Connection { worker, client, requests: 0, counted: 0, tunnel: None }
+        let port = Some(door.doorway.address().port());
+        let client = Client { stream, reader, address, port, door, listener: ListenerId::GONE };
+        Connection { worker, client, number: 0, requests: 0, counted: 0, tunnel: None }
+    }
+
+    /// What its next request goes by.
+    fn view(&mut self) -> Rc<View> {
+        let view = self.worker.view();
+        let number = view.number();
+        if self.number != number {
+            self.number = number;
+            self.client.listener = view.listener(&self.client.door.doorway);
+        }
+        view
+    }
+
+    /// Whether it ends with the request that runs.
+    fn is_ending(&self) -> bool {
+        self.worker.shard.is_leaving() || self.client.door.is_closing()
     }
 
     /// Whether a header of the PROXY protocol comes before its first request.
-    fn is_proxied(&self) -> bool {
-        let listener = self.worker.snapshot.listeners.get(usize::from(self.client.listener.0));
+    fn is_proxied(&mut self) -> bool {
+        let view = self.view();
+        let listener = view.snapshot().listeners.get(usize::from(self.client.listener.0));
         listener.is_some_and(|listener| listener.proxy_protocol)
     }
 
     /// Receives that header; false if the connection must end.
     async fn announced(&mut self) -> bool {
-        let Worker { shard, snapshot, .. } = &*self.worker;
-        let deadline = shard.handle.now() + snapshot.limits.head_timeout;
-        let trusted = |ip| snapshot.fields.forwarding.trusts(ip);
+        let (shard, view) = (&self.worker.shard, self.worker.view());
+        let deadline = shard.handle.now() + view.snapshot().limits.head_timeout;
+        let trusted = |ip| view.snapshot().fields.forwarding.trusts(ip);
         let Err(refused) = proxied::receive(shard, &mut self.client, trusted, deadline).await else { return true };
         if let Some((code, detail)) = refused.describe() {
             shard.counters().count(Counter::ProxyRefused);
@@ -158,9 +179,10 @@ impl Connection {
         if !self.client.reader.is_empty() {
             return Waited::Bytes;
         }
-        let deadline = self.worker.shard.handle.now() + self.worker.snapshot.limits.idle_timeout;
+        let idle_timeout = self.worker.view.borrow().snapshot().limits.idle_timeout;
+        let deadline = self.worker.shard.handle.now() + idle_timeout;
         let (shard, fresh) = (&self.worker.shard, self.requests == 0);
-        let filled = fill_unless_draining(shard, &mut self.client, fresh);
+        let filled = fill_unless_ending(shard, &mut self.client, fresh);
         match self.worker.shard.handle.timeout(deadline, pin!(filled)).await {
             Ok(Ok(true)) => Waited::Bytes,
             _ => Waited::Over,
@@ -170,79 +192,57 @@ impl Connection {
     /// Serves one request.
     async fn request(&mut self, x: &mut Exchange) -> Next {
         x.account.received = self.client.reader.used();
-        match self.receive_head(x).await {
+        let view = self.view();
+        match self.receive_head(&view, x).await {
             Ok(true) => {}
             Ok(false) => return Next::Close,
             Err(reject) => {
-                self.begin(x);
+                self.begin(x, &view);
                 self.worker.shard.counters().count(Counter::Requests);
-                return self.refuse(x, reject).await;
+                return self.refuse(&view, x, reject).await;
             }
         }
-        self.begin(x);
-        self.requests += 1;
+        self.begin(x, &view);
+        self.requests = self.requests.saturating_add(1);
         let shard = self.worker.shard.clone();
         let counters = shard.counters();
         counters.count(Counter::Requests);
-        let most = self.worker.snapshot.limits.requests_per_connection;
-        let may_keep_alive = most.is_none_or(|most| self.requests < most.get()) && !self.worker.shard.is_draining();
-        let ended = pipeline::run(&self.worker.shard, &self.worker.snapshot, x, &mut self.client, may_keep_alive).await;
+        let most = view.snapshot().limits.requests_per_connection;
+        let may_keep_alive = most.is_none_or(|most| (self.requests as usize) < most.get()) && !self.is_ending();
+        let ended = pipeline::run(&self.worker.shard, &view, x, &mut self.client, may_keep_alive).await;
         let received = self.client.reader.received();
         counters.add(Counter::BytesReceived, received - std::mem::replace(&mut self.counted, received));
         match ended {
             Ok(Ended::Replied { status, keep_alive }) => {
-                self.finish(x, End::Replied, status);
+                finish(&view, &self.worker.shard, &self.client, x, End::Replied, status);
                 if keep_alive { Next::Request } else { Next::Linger }
             }
             Ok(Ended::Local { status }) => {
-                let next = self.answer(x, What::Route(status), may_keep_alive).await;
-                self.finish(x, End::Local, status);
+                let next = self.answer(&view, x, What::Route(status), may_keep_alive).await;
+                finish(&view, &self.worker.shard, &self.client, x, End::Local, status);
                 next
             }
             Ok(Ended::Cut { status, reset, why }) => {
                 self.tell(x, why.code(), why.detail(), Some(status));
-                self.finish(x, End::Cut(why), status);
+                finish(&view, &self.worker.shard, &self.client, x, End::Cut(why), status);
                 if reset { Next::Reset } else { Next::Linger }
             }
             Ok(Ended::Switched(tunnel)) => {
-                let line = self.finish(x, End::Switched, 101);
+                let line = finish(&view, &self.worker.shard, &self.client, x, End::Switched, 101);
                 self.tunnel = Some(Box::new(Switched { tunnel, line, began: x.started }));
                 Next::Tunnel
             }
             Ok(Ended::ClientGone) => {
-                self.finish(x, End::ClientGone, 0);
+                finish(&view, &self.worker.shard, &self.client, x, End::ClientGone, 0);
                 Next::Close
             }
-            Err(reject) => self.refuse(x, reject).await,
+            Err(reject) => self.refuse(&view, x, reject).await,
         }
-    }
-
-    /// The one place where every request ends: what was written down about it is completed, counted and logged. The
-    /// client got `status`; 0 if it got none. The line of a tunnel comes back: it is logged at its end.
-    fn finish(&self, x: &mut Exchange, end: End, status: u16) -> Option<Box<Pending>> {
-        let shard = &self.worker.shard;
-        let account = &mut x.account;
-        account.times.ended = shard.handle.now_exactly();
-        account.status = status;
-        let reader = &self.client.reader;
-        // A head that was refused was not used, but sent.
-        account.received = if x.parsed { reader.used() } else { reader.received() } - account.received;
-        match end {
-            // These were counted before they were sent: who has read an answer of ours finds it counted.
-            End::Local | End::Refused(_) => {}
-            End::Replied | End::Switched => count_status(shard, status),
-            End::Cut(_) => {
-                count_status(shard, status);
-                shard.counters().count(Counter::ResponsesCut);
-            }
-            End::ClientGone => shard.counters().count(Counter::ClientsGone),
-        }
-        logged::log(shard, &self.worker.snapshot, x, &self.client, end)
     }
 
     /// Gives a request its id, its origin and its time of start.
-    fn begin(&self, x: &mut Exchange) {
-        x.begin(self.worker.shard.handle.now(), unix_micros(), &self.worker.snapshot.fields, &self.client);
+    fn begin(&self, x: &mut Exchange, view: &View) {
+        x.begin(self.worker.shard.handle.now(), unix_micros(), &view.snapshot().fields, &self.client);
     }
 
     /// Runs the tunnel that the connection has become.
@@ -282,10 +282,10 @@ impl Connection {
     }
 
     /// Receives a head; false if the connection ended before it began.
-    async fn receive_head(&mut self, x: &mut Exchange) -> Result<bool, Reject> {
+    async fn receive_head(&mut self, view: &View, x: &mut Exchange) -> Result<bool, Reject> {
         let handle = &self.worker.shard.handle;
-        let deadline = handle.now() + self.worker.snapshot.limits.head_timeout;
-        let limits = self.worker.head_limits;
+        let deadline = handle.now() + view.snapshot().limits.head_timeout;
+        let limits = view.head_limits;
         loop {
             let Client { stream, reader, .. } = &mut self.client;
             match x.request.parse(reader.bytes(), &limits).map_err(Reject::Head)? {
@@ -308,26 +308,26 @@ impl Connection {
     }
 
     /// Answers a request with a refusal, counts it and tells of it.
-    async fn refuse(&mut self, x: &mut Exchange, reject: Reject) -> Next {
+    async fn refuse(&mut self, view: &View, x: &mut Exchange, reject: Reject) -> Next {
         let answer = reject.answer();
         let shard = self.worker.shard.clone();
         let counters = shard.counters();
         counters.refuse(reject.cause());
         self.tell(x, answer.code, answer.detail, Some(answer.status));
         x.describe(&answer);
-        let next = self.answer(x, What::Refusal(answer), true).await;
-        self.finish(x, End::Refused(reject), answer.status);
+        let next = self.answer(view, x, What::Refusal(answer), true).await;
+        finish(view, &self.worker.shard, &self.client, x, End::Refused(reject), answer.status);
         next
     }
 
     /// Sends a response that is made here, and gets rid of what is left of the request.
-    async fn answer(&mut self, x: &mut Exchange, what: What, may_keep_alive: bool) -> Next {
+    async fn answer(&mut self, view: &View, x: &mut Exchange, what: What, may_keep_alive: bool) -> Next {
         let shard = &self.worker.shard;
         count_status(shard, what.status());
         let left = if x.parsed { body_left(x) } else { None };
-        let wants = x.parsed && x.request.keep_alive() && may_keep_alive && !shard.is_draining();
+        let wants = x.parsed && x.request.keep_alive() && may_keep_alive && !self.is_ending();
         let keep_alive = wants && !what.closes() && left.is_some();
-        local::encode(&self.worker.snapshot, what, x, keep_alive, &shard.date());
+        local::encode(view.snapshot(), what, x, keep_alive, &shard.date());
         let deadline = shard.handle.now() + LINGER;
         self.client.reader.park();
         let sending = self.client.stream.send(&[IoSlice::new(&x.reply)]);
@@ -394,14 +394,14 @@ impl Connection {
     }
 }
 
-/// Receives more from a client; false at its end, and once the worker has been draining for a while. Who has just
+/// Receives more from a client; false at its end, and once its connection has been ending for a while. Who has just
 /// connected has probably sent something, and others may have a request on its way: they get it answered.
-pub(super) async fn fill_unless_draining(shard: &Shard, client: &mut Client, fresh: bool) -> io::Result<bool> {
-    let Client { stream, reader, .. } = client;
+pub(super) async fn fill_unless_ending(shard: &Shard, client: &mut Client, fresh: bool) -> io::Result<bool> {
+    let Client { stream, reader, door, .. } = client;
     let mut fill = pin!(reader.fill(stream));
     let mut timer = None;
     poll_fn(|context| match fill.as_mut().poll(context) {
-        Poll::Pending if shard.is_draining() => {
+        Poll::Pending if shard.is_draining() || door.is_closing() => {
             let timer = timer.get_or_insert_with(|| shard.handle.sleep(if fresh { LINGER } else { DRAIN_GRACE }));
             Pin::new(timer).poll(context).map(|()| Ok(false))
         }
@@ -439,16 +439,6 @@ fn body_left(x: &Exchange) -> Option<u64> {
         Framing::Chunked if x.upload.decoder.is_done() && received > 0 => Some(0),
         Framing::Chunked | Framing::UntilClose => None,
     }
-}
-
-fn count_status(shard: &Shard, status: u16) {
-    shard.counters().count(match status {
-        0..200 => Counter::Responses1xx,
-        200..300 => Counter::Responses2xx,
-        300..400 => Counter::Responses3xx,
-        400..500 => Counter::Responses4xx,
-        _ => Counter::Responses5xx,
-    });
 }
 
 #[cfg(test)]

@@ -368,7 +368,7 @@ fn a_file_that_was_moved_is_made_anew() {
     eventually("the line is there", || written("access.log") == 1);
     // By a signal, at once.
     fs::rename(directory.file(), directory.0.join("access.log.1")).expect("it can be moved");
-    gateway.reopen_access_log();
+    gateway.running().access_log().reopen();
     eventually("the file is there", || directory.file().exists());
     gateway.get("/a");
     eventually("the line is in the new file", || written("access.log") == 1);

@@ -173,3 +173,32 @@ fn requests_behind_a_response_that_has_begun_are_answered() {
         gateway.join();
     });
 }
+
+#[test]
+fn who_may_go_elsewhere_is_told_before_the_listeners_close() {
+    on_both_drivers(|driver| {
+        let origin = Origin::start().reply("/a", 200, "ok");
+        let text = include_str!("../../config/examples/minimal.toml");
+        let text = format!("{text}[gateway]\ndrain_delay = \"1500ms\"\n");
+        let gateway = Gateway::from(&text).service("app", origin.address()).driver(driver).workers(2).start();
+        let mut kept = gateway.connect();
+        kept.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert!(!kept.response().closes());
+        let mut idle = gateway.connect();
+        gateway.drain();
+        eventually("answers say that their connection ends", || {
+            let mut client = gateway.connect();
+            client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+            let response = client.response();
+            assert_eq!(response.status, 200);
+            response.closes()
+        });
+        kept.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+        let response = kept.response();
+        assert_eq!((response.status, response.closes()), (200, true));
+        kept.closed();
+        assert!(idle.is_quiet(), "it may have a request on its way");
+        idle.closed();
+        gateway.join();
+    });
+}

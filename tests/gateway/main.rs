@@ -32,6 +32,7 @@ mod preserve_host;
 mod priority;
 mod proxy_protocol;
 mod redirect;
+mod reload;
 mod request_id;
 mod respond;
 mod retries;

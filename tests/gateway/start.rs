@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use tidegate::gateway::StartError;
+use tidegate::snapshot::doorway::ListenError;
 
 use crate::harness::{Boot, Driver, Gateway, Origin, on_both_drivers, pass};
 
@@ -42,7 +43,7 @@ fn an_address_that_stays_taken_is_named() {
     let (_listener, address) = taken();
     let started = tidegate::gateway::Gateway::start(boot(address, Driver::Epoll).config());
     let error = started.expect_err("somebody else listens there");
-    let StartError::Listen { name, address: named, error: why } = &error else { panic!("{error}") };
+    let StartError::Listen(ListenError { name, address: named, error: why }) = &error else { panic!("{error}") };
     assert_eq!((name.as_str(), *named, why.kind()), ("public", address, ErrorKind::AddrInUse));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }

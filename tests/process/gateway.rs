@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::client::Client;
+use crate::client::{Client, Response};
 use crate::probe::{self, Memory};
 use crate::program::{Directory, Finished, Program, wait_until};
 
@@ -109,7 +109,7 @@ impl Setup {
             assert_eq!(field(&serving, "driver"), Some(self.driver), "{serving}");
         }
         let (public, admin) = (address(&listening, "address"), address(&serving, "admin"));
-        Gateway { program, public, admin, _directory: directory }
+        Gateway { program, public, admin, file, _directory: directory }
     }
 }
 
@@ -118,6 +118,8 @@ pub(crate) struct Gateway {
     program: Program,
     pub(crate) public: SocketAddr,
     pub(crate) admin: SocketAddr,
+    /// Its configuration.
+    pub(crate) file: String,
     _directory: Directory,
 }
 
@@ -149,6 +151,15 @@ impl Gateway {
         let line = text.lines().find(|line| line.split(' ').next() == Some(name));
         let value = line.and_then(|line| line.split(' ').nth(1)).and_then(|value| value.parse().ok());
         value.unwrap_or_else(|| panic!("no {name} in {text}"))
+    }
+
+    /// Makes `text` its configuration file, and asks it to read that; the answer.
+    #[track_caller]
+    pub(crate) fn reload(&self, text: &str) -> Response {
+        std::fs::write(&self.file, text).unwrap();
+        let mut client = Client::connect(self.admin);
+        client.send("POST /reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n");
+        client.response()
     }
 
     /// Client connections that are open now.

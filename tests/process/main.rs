@@ -28,6 +28,7 @@ mod origin;
 mod probe;
 mod program;
 mod proxy_protocol;
+mod reload;
 mod sandbox;
 mod signals;
 mod slow;

@@ -1,4 +1,4 @@
-//! The faults of a configuration, each with its place, for people and for logs.
+//! What is wrong with a configuration, each fault with its place, for people and for logs.
 //!
 //! ```text
 //! Error: unknown key `worker` in [gateway]
@@ -12,53 +12,28 @@
 //! ---'
 //! ```
 
+use std::collections::HashMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// A configuration file as it was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceFile {
-    name: String,
-    text: String,
-    /// Where each line begins.
-    lines: Vec<usize>,
-}
+use super::source::{SourceFile, SourceMap};
 
-impl SourceFile {
-    /// A file of this name, as the user gave it, and with this content.
-    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
-        let text = text.into();
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
-        Self { name: name.into(), text, lines }
-    }
-
-    /// Its name, as the user gave it.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What is in it.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The line and the column of a byte, both counted from 1; columns are characters.
-    #[must_use]
-    pub fn position(&self, offset: usize) -> (usize, usize) {
-        let offset = self.text.floor_char_boundary(offset);
-        let line = self.lines.partition_point(|&start| start <= offset);
-        let start = self.lines[line - 1];
-        (line, self.text[start..offset].chars().count() + 1)
-    }
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The configuration is refused.
+    Error,
+    /// The configuration is taken, but somebody may have meant something else.
+    Warning,
 }
 
 /// One fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// The bytes of the file that are at fault; `None` where it is the file itself.
+    /// How bad it is.
+    pub severity: Severity,
+    /// The bytes of the files that are at fault; `None` where it is the file itself.
     pub span: Option<Range<usize>>,
     /// What is wrong, such as "unknown key `worker` in \[gateway\]".
     pub message: String,
@@ -73,12 +48,25 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// A fault at `span`.
     pub fn new(span: Range<usize>, message: impl Into<String>, label: impl Into<String>) -> Self {
-        Self { span: Some(span), message: message.into(), label: label.into(), related: None, help: None }
+        Self { span: Some(span), label: label.into(), ..Self::of_file(message) }
     }
 
     /// A fault of the file itself.
     pub fn of_file(message: impl Into<String>) -> Self {
-        Self { span: None, message: message.into(), label: String::new(), related: None, help: None }
+        let (severity, label) = (Severity::Error, String::new());
+        Self { severity, span: None, message: message.into(), label, related: None, help: None }
+    }
+
+    /// Makes a warning of it.
+    #[must_use]
+    pub fn warning(self) -> Self {
+        Self { severity: Severity::Warning, ..self }
+    }
+
+    /// Whether the configuration is refused for it.
+    #[must_use]
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 
     /// Says what to do about it.
@@ -94,17 +82,17 @@ impl Diagnostic {
     }
 }
 
-/// All faults of one configuration, at least one, in the order of the file.
+/// What is wrong with one configuration, in the order of the files: errors, warnings or both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostics {
-    source: Arc<SourceFile>,
+    source: Arc<SourceMap>,
     list: Vec<Diagnostic>,
 }
 
 impl Diagnostics {
     /// The faults of `source`, in any order.
     #[must_use]
-    pub fn new(source: Arc<SourceFile>, mut list: Vec<Diagnostic>) -> Self {
+    pub fn new(source: Arc<SourceMap>, mut list: Vec<Diagnostic>) -> Self {
         list.sort_by_key(|diagnostic| diagnostic.span.as_ref().map(|span| span.start));
         Self { source, list }
     }
@@ -120,17 +108,30 @@ impl Diagnostics {
         self.list.len()
     }
 
-    /// The file that they are in.
+    /// Whether there are none.
     #[must_use]
-    pub fn source(&self) -> &SourceFile {
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Those of this severity.
+    #[must_use]
+    pub fn of(&self, severity: Severity) -> Self {
+        let list = self.list.iter().filter(|diagnostic| diagnostic.severity == severity).cloned().collect();
+        Self { source: Arc::clone(&self.source), list }
+    }
+
+    /// The files that they are in.
+    #[must_use]
+    pub fn source(&self) -> &SourceMap {
         &self.source
     }
 
     /// Every fault with the lines of the file that it is in and a caret, for people.
     #[must_use]
     pub fn render(&self, color: bool) -> String {
-        let source = ariadne::Source::from(self.source.text.as_str());
-        self.list.iter().map(|diagnostic| self.render_one(diagnostic, &source, color)).collect::<Vec<_>>().join("\n")
+        let mut cache = FileCache::new(&self.source);
+        self.list.iter().map(|diagnostic| self.render_one(diagnostic, &mut cache, color)).collect::<Vec<_>>().join("\n")
     }
 
     /// Every fault on a line of its own, such as `gateway.toml:12:9: message; help`, for logs.
@@ -140,9 +141,9 @@ impl Diagnostics {
     }
 
     /// Every fault as an object, for programs: `message`, `label` and `help` (the last may be null) are for people, and
-    /// `place` says where it is, or is null where it is the file itself. A place has `line` and `column` of its first
-    /// character and `end_line` and `end_column` of the one behind its last, all counted from 1. `related`, if not null,
-    /// is another place with a `label`.
+    /// `place` says where it is, or is null where it is the file itself. A place has the name of its `file`, `line` and
+    /// `column` of its first character, and `end_line` and `end_column` of the one behind its last, all counted from 1.
+    /// `related`, if not null, is another place with a `label`.
     #[must_use]
     pub fn to_json(&self) -> Vec<serde_json::Value> {
         let faults = self.list.iter().map(|diagnostic| {
@@ -162,51 +163,90 @@ impl Diagnostics {
     }
 
     fn place(&self, span: &Range<usize>) -> serde_json::Value {
-        let ((line, column), (end_line, end_column)) =
-            (self.source.position(span.start), self.source.position(span.end));
-        serde_json::json!({ "line": line, "column": column, "end_line": end_line, "end_column": end_column })
+        let (start, end) = (self.source.place(span.start), self.source.place(span.end));
+        serde_json::json!({
+            "file": start.file.name(),
+            "line": start.line,
+            "column": start.column,
+            "end_line": end.line,
+            "end_column": end.column,
+        })
     }
 
     fn compact_one(&self, diagnostic: &Diagnostic) -> String {
-        let mut line = self.source.name.clone();
-        if let Some(span) = &diagnostic.span {
-            let (number, column) = self.source.position(span.start);
-            line += &format!(":{number}:{column}");
-        }
-        line += &format!(": {}", diagnostic.message);
+        let mut line = match &diagnostic.span {
+            Some(span) => {
+                let place = self.source.place(span.start);
+                format!("{}:{}:{}", place.file.name(), place.line, place.column)
+            }
+            None => self.source.name().to_owned(),
+        };
+        line += if diagnostic.is_error() { ": " } else { ": warning: " };
+        line += &diagnostic.message;
         if let Some(help) = &diagnostic.help {
             line += &format!("; {help}");
         }
         line
     }
 
-    fn render_one(&self, diagnostic: &Diagnostic, source: &ariadne::Source<&str>, color: bool) -> String {
+    fn render_one(&self, diagnostic: &Diagnostic, cache: &mut FileCache<'_>, color: bool) -> String {
         use ariadne::{CharSet, Color, Config, IndexType, Label, Report, ReportKind};
-        let Some(span) = diagnostic.span.clone() else {
-            return format!("Error: {}\n", self.compact_one(diagnostic));
+        let (kind, primary) = match diagnostic.severity {
+            Severity::Error => (ReportKind::Error, Color::Red),
+            Severity::Warning => (ReportKind::Warning, Color::Yellow),
         };
-        let name = self.source.name.as_str();
+        let Some(span) = diagnostic.span.clone() else {
+            let line = self.compact_one(diagnostic).replacen(": warning: ", ": ", 1);
+            return format!("{kind}: {line}\n");
+        };
         // Plain ASCII: the caret looks the same in a terminal, in a log and in a ticket.
         let style = Config::default().with_color(color).with_char_set(CharSet::Ascii).with_index_type(IndexType::Byte);
+        let within = |span: &Range<usize>| {
+            let start = self.source.place(span.start);
+            (start.index, start.offset..start.offset + span.len())
+        };
         // Labels must come in the order of the file, or ariadne shows the file twice.
-        let mut labels = vec![(span.clone(), &diagnostic.label, Color::Red)];
-        labels.extend(diagnostic.related.iter().map(|(span, label)| (span.clone(), label, Color::Yellow)));
+        let mut labels = vec![(span.clone(), &diagnostic.label, primary)];
+        labels.extend(diagnostic.related.iter().map(|(span, label)| (span.clone(), label, Color::Cyan)));
         labels.sort_by_key(|(span, ..)| span.start);
         let labels = labels
             .into_iter()
-            .map(|(span, label, color)| Label::new((name, span)).with_message(label).with_color(color));
-        let mut report = Report::build(ReportKind::Error, (name, span))
-            .with_config(style)
-            .with_message(&diagnostic.message)
-            .with_labels(labels);
+            .map(|(span, label, color)| Label::new(within(&span)).with_message(label).with_color(color));
+        let mut report =
+            Report::build(kind, within(&span)).with_config(style).with_message(&diagnostic.message).with_labels(labels);
         if let Some(help) = &diagnostic.help {
             report.set_help(help);
         }
         let mut bytes = Vec::new();
-        match report.finish().write((name, source), &mut bytes) {
+        match report.finish().write(cache, &mut bytes) {
             Ok(()) => without_trailing_blanks(&String::from_utf8_lossy(&bytes)),
             Err(_) => self.compact_one(diagnostic) + "\n",
         }
+    }
+}
+
+/// The files, by their numbers, as ariadne reads them: each made ready when it is first shown.
+struct FileCache<'a> {
+    files: Vec<&'a SourceFile>,
+    ready: HashMap<usize, ariadne::Source<&'a str>>,
+}
+
+impl<'a> FileCache<'a> {
+    fn new(source: &'a SourceMap) -> Self {
+        Self { files: source.files().collect(), ready: HashMap::new() }
+    }
+}
+
+impl<'a> ariadne::Cache<usize> for FileCache<'a> {
+    type Storage = &'a str;
+
+    fn fetch(&mut self, index: &usize) -> Result<&ariadne::Source<&'a str>, impl fmt::Debug> {
+        let text = self.files.get(*index).map(|file| &**file.text()).ok_or("there is no such file")?;
+        Ok::<_, &'static str>(self.ready.entry(*index).or_insert_with(|| ariadne::Source::from(text)))
+    }
+
+    fn display<'b>(&self, index: &'b usize) -> Option<impl fmt::Display + 'b> {
+        self.files.get(*index).map(|file| file.name().to_owned())
     }
 }
 

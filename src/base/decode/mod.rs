@@ -6,8 +6,10 @@
 
 mod diagnostics;
 mod section;
+mod source;
 mod value;
 
-pub use diagnostics::{Diagnostic, Diagnostics, SourceFile};
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use section::{Section, TableOr, WHOLE_FILE, closest};
-pub use value::{FromValue, Value, Wrong, raw_text, text, type_of};
+pub use source::{Place, SourceFile, SourceMap, Substitution};
+pub use value::{DOLLAR, FromValue, Value, Wrong, own_text, raw_text, text, type_of};

@@ -61,7 +61,7 @@ pub trait FromValue: Sized {
 
 impl FromValue for String {
     fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
-        text(value, "a string").map(str::to_owned)
+        own_text(value, "a string")
     }
 }
 
@@ -146,7 +146,13 @@ impl<T: FromValue> FromValue for Spanned<T> {
     }
 }
 
-/// The text of a string as it is written, which may name things with `${...}`; `expected` is what else to say that it is.
+/// What stands for a dollar sign in the strings of a tree, where it would otherwise be taken for the beginning of a name:
+/// in front of a brace or of another dollar sign. `$$` and what is put in for `${...}` make some. It is a noncharacter,
+/// of those that Unicode leaves to the inside of programs, and none comes from a file.
+pub const DOLLAR: char = '\u{fdd0}';
+
+/// The text of a string in which names such as `${client.ip}` may stand, and [`DOLLAR`] for dollars; `expected` is what
+/// else to say that it is.
 pub fn raw_text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
     match value.get_ref() {
         DeValue::String(text) => Ok(text),
@@ -155,12 +161,30 @@ pub fn raw_text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wro
 }
 
 /// The text of a string; `expected` is what else to say that it is.
+pub fn own_text(value: &Value<'_>, expected: &str) -> Result<String, Wrong> {
+    let text = raw_text(value, expected)?;
+    no_names(text)?;
+    Ok(text.replace(DOLLAR, "$"))
+}
+
+/// The text of a string that is an address, a number with a unit, a word of ours or the like, which has nothing like
+/// `${` in it; `expected` is what else to say that it is.
 pub fn text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> {
     let text = raw_text(value, expected)?;
-    if text.contains("${") {
-        return Err(Wrong::content("environment variables (`${...}`) are not built yet", "write the value itself"));
+    no_names(text)?;
+    if text.contains(DOLLAR) {
+        let problem = format!("`{}` has a `$` where none can be", text.replace(DOLLAR, "$"));
+        return Err(Wrong::content(problem, format!("write {expected}")));
     }
     Ok(text)
+}
+
+/// Refuses names of what is only known of a request.
+fn no_names(text: &str) -> Result<(), Wrong> {
+    let Some(start) = text.find("${") else { return Ok(()) };
+    let name = text[start..].split_inclusive('}').next().unwrap_or_default();
+    let help = "a variable is in upper case, such as `${USERS_HOST}`; write `$$` for a dollar sign";
+    Err(Wrong::content(format!("`{name}` names nothing here"), help))
 }
 
 /// The text of a number with a unit. A bare number is taken as it is written, so that the error can say which unit to

@@ -68,9 +68,30 @@ pub(super) fn render(shared: &Shared, board: &Board, now: Instant) -> String {
     let name = "tidegate_control_panics_total";
     text.family(name, "counter", "Tasks of the control thread that panicked and were begun anew.");
     text.series(name, &[], board.panics.load(Ordering::Relaxed));
+    reloads(&mut text, board);
     text.family("tidegate_build_info", "gauge", "The version that runs.");
     text.series("tidegate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     text.0
+}
+
+fn reloads(text: &mut Text, board: &Board) {
+    let name = "tidegate_config_reloads_total";
+    text.family(name, "counter", "Reloads, by how they went.");
+    for (result, count) in ["succeeded", "refused"].into_iter().zip(board.reloads.counts()) {
+        text.series(name, &[("result", result)], count);
+    }
+    let fault = board.reloads.fault();
+    let name = "tidegate_config_last_reload_successful";
+    text.family(name, "gauge", "0 if the last reload was refused, else 1.");
+    text.series(name, &[], u64::from(fault.is_none()));
+    let name = "tidegate_config_last_success_timestamp_seconds";
+    text.family(name, "gauge", "When the configuration that runs was taken, in seconds since 1970.");
+    text.series(name, &[], board.reloads.taken() / 1000);
+    if let Some(fault) = fault {
+        let name = "tidegate_config_refused_info";
+        text.family(name, "gauge", "Why the last reload was refused.");
+        text.series(name, &[("message", &fault)], 1);
+    }
 }
 
 fn services(text: &mut Text, board: &Board, now: Instant) {
@@ -85,11 +106,12 @@ fn services(text: &mut Text, board: &Board, now: Instant) {
     ];
     for (name, help, read) in gauges {
         text.family(name, "gauge", help);
-        for service in &board.services {
+        for service in board.services().iter() {
             text.series(name, &[("service", service.name())], read(service, now));
         }
     }
-    let checked = || board.services.iter().filter(|service| service.checks.is_some());
+    let services = board.services();
+    let checked = || services.iter().filter(|service| service.checks().is_some());
     text.family("tidegate_health_checks_total", "counter", "Health checks, by how they went.");
     for service in checked() {
         let [passed, failed, _] = service.counts();
@@ -126,7 +148,8 @@ fn targets(text: &mut Text, board: &Board, now: Instant) {
             requests(endpoint)[2]
         }),
     ];
-    let services: Vec<_> = board.services.iter().map(|service| (service.name(), service.members.endpoints())).collect();
+    let board = board.services();
+    let services: Vec<_> = board.iter().map(|service| (service.name(), service.members.endpoints())).collect();
     for (name, kind, help, read) in families {
         text.family(name, kind, help);
         for (service, endpoints) in &services {
@@ -147,7 +170,7 @@ fn names(text: &mut Text, board: &Board, now: Instant) {
     }
     let name = "tidegate_dns_answer_age_seconds";
     text.family(name, "gauge", "Time since the name of a target was last answered with addresses.");
-    for service in &board.services {
+    for service in board.services().iter() {
         for source in service.sources().iter() {
             if let (Some(host), Some(at)) = (source.name(), source.state().answered) {
                 text.series(name, &[("service", service.name()), ("name", host)], now.since(at).as_secs());
@@ -168,20 +191,22 @@ mod tests {
     fn board(targets: Vec<TargetAddress>) -> Board {
         let members = Arc::new(Members::new("users", 2));
         let targets = targets.into_iter().map(|address| TargetSpec { address, weight: 1 });
-        let targets: Vec<TargetSpec> = targets.collect();
-        members.update(targets.iter().filter_map(TargetSpec::endpoint).collect(), Instant::from_clock());
-        let service = Service::new(members, targets, None);
-        Board { services: vec![Arc::new(service)], dns: Arc::default(), panics: Arc::default() }
+        let service = Service::new(members);
+        service.configure(&targets.collect::<Vec<_>>(), None);
+        service.use_what_is_known(Instant::from_clock());
+        let board = Board::default();
+        board.set_services(vec![Arc::new(service)]);
+        board
     }
 
     #[test]
     fn every_series_stands_once_and_has_a_type() {
         let addresses = [SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2))];
         let board = board(addresses.into_iter().map(TargetAddress::Ip).collect());
-        let shared = Shared::new(2, vec![board.services[0].members.clone()], 0);
+        let shared = Shared::new(2);
         shared.counters[1].add(Counter::Requests, 3);
         shared.counters[0].refuse(Reject::NoRoute.cause());
-        board.services[0].members.endpoints()[1].tally(1).failed.store(7, Ordering::Relaxed);
+        board.services()[0].members.endpoints()[1].tally(1).failed.store(7, Ordering::Relaxed);
         let text = render(&shared, &board, Instant::from_clock());
         assert!(text.contains("\ntidegate_requests_total 3\n"));
         assert!(text.contains("\ntidegate_refusals_total{code=\"no_route\"} 1\n"));
@@ -203,7 +228,7 @@ mod tests {
     #[test]
     fn labels_cannot_be_broken_out_of() {
         let board = board(vec![TargetAddress::Unix("/run/a\"b\\c\nd.sock".into())]);
-        let text = render(&Shared::new(1, Vec::new(), 0), &board, Instant::from_clock());
+        let text = render(&Shared::new(1), &board, Instant::from_clock());
         let line = "tidegate_upstream_health{service=\"users\",target=\"unix:/run/a\\\"b\\\\c\\nd.sock\"} 1\n";
         assert!(text.contains(line), "{text}");
     }

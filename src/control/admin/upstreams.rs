@@ -76,7 +76,7 @@ pub(super) fn service(service: &Service, now: Instant) -> Value {
     json!({
         "name": service.name(),
         "usable": endpoints.iter().filter(|endpoint| is_usable(endpoint, now)).count(),
-        "health_checks": service.checks.is_some(),
+        "health_checks": service.checks().is_some(),
         "targets": targets,
         "names": names,
     })

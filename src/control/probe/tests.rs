@@ -64,8 +64,8 @@ impl Watched {
         let config = HealthConfig { path: Some("/".to_owned()), interval, ..HealthConfig::default() };
         let config = HealthConfig { timeout: Some(Duration::from_secs(5)), ..config };
         let checks = Checks::compile(&config);
-        let service = Service::new(Arc::new(Members::new("users", 1)), Vec::new(), Some(checks.clone()));
-        let service = Arc::new(service);
+        let service = Arc::new(Service::new(Arc::new(Members::new("users", 1))));
+        service.configure(&[], Some(&checks));
         let mut task = JoinSet::new();
         task.spawn(watch(service.clone(), Arc::new(checks), Arc::new(Crowd::new(Arc::default()))));
         Watched { service, _task: task }

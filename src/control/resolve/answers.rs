@@ -125,6 +125,18 @@ impl Source {
         Source { target, known, state: State::default() }
     }
 
+    /// The same with another weight: what is known of it stays.
+    pub(in crate::control) fn with_weight(&self, weight: u32) -> Source {
+        let mut source = self.clone();
+        source.target.weight = weight;
+        source
+    }
+
+    /// Whether nobody has to be asked for it, or somebody was: it was answered or has failed.
+    pub(in crate::control) fn is_asked_once(&self) -> bool {
+        self.name().is_none() || self.state.answered.is_some() || self.state.failures > 0
+    }
+
     /// The target of the configuration.
     pub(in crate::control) fn target(&self) -> &TargetSpec {
         &self.target

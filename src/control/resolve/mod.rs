@@ -17,8 +17,8 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::task::{Id, JoinError, JoinSet};
 
+pub(super) use answers::Source;
 use answers::{Bounds, SourceReply, endpoints};
-pub(super) use answers::{Source, State};
 pub(super) use client::{Client, QUESTIONS_MOST};
 pub(super) use counts::{Counts, Failure};
 
@@ -104,8 +104,7 @@ impl Keeper {
 
     /// Whether every name was answered or has failed.
     fn is_asked_once(&self) -> bool {
-        let is_asked = |state: &State| state.answered.is_some() || state.failures > 0;
-        self.service.sources().iter().all(|source| source.name().is_none() || is_asked(source.state()))
+        self.service.sources().iter().all(Source::is_asked_once)
     }
 
     /// How long until the next name has to be asked for, not counting those that are being asked for.
@@ -139,7 +138,7 @@ impl Keeper {
 
     /// Makes what is known the members of the service, if it is other than before.
     fn publish(&mut self, now: Instant) {
-        let specs = endpoints(&self.service.sources(), &is_routed);
+        let specs = known_endpoints(&self.service.sources());
         if specs != self.published {
             tell_changes(self.service.name(), &self.published, &specs);
             self.service.members.update(specs.clone(), now);
@@ -147,6 +146,11 @@ impl Keeper {
             self.published = specs;
         }
     }
+}
+
+/// The endpoints that the sources of a service stand for, as far as is known.
+pub(super) fn known_endpoints(sources: &[Source]) -> Vec<EndpointSpec> {
+    endpoints(sources, &is_routed)
 }
 
 fn spec_of(endpoint: &Endpoint) -> EndpointSpec {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::answers::State;
 use super::*;
 use crate::upstream::members::Members;
 use crate::upstream::targets::{TargetAddress, TargetSpec};
@@ -139,8 +140,9 @@ struct Kept {
 
 impl Kept {
     fn start(config: &DnsConfig, targets: &[TargetAddress]) -> Kept {
-        let targets = targets.iter().map(|address| TargetSpec { address: address.clone(), weight: 1 }).collect();
-        let service = Arc::new(Service::new(Arc::new(Members::new("users", 1)), targets, None));
+        let targets = targets.iter().map(|address| TargetSpec { address: address.clone(), weight: 1 });
+        let service = Arc::new(Service::new(Arc::new(Members::new("users", 1))));
+        service.configure(&targets.collect::<Vec<_>>(), None);
         let counts = Arc::new(Counts::default());
         let client = Arc::new(Client::new(config, counts.clone()).unwrap());
         let mut task = JoinSet::new();
@@ -323,8 +325,8 @@ async fn localhost_is_this_machine_and_asks_nobody() {
 async fn who_waits_for_the_first_answers_is_told_also_when_there_are_none() {
     let named = Named::start("users A 127.0.0.1\n").await;
     let target = |name: &str| TargetSpec { address: host(name), weight: 1 };
-    let targets = vec![target("users.test."), target("nobody.test.")];
-    let service = Arc::new(Service::new(Arc::new(Members::new("users", 1)), targets, None));
+    let service = Arc::new(Service::new(Arc::new(Members::new("users", 1))));
+    service.configure(&[target("users.test."), target("nobody.test.")], None);
     let client = Arc::new(Client::new(&named.config(), Arc::default()).unwrap());
     let (first, mut asked) = tokio::sync::mpsc::channel(1);
     let mut task = JoinSet::new();

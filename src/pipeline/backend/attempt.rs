@@ -17,7 +17,7 @@ use crate::http::edit::Scratch;
 use crate::http::h1::parse::ResponseContext;
 use crate::http::message::Version;
 use crate::net::Handle;
-use crate::pipeline::exchange::{Client, Exchange};
+use crate::pipeline::exchange::{Client, Door, Exchange};
 use crate::pipeline::facts::Facts;
 use crate::pipeline::relay::Relay;
 use crate::pipeline::{Cut, Reject};
@@ -91,6 +91,7 @@ pub(super) struct Rules<'a> {
     pub(super) method: ResponseContext,
     pub(super) client_version: Version,
     pub(super) may_keep_alive: bool,
+    pub(super) door: &'a Door,
     pub(super) facts: Facts<'a>,
     pub(super) scratch: &'a RefCell<Scratch>,
     /// The protocols that the backend is asked to switch to, if any.
@@ -136,6 +137,7 @@ pub(super) async fn attempt(
         method: ResponseContext { method: request.method(), upgrade_requested: !offer.is_empty() },
         client_version: request.version(),
         may_keep_alive: stage.may_keep_alive && request.keep_alive(),
+        door: &client.door,
         facts,
         scratch,
         offer,

@@ -55,7 +55,8 @@ pub(super) async fn download(
     let framing = head.framing().for_client(rules.client_version);
     // A request that is not over would have to be read to its end first.
     let whole = matches!(progress.sent.get(), Sent::Whole(_));
-    let keep_alive = rules.may_keep_alive && whole && framing != Framing::UntilClose && !shard.is_draining();
+    let is_ending = shard.is_leaving() || rules.door.is_closing();
+    let keep_alive = rules.may_keep_alive && whole && framing != Framing::UntilClose && !is_ending;
     reply_head::encode(head, framing, keep_alive, shard, rules, reply);
     body.reset(head.framing());
     let reusable = head.keep_alive() && head.framing() != Framing::UntilClose;

@@ -3,7 +3,6 @@
 use std::io::{self, IoSlice};
 use std::pin::pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect::{Upstream, Wanted, connect};
@@ -15,9 +14,9 @@ use crate::http::message::{Framing, Method};
 use crate::net::Reader;
 use crate::observe::counters::Counter;
 use crate::pipeline::exchange::{Client, Exchange};
-use crate::pipeline::keys;
+use crate::pipeline::{View, keys};
 use crate::shard::Shard;
-use crate::snapshot::{Route, RouteId, Snapshot};
+use crate::snapshot::{Route, RouteId};
 use crate::upstream::balance::Target;
 use crate::upstream::mirror::{Mirror, Room};
 
@@ -46,21 +45,21 @@ struct Duplicate {
 /// Sends a copy of the request in `x`, which has taken `route` and is over, to the service of `mirror`.
 pub(super) fn send(
     shard: &Rc<Shard>,
-    snapshot: &Arc<Snapshot>,
+    view: &Rc<View>,
     route: &Route,
     mirror: &Mirror,
     x: &mut Exchange,
     client: &Client,
 ) {
-    let stage = stage(shard, snapshot, route.lane(mirror.lane), x.started, false);
+    let stage = stage(shard, view, route.lane(mirror.lane), x.started, false);
     let Some(copy) = stage.and_then(|stage| copy(&stage, mirror, x, client)) else {
         return shard.counters().count(Counter::MirrorsDropped);
     };
-    let (shard, snapshot) = (shard.clone(), snapshot.clone());
+    let (shard, view) = (shard.clone(), view.clone());
     let handle = shard.handle.clone();
     handle.spawn(async move {
         let deadline = shard.handle.now() + PATIENCE;
-        let _ = shard.handle.timeout(deadline, pin!(deliver(&shard, &snapshot, copy))).await;
+        let _ = shard.handle.timeout(deadline, pin!(deliver(&shard, &view, copy))).await;
     });
 }
 
@@ -89,9 +88,9 @@ fn copy(stage: &Stage<'_>, mirror: &Mirror, x: &mut Exchange, client: &Client) -
 
 /// Sends the copy and reads its answer. However that ends, it counts neither for the target nor against it, whose other
 /// requests come from people.
-async fn deliver(shard: &Shard, snapshot: &Snapshot, copy: Duplicate) {
+async fn deliver(shard: &Shard, view: &View, copy: Duplicate) {
     let Duplicate { route, lane, target, method, bytes, preface, mut room } = copy;
-    let Some(stage) = stage(shard, snapshot, snapshot.route(route).lane(lane), shard.handle.now(), false) else {
+    let Some(stage) = stage(shard, view, view.snapshot().route(route).lane(lane), shard.handle.now(), false) else {
         return;
     };
     let stage = Stage { deadline: shard.handle.now() + PATIENCE, ..stage };

@@ -30,13 +30,12 @@ mod switch;
 mod upload;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::account::Times;
 use super::exchange::{Client, Exchange};
 use super::tunnel::{Held, Tunnel};
-use super::{Cut, Ended, Reject, keys};
+use super::{Cut, Ended, Reject, View, keys};
 use crate::base::time::Instant;
 use crate::http::message::Version;
 use crate::observe::counters::Counter;
@@ -57,6 +56,7 @@ const DIED_IDLE: Duration = Duration::from_secs(1);
 /// What stays the same through all attempts of a request at one service.
 struct Stage<'a> {
     shard: &'a Shard,
+    view: &'a View,
     snapshot: &'a Snapshot,
     route: &'a Route,
     service: &'a Service,
@@ -71,12 +71,13 @@ struct Stage<'a> {
 /// The refusal to answer with. Nothing of a response has been sent then.
 pub async fn proxy(
     shard: &Rc<Shard>,
-    snapshot: &Arc<Snapshot>,
+    view: &Rc<View>,
     route: &Route,
     x: &mut Exchange,
     client: &mut Client,
     may_keep_alive: bool,
 ) -> Result<Ended, Reject> {
+    let snapshot = view.snapshot();
     let mirrored = route.mirror.as_ref().filter(|mirror| mirror.takes(fastrand::u32(..)));
     x.upload.reset(x.request.framing());
     x.upload.recorded.begin(mirrored.map_or(0, |mirror| mirror.body));
@@ -87,7 +88,7 @@ pub async fn proxy(
     let ended = loop {
         let lane = route.lane(place);
         x.account.service = lane.action.service();
-        let ended = match stage(shard, snapshot, lane, x.started, may_keep_alive) {
+        let ended = match stage(shard, view, lane, x.started, may_keep_alive) {
             Some(stage) => forward(&stage, x, client).await,
             None => Err(Reject::NoTarget),
         };
@@ -99,7 +100,7 @@ pub async fn proxy(
         }
     };
     if let Some(mirror) = mirrored {
-        mirror::send(shard, snapshot, route, mirror, x, client);
+        mirror::send(shard, view, route, mirror, x, client);
     }
     ended
 }
@@ -107,15 +108,16 @@ pub async fn proxy(
 /// The stage for the service of `lane`; nothing for a lane without one, which is never asked for.
 fn stage<'a>(
     shard: &'a Shard,
-    snapshot: &'a Snapshot,
+    view: &'a View,
     lane: &'a Route,
     started: Instant,
     may_keep_alive: bool,
 ) -> Option<Stage<'a>> {
     let service = lane.action.service()?;
     let deadline = lane.timeouts.total.map_or(Instant::NEVER, |total| started + total);
-    let (service, backend) = (snapshot.service(service), shard.backend(service.index()));
-    Some(Stage { shard, snapshot, route: lane, service, backend, deadline, may_keep_alive })
+    let snapshot = view.snapshot();
+    let (service, backend) = (snapshot.service(service), view.backend(service));
+    Some(Stage { shard, view, snapshot, route: lane, service, backend, deadline, may_keep_alive })
 }
 
 /// What answers instead of a service.

@@ -34,7 +34,7 @@ pub(super) fn wanted(stage: &Stage<'_>, x: &mut Exchange) -> Result<Option<Switc
     let (Some(rules), Some(route)) = (stage.route.upgrade.offer(&x.request, &mut x.offer), x.route) else {
         return Ok(None);
     };
-    let permit = rules.admit(stage.shard.shared().open_tunnels(route.index())).ok_or(Reject::TooManyTunnels)?;
+    let permit = rules.admit(stage.view.open_tunnels(route)).ok_or(Reject::TooManyTunnels)?;
     let rules = TunnelRules { idle: rules.idle, lifetime: rules.lifetime, stall: rules.stall };
     Ok(Some(Switch { rules, permit }))
 }

@@ -186,15 +186,22 @@ impl Balancer {
         }
     }
 
-    /// Goes by other settings from now on. Targets keep what is known of them; the connections that they have are kept
-    /// by the settings that they were made with.
+    /// What it goes by.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.context.settings.borrow().clone()
+    }
+
+    /// Goes by other settings from now on. Targets keep what is known of them, and their connections.
     pub fn configure(&mut self, settings: Arc<Settings>) {
         if self.context.settings.borrow().method != settings.method {
             self.chooser = Chooser::new(&settings.method);
         }
         *self.context.settings.borrow_mut() = settings;
+        let settings = self.context.settings.borrow();
         for target in &self.targets {
             target.token.set(self.context.token(&target.endpoint));
+            target.pool.borrow_mut().configure(settings.pool.idle_connections, settings.pool.idle_timeout);
         }
         self.version = None;
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::{BodyRule, HealthConfig, Jitter};
-use crate::base::decode::{Diagnostic, FromValue, Section, Value, Wrong, text, type_of};
+use crate::base::decode::{Diagnostic, FromValue, Section, Value, Wrong, own_text, text, type_of};
 use crate::base::units::display_duration;
 use crate::http::fields::{is_token, is_value};
 
@@ -164,22 +164,23 @@ fn header(name: &str, value: &Value<'_>) -> Result<(String, String), Wrong> {
         let problem = format!("the value of `{name}` is {}", type_of(value.get_ref()));
         return Err(Wrong::content(problem, "the value of a field is a string"));
     };
-    let text = text(value, "a string")?;
+    let text = own_text(value, "a string")?;
     if !is_value(text.as_bytes()) || text.trim() != text {
-        let problem = format!("`{}` cannot be the value of a field", text.escape_default());
+        // Not shown, for it may be a secret.
+        let problem = format!("this cannot be the value of `{name}`");
         return Err(Wrong::content(problem, "a value is one line of text without spaces around it"));
     }
-    Ok((name.into(), text.into()))
+    Ok((name.into(), text))
 }
 
 impl FromValue for Body {
     fn from_value(value: &Value<'_>) -> Result<Body, Wrong> {
-        let body = text(value, "text that must be in the body, or a regular expression such as \"~ ^ok\"")?;
+        let body = own_text(value, "text that must be in the body, or a regular expression such as \"~ ^ok\"")?;
         if body.trim_start_matches('~').trim().is_empty() {
             return Err(Wrong::content("every body has this", "leave it out, or write what must be in the body"));
         }
-        match BodyRule::new(body) {
-            Ok(_) => Ok(Body(body.into())),
+        match BodyRule::new(&body) {
+            Ok(_) => Ok(Body(body)),
             Err(error) => {
                 let last = error.to_string().lines().last().unwrap_or_default().trim().to_owned();
                 let problem = format!("`{}` is not a regular expression: {last}", body.escape_debug());

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType};
 use tidegate::config::{Config, Driver};
+use tidegate::control::reload::Outcome;
 use tidegate::observe::counters::{Counter, sum};
 use tidegate::pipeline::Reject;
 use tidegate::shard::Shared;
@@ -88,14 +89,24 @@ impl Gateway {
         causes.flat_map(|(cause, _)| self.shared.counters.iter().map(move |worker| worker.refused(cause))).sum()
     }
 
-    /// Tells the access log to open its file anew.
-    pub(crate) fn reopen_access_log(&self) {
-        self.running.as_ref().expect("it runs").access_log().reopen();
+    /// Makes another configuration run.
+    pub(crate) fn reload(&self, boot: Boot) -> Outcome {
+        self.running().reload(&boot.config)
+    }
+
+    /// Where the listener called `name` is now, if there is one.
+    pub(crate) fn listener_now(&self, name: &str) -> Option<SocketAddr> {
+        self.running().address(name)
+    }
+
+    /// The gateway itself.
+    pub(crate) fn running(&self) -> &tidegate::gateway::Gateway {
+        self.running.as_ref().expect("it runs")
     }
 
     /// Begins to drain.
     pub(crate) fn drain(&self) {
-        self.running.as_ref().expect("it runs").drain();
+        self.running().drain();
     }
 
     /// Waits for the end of all threads.
@@ -165,7 +176,7 @@ impl Boot {
     /// Starts it; every worker is ready when this returns.
     pub(crate) fn start(self) -> Gateway {
         let running = tidegate::gateway::Gateway::start(&self.config).expect("the gateway starts");
-        let listeners = running.addresses().map(|(name, address)| (name.to_owned(), address)).collect();
+        let listeners = running.addresses().into_iter().map(|(name, address)| (name.into_string(), address)).collect();
         let (shared, admin) = (running.shared().clone(), running.admin_address());
         Gateway { running: Some(running), shared, listeners, admin }
     }

@@ -11,7 +11,9 @@ use tidegate::config::Config;
 use tidegate::net::{Handle, Listener, Stream, connect};
 use tidegate::runtime::{Network, Runtime};
 use tidegate::shard::Shared;
-use tidegate::snapshot::{ListenerId, Snapshot};
+use tidegate::snapshot::Snapshot;
+use tidegate::snapshot::doorway::Doorway;
+use tidegate::snapshot::publish::{Edition, Published};
 use tidegate::worker;
 
 use super::outcome::Outcome;
@@ -120,16 +122,15 @@ fn run(row: &Row, network: Network, cuts: &[usize], snapshot: &Arc<Snapshot>) ->
         let origin = handle.listen_in_memory(backend()).expect("a free address");
         handle.spawn(accept(origin, handle.clone(), row.clone(), log.clone()));
         let listener = handle.listen_in_memory(public()).expect("a free address");
-        let entry = worker::Entry {
-            listener,
-            door: worker::Door { listener: ListenerId::default(), port: Some(public().port()) },
-        };
-        let shared = Shared::new(1, snapshot.members(handle.now()), snapshot.routes.len());
+        let doorway = Doorway::taken(public());
+        let entry = worker::Entry { listener, doorway: doorway.clone() };
+        let published = Published::new(Edition::first(snapshot.clone(), vec![doorway], handle.now()));
+        let shared = Shared::new(1);
         let ended = Rc::new(RefCell::new(false));
         handle.spawn({
-            let (handle, snapshot, shared, ended) = (handle.clone(), snapshot.clone(), shared.clone(), ended.clone());
+            let (handle, shared, ended) = (handle.clone(), shared.clone(), ended.clone());
             async move {
-                worker::run(&handle, snapshot, shared, 0, vec![entry], |_| {}).await;
+                worker::run(&handle, published, shared, 0, vec![entry], |_| {}).await;
                 *ended.borrow_mut() = true;
             }
         });

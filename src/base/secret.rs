@@ -1,0 +1,126 @@
+//! A text that is never shown: a token, a key, a password.
+//!
+//! ```toml
+//! [admin]
+//! token = "${file:/run/secrets/admin_token}"
+//! ```
+//!
+//! A configuration is written to logs, to views and into error messages; a secret in it comes out as `***` everywhere. Who
+//! needs the text asks for it with [`Secret::expose`], which is easy to find in the code. Two secrets are compared in a
+//! time that tells nothing of where they differ.
+
+use std::fmt;
+use std::hint::black_box;
+
+use super::decode::{FromValue, Value, Wrong, own_text};
+
+/// What stands for a secret wherever one would be shown.
+pub const MASK: &str = "***";
+
+/// A secret text.
+#[derive(Clone)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// A secret of this text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into().into())
+    }
+
+    /// The text. Not to be logged, shown or put into an error.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `offered` is the secret. How long it takes depends on the length of `offered` alone. Nothing matches a
+    /// secret without a text.
+    #[must_use]
+    pub fn matches(&self, offered: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        if own.is_empty() {
+            return false;
+        }
+        let mut difference = u8::from(own.len() != offered.len());
+        for (offered, own) in offered.iter().zip(own.iter().cycle()) {
+            // The compiler must not end the loop at the first difference.
+            difference = black_box(difference | (offered ^ own));
+        }
+        difference == 0
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other.0.as_bytes()) || (self.0.is_empty() && other.0.is_empty())
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl FromValue for Secret {
+    fn from_value(value: &Value<'_>) -> Result<Self, Wrong> {
+        let text = own_text(value, "a string, such as \"${file:/run/secrets/token}\"")?;
+        if text.is_empty() {
+            return Err(Wrong::content("a secret without a text protects nothing", "write one, or leave the key out"));
+        }
+        Ok(Self::new(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_spanned::Spanned;
+    use toml::de::DeValue;
+
+    fn read(text: &'static str) -> Result<Secret, Wrong> {
+        Secret::from_value(&Spanned::new(0..0, DeValue::String(text.into())))
+    }
+
+    #[test]
+    fn it_is_never_shown() {
+        let secret = Secret::new("hunter2");
+        assert_eq!((format!("{secret:?}"), secret.to_string()), ("***".into(), "***".into()));
+        assert_eq!(format!("{:#?}", Some(&secret)), "Some(\n    ***,\n)");
+        assert_eq!(secret.expose(), "hunter2");
+        assert_eq!(secret, Secret::new("hunter2"));
+        assert_ne!(secret, Secret::new("hunter3"));
+    }
+
+    #[test]
+    fn a_value_is_a_text_that_is_not_empty() {
+        assert_eq!(read("a").unwrap(), Secret::new("a"));
+        let Err(Wrong::Content { problem, .. }) = read("") else { panic!("it was taken") };
+        assert_eq!(problem, "a secret without a text protects nothing");
+        let number = Secret::from_value(&Spanned::new(0..0, DeValue::Boolean(true)));
+        assert!(matches!(number, Err(Wrong::Type(_))));
+    }
+
+    #[test]
+    fn nothing_matches_an_empty_one() {
+        assert!(!Secret::new("").matches(b"") && !Secret::new("").matches(b"a") && !Secret::new("a").matches(b""));
+        assert_eq!(Secret::new(""), Secret::new(""));
+    }
+
+    proptest! {
+        #[test]
+        fn it_matches_what_is_equal_and_nothing_else(own in "[ab]{1,4}", offered in "[ab]{0,8}") {
+            prop_assert_eq!(Secret::new(own.as_str()).matches(offered.as_bytes()), own == offered);
+        }
+    }
+}

@@ -1,0 +1,458 @@
+//! The files of a configuration into one tree.
+//!
+//! ```toml
+//! include = ["routes/*.toml", "services.toml"]     # relative to this file; see `include`
+//!
+//! [services.users]
+//! targets = ["${USERS_HOST}:3001"]                 # see `substitute`
+//! ```
+//!
+//! First all files are found: a file may include others, which may include others again, but never one that has led to
+//! them. A file that several include is read once. Then each is parsed, its places are moved to where it lies in the
+//! [`SourceMap`], its strings get what their `${...}` stand for, and its sections are added to those of the others: tables
+//! that are keyed by name are gathered from all files, every other section stands in one file alone.
+
+pub(super) mod environment;
+mod include;
+mod substitute;
+mod syntax;
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_spanned::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use self::environment::Environment;
+use self::substitute::{Found, Problem, Reference, sounds_secret};
+use crate::base::decode::{Diagnostic, SourceFile, SourceMap, Substitution, Value, type_of};
+use crate::base::secret::Secret;
+
+/// The sections that hold tables with names, which may come from several files.
+pub(super) const NAMED: [&str; 4] = ["listeners", "services", "routes", "consumers"];
+
+/// The longest file that is read for a configuration.
+const FILE_MOST: u64 = 64 << 20;
+
+/// The longest file that is put into a string.
+const VALUE_MOST: u64 = 1 << 20;
+
+/// How many files may include one another in a row.
+const DEPTH_MOST: usize = 16;
+
+/// How many files one configuration may have.
+const FILES_MOST: usize = 10_000;
+
+/// What is known of the files so far.
+pub(super) struct Loader<'e> {
+    environment: &'e Environment,
+    sources: SourceMap,
+    /// For each file the directory that its paths are relative to.
+    directories: Vec<PathBuf>,
+    faults: Vec<Diagnostic>,
+    /// Files could not be read or parsed, so that nothing can be said of what should be in them.
+    incomplete: bool,
+    /// The files that are no text, by their numbers.
+    no_text: HashSet<usize>,
+    /// The files that have led to the one that is read, with their real paths.
+    way: Vec<(PathBuf, String)>,
+    /// The real paths of all files.
+    known: HashSet<PathBuf>,
+    /// Strings for which there is nothing to put in: what else is wrong with them is of no interest.
+    failed: HashSet<usize>,
+}
+
+/// A text to parse: where it begins, and what is in it.
+pub(super) type Text = (usize, Arc<str>);
+
+impl<'e> Loader<'e> {
+    /// Begins with a file.
+    pub(super) fn file(path: &Path, environment: &'e Environment) -> Self {
+        let name = path.display().to_string();
+        let mut loader = Self::empty(SourceFile::new(&name, ""), environment);
+        loader.sources.note(path);
+        let text = match read(path, FILE_MOST) {
+            Ok(text) => text,
+            Err(error) => {
+                loader.refuse(Diagnostic::of_file(format!("cannot read the file: {error}")));
+                return loader;
+            }
+        };
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        loader.known.insert(real.clone());
+        loader.way.push((real, name.clone()));
+        let directory = path.parent().unwrap_or(path);
+        loader.begin(name, text, directory);
+        loader
+    }
+
+    /// Begins with a text.
+    pub(super) fn text(name: &str, text: &str, environment: &'e Environment) -> Self {
+        let mut loader = Self::empty(SourceFile::new(name, ""), environment);
+        loader.begin(name.to_owned(), text.as_bytes().to_vec(), Path::new(name).parent().unwrap_or(Path::new("")));
+        loader
+    }
+
+    fn empty(file: SourceFile, environment: &'e Environment) -> Self {
+        Self {
+            environment,
+            sources: SourceMap::new(file),
+            directories: Vec::new(),
+            faults: Vec::new(),
+            incomplete: false,
+            no_text: HashSet::new(),
+            way: Vec::new(),
+            known: HashSet::new(),
+            failed: HashSet::new(),
+        }
+    }
+
+    fn begin(&mut self, name: String, bytes: Vec<u8>, directory: &Path) {
+        let (file, fault) = decode(name, bytes);
+        self.sources.replace_first(file);
+        self.directories.push(directory.to_owned());
+        match fault {
+            Some(fault) => self.refuse_text(0, fault),
+            None => self.follow(0),
+        }
+    }
+
+    fn refuse(&mut self, fault: Diagnostic) {
+        self.incomplete = true;
+        self.faults.push(fault);
+    }
+
+    fn refuse_text(&mut self, index: usize, fault: Diagnostic) {
+        self.no_text.insert(index);
+        self.refuse(fault);
+    }
+
+    /// Reads the files that the file of this number includes.
+    fn follow(&mut self, index: usize) {
+        let (base, file) = self.sources.file(index);
+        // Most files include none, and need no look of their own.
+        if !file.text().contains("include") {
+            return;
+        }
+        let text = Arc::clone(file.text());
+        let (tree, errors) = DeTable::parse_recoverable(&text);
+        let value = tree.get_ref().get("include");
+        let Some(value) = value.filter(|_| errors.iter().all(|error| !syntax::spoils(error))) else { return };
+        let at = |value: &Value<'_>| shift(&value.span(), base);
+        let DeValue::Array(list) = value.get_ref() else {
+            let is = type_of(value.get_ref());
+            let fault = Diagnostic::new(at(value), format!("`include` cannot be {is}"), format!("this is {is}"));
+            return self.refuse(fault.help("it must be a list, such as [\"routes/*.toml\"]"));
+        };
+        for value in list.iter() {
+            let DeValue::String(pattern) = value.get_ref() else {
+                let is = type_of(value.get_ref());
+                let fault = Diagnostic::new(at(value), format!("`include` cannot have {is}"), format!("this is {is}"));
+                self.refuse(fault.help("write the path of a file, such as \"routes/*.toml\""));
+                continue;
+            };
+            // What is wrong with a variable is told when all strings are looked at.
+            match self.look_up(index, pattern) {
+                Ok(found) => {
+                    let pattern = found.map_or_else(|| pattern.to_string(), |found| plain(&found.text));
+                    self.include(index, &pattern, &at(value));
+                }
+                Err(_) => self.incomplete = true,
+            }
+        }
+    }
+
+    /// Reads the files of one pattern, which stands at `span`.
+    fn include(&mut self, index: usize, pattern: &str, span: &Range<usize>) {
+        let fault = |message: String, label: &str| Diagnostic::new(span.clone(), message, label);
+        if let Err((problem, help)) = include::check(pattern) {
+            return self.refuse(fault(format!("wrong value for `include`: {problem}"), "this path").help(help));
+        }
+        let directory = self.directories[index].clone();
+        let sources = &mut self.sources;
+        let paths = match include::expand(&directory, pattern, |looked_into| sources.note(looked_into)) {
+            Ok(paths) => paths,
+            Err((path, error)) => {
+                let message = format!("cannot read the directory `{}`: {error}", path.display());
+                return self.refuse(fault(message, "named here").help("let the gateway's user read it"));
+            }
+        };
+        if paths.is_empty() {
+            let message = format!("`{pattern}` names no file");
+            let whole = display(&directory.join(pattern));
+            let help = format!("nothing is there that fits `{whole}`; leave it out, or put a file there");
+            return self.faults.push(fault(message, "no file has such a name").help(help).warning());
+        }
+        for path in paths {
+            self.include_file(&path, pattern, span);
+        }
+    }
+
+    fn include_file(&mut self, path: &Path, pattern: &str, span: &Range<usize>) {
+        let name = display(path);
+        let fault = |message: String, label: &str| Diagnostic::new(span.clone(), message, label);
+        self.sources.note(path);
+        let bytes = match read_regular(path, FILE_MOST) {
+            Ok(bytes) => bytes,
+            Err(error) if path.is_dir() => {
+                let help = format!("write \"{}/*.toml\" for all files in it", pattern.trim_end_matches('/'));
+                return self.refuse(fault(format!("cannot read `{name}`: {error}"), "included here").help(help));
+            }
+            Err(error) => {
+                let help = "paths are relative to the file that includes them; a pattern such as \"routes/*.toml\" may \
+                            find none";
+                return self.refuse(fault(format!("cannot read `{name}`: {error}"), "included here").help(help));
+            }
+        };
+        let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        if let Some(first) = self.way.iter().position(|(known, _)| *known == real) {
+            let names = self.way[first..].iter().map(|(_, name)| name.as_str()).chain([name.as_str()]);
+            let message = format!("`{name}` includes itself: {}", names.collect::<Vec<_>>().join(" -> "));
+            let help = match include::has_star(pattern) {
+                true => "keep what is included in a directory of its own, such as \"routes/*.toml\"",
+                false => "remove one of the lines that include the next file",
+            };
+            return self.refuse(fault(message, "this leads in a circle").help(help));
+        }
+        if !self.known.insert(real.clone()) {
+            return;
+        }
+        if self.way.len() >= DEPTH_MOST || self.directories.len() >= FILES_MOST {
+            let message = format!("`{name}` is one file too many");
+            let help = format!("up to {FILES_MOST} files can be included, and up to {DEPTH_MOST} one by the other");
+            return self.refuse(fault(message, "included here").help(help));
+        }
+        let (file, wrong) = decode(name.clone(), bytes);
+        let base = self.sources.add(file);
+        self.directories.push(path.parent().unwrap_or(path).to_owned());
+        if let Some(mut wrong) = wrong {
+            wrong.span = wrong.span.map(|span| shift(&span, base));
+            return self.refuse_text(self.directories.len() - 1, wrong);
+        }
+        self.way.push((real, name));
+        self.follow(self.directories.len() - 1);
+        self.way.pop();
+    }
+
+    /// The texts of all files.
+    pub(super) fn texts(&self) -> Vec<Text> {
+        (0..self.directories.len())
+            .map(|index| self.sources.file(index))
+            .map(|(at, file)| (at, file.text().clone()))
+            .collect()
+    }
+
+    /// One tree of all texts, which are those of [`texts`](Self::texts); nothing where there is none to rely on.
+    pub(super) fn tree<'t>(&mut self, texts: &'t [Text]) -> Option<DeTable<'t>> {
+        let mut whole = DeTable::new();
+        for (index, (base, text)) in texts.iter().enumerate() {
+            if self.no_text.contains(&index) {
+                continue;
+            }
+            let (tree, errors) = DeTable::parse_recoverable(text);
+            let (faults, is_toml) = syntax::faults(&errors, text);
+            self.faults.extend(faults.into_iter().map(|mut fault| {
+                fault.span = fault.span.map(|span| shift(&span, *base));
+                fault
+            }));
+            self.incomplete |= !is_toml;
+            if is_toml {
+                let tree = self.settle_table(tree.into_inner(), index, *base);
+                self.merge(&mut whole, tree, index);
+            }
+        }
+        (!self.incomplete).then_some(whole)
+    }
+
+    /// What is known when all is done: the files, and what is wrong with them. Of strings for which there was nothing to
+    /// put in, nothing else is said.
+    pub(super) fn finish(self, decoded: Vec<Diagnostic>) -> (SourceMap, Vec<Diagnostic>) {
+        let Self { mut faults, failed, sources, .. } = self;
+        let is_news = |fault: &Diagnostic| fault.span.as_ref().is_none_or(|span| !failed.contains(&span.start));
+        faults.extend(decoded.into_iter().filter(is_news));
+        (sources, faults)
+    }
+
+    fn settle_table<'t>(&mut self, table: DeTable<'t>, index: usize, base: usize) -> DeTable<'t> {
+        let entries = table.into_iter().map(|(key, value)| {
+            let span = shift(&key.span(), base);
+            (Spanned::new(span, key.into_inner()), self.settle(value, index, base))
+        });
+        entries.collect()
+    }
+
+    /// A value with its place among all files and with what its strings stand for.
+    fn settle<'t>(&mut self, value: Value<'t>, index: usize, base: usize) -> Value<'t> {
+        let span = shift(&value.span(), base);
+        let settled = match value.into_inner() {
+            DeValue::Table(table) => DeValue::Table(self.settle_table(table, index, base)),
+            DeValue::Array(mut list) => {
+                for value in list.iter_mut() {
+                    let taken = std::mem::replace(value, Spanned::new(0..0, DeValue::Boolean(false)));
+                    *value = self.settle(taken, index, base);
+                }
+                DeValue::Array(list)
+            }
+            DeValue::String(text) => DeValue::String(self.settle_text(text, index, &span)),
+            other => other,
+        };
+        Spanned::new(span, settled)
+    }
+
+    fn settle_text<'t>(&mut self, text: DeString<'t>, index: usize, span: &Range<usize>) -> DeString<'t> {
+        match self.look_up(index, &text) {
+            Ok(None) => text,
+            Ok(Some(found)) => {
+                let value = Secret::new(found.text.as_str());
+                self.sources.substitute(Substitution { span: span.clone(), value, hidden: found.hidden });
+                found.text.into()
+            }
+            Err(problem) => {
+                // Escapes may lie before it, so it is looked for as it is written.
+                let written = self.sources.text_at(span);
+                let place = written.find(&problem.at).map(|at| span.start + at..span.start + at + problem.at.len());
+                let place = place.unwrap_or_else(|| span.clone());
+                self.failed.insert(span.start);
+                self.faults
+                    .push(Diagnostic::new(place, problem.message, "nothing can be put in here").help(problem.help));
+                "".into()
+            }
+        }
+    }
+
+    /// What a string of the file of this number stands for; nothing where it is what it is.
+    fn look_up(&mut self, index: usize, text: &str) -> Result<Option<Found>, Problem> {
+        let (environment, sources, directory) = (self.environment, &mut self.sources, &self.directories[index]);
+        substitute::substitute(text, |reference| match reference {
+            Reference::Variable { name, default } => variable(environment, name, default),
+            Reference::File(path) => {
+                let path = directory.join(path);
+                sources.note(&path);
+                Ok(Found { text: file_text(&path)?, hidden: true })
+            }
+        })
+    }
+
+    /// Adds the sections of a file to those of the files before it.
+    fn merge<'t>(&mut self, whole: &mut DeTable<'t>, file: DeTable<'t>, index: usize) {
+        for (key, value) in file {
+            let name = key.get_ref().to_string();
+            if name == "include" && index > 0 {
+                continue;
+            }
+            let Some((first, known)) = whole.remove_entry(&*name) else {
+                whole.insert(key, value);
+                continue;
+            };
+            let (place, is_named) = (known.span(), NAMED.contains(&name.as_str()));
+            let known = match (known.into_inner(), value.into_inner()) {
+                (DeValue::Table(mut known), DeValue::Table(more)) if is_named => {
+                    self.gather(&name, &mut known, more);
+                    DeValue::Table(known)
+                }
+                (known, more) => {
+                    let what = if matches!(more, DeValue::Table(_)) { format!("[{name}]") } else { name };
+                    let help = "write it in one file; only [listeners.NAME], [services.NAME] and [routes.NAME] can come \
+                                from several";
+                    self.faults.push(twice(&format!("`{what}`"), key.span(), first.span()).help(help));
+                    known
+                }
+            };
+            whole.insert(first, Spanned::new(place, known));
+        }
+    }
+
+    /// Adds tables with names to those of the files before.
+    fn gather<'t>(&mut self, section: &str, known: &mut DeTable<'t>, more: DeTable<'t>) {
+        for (name, value) in more {
+            match known.get_key_value(&**name.get_ref()) {
+                Some((first, _)) => {
+                    let fault = twice(&format!("`[{section}.{}]`", name.get_ref()), name.span(), first.span());
+                    self.faults.push(fault.help("give one of them another name, or remove it"));
+                }
+                None => drop(known.insert(name, value)),
+            }
+        }
+    }
+}
+
+fn twice(what: &str, second: Range<usize>, first: Range<usize>) -> Diagnostic {
+    let fault = Diagnostic::new(second, format!("{what} is there twice"), "here for the second time");
+    fault.related(first, "here for the first")
+}
+
+fn variable(environment: &Environment, name: &str, default: Option<&str>) -> Result<Found, (String, String)> {
+    let help = || format!("set it where the gateway is started, or write a default: `${{{name}:-default}}`");
+    let value = environment.variable(name).map_err(|problem| (problem, help()))?;
+    let found = |text: &str| Found { text: text.to_owned(), hidden: sounds_secret(name) };
+    match (value, default) {
+        // As in a shell, a default is also for a variable that is set to nothing.
+        (Some(value), Some(default)) if value.is_empty() => Ok(found(default)),
+        (Some(value), _) => Ok(found(&value)),
+        (None, Some(default)) => Ok(found(default)),
+        (None, None) => Err((format!("the variable `{name}` is not set"), help())),
+    }
+}
+
+/// What is in a file that a string names, without one newline at its end.
+fn file_text(path: &Path) -> Result<String, (String, String)> {
+    let wrong = |problem: String, help: &str| (format!("cannot read `{}`: {problem}", display(path)), help.to_owned());
+    let help = "the path is relative to the file that names it; the gateway's user must be able to read it";
+    let bytes = read_regular(path, VALUE_MOST).map_err(|error| wrong(error.to_string(), help))?;
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is not UTF-8".into(), "a value is text"))?;
+    let cut = text.strip_suffix('\n').map(|text| text.strip_suffix('\r').unwrap_or(text));
+    Ok(cut.unwrap_or(&text).to_owned())
+}
+
+/// Reads a file that must be one, not a pipe that might never end or a device.
+fn read_regular(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let kind = fs::metadata(path)?;
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    if !kind.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    read(path, most)
+}
+
+fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = fs::File::open(path)?.take(most + 1).read_to_end(&mut bytes)?;
+    if read as u64 > most {
+        return Err(io::Error::other(format!("it is larger than {} MiB", most >> 20)));
+    }
+    Ok(bytes)
+}
+
+/// A file of these bytes, and what is wrong with them.
+fn decode(name: String, bytes: Vec<u8>) -> (SourceFile, Option<Diagnostic>) {
+    match String::from_utf8(bytes) {
+        Ok(text) => (SourceFile::new(name, text), None),
+        Err(error) => {
+            let place = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let fault = Diagnostic::new(place..place + 1, "the file is not UTF-8", "this is not a character");
+            (SourceFile::new(name, text), Some(fault.help("save the file as UTF-8")))
+        }
+    }
+}
+
+fn display(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn plain(text: &str) -> String {
+    text.replace(crate::base::decode::DOLLAR, "$")
+}
+
+fn shift(span: &Range<usize>, base: usize) -> Range<usize> {
+    span.start + base..span.end + base
+}
+
+#[cfg(test)]
+mod tests;
