@@ -10,13 +10,15 @@ use serde_spanned::Spanned;
 
 use super::{Config, RouteConfig, ServiceConfig};
 use crate::base::decode::{Diagnostic, closest};
+use crate::base::units::Setting;
+use crate::net::Address;
 use crate::router::{RouteId, RouteInput, Router, Surroundings};
 use crate::upstream::balance::HashBy;
 use crate::upstream::fallback::FallbackConfig;
 use crate::upstream::targets::TargetAddress;
 
-/// Adds what is wrong between the sections of `config`.
-pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
+/// Adds what is wrong between the sections of `config`. The router of its routes comes back, if there is one.
+pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) -> Option<Router> {
     addresses(config, faults);
     proxies(config, faults);
     loops(config, faults);
@@ -30,8 +32,12 @@ pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) {
                 faults.extend(route.action.check(&captures));
                 faults.extend(route.headers.check(&captures));
             }
+            Some(router)
         }
-        Err(wrong) => faults.extend(wrong),
+        Err(wrong) => {
+            faults.extend(wrong);
+            None
+        }
     }
 }
 
@@ -65,8 +71,10 @@ fn addresses(config: &Config, faults: &mut Vec<Diagnostic>) {
             None => seen.push((name, address)),
         }
     }
-    let admin = &config.admin.address;
-    if let Some((name, place)) = seen.iter().find(|(_, other)| overlap(admin.get_ref(), other.get_ref())) {
+    let Setting::On(admin) = &config.admin else { return };
+    let admin = &admin.address;
+    let Address::Tcp(own) = admin.get_ref() else { return };
+    if let Some((name, place)) = seen.iter().find(|(_, other)| overlap(own, other.get_ref())) {
         let message = format!("listener `{name}` and the admin listener use the same address");
         faults.push(match admin.span() {
             // The default address of the admin listener has no place in the file.
@@ -171,7 +179,7 @@ fn instead(wanted: &str, captures: &[Box<str>]) -> String {
 }
 
 /// The services that requests of `route`, or copies of them, may come to.
-fn services_of<'a>(config: &'a Config, route: &'a RouteConfig) -> HashSet<&'a str> {
+pub(super) fn services_of<'a>(config: &'a Config, route: &'a RouteConfig) -> HashSet<&'a str> {
     let mirror = route.mirror.iter().map(|mirror| &mirror.service);
     let mut left: Vec<&str> = route.action.services().chain(mirror).map(|name| name.get_ref().as_str()).collect();
     let mut found = HashSet::new();
@@ -253,12 +261,17 @@ fn some(names: &[&str]) -> String {
     }
 }
 
+/// What the router is made of.
+pub(super) fn inputs(config: &Config) -> Vec<RouteInput<'_>> {
+    let routes = config.routes.iter();
+    routes.map(|route| RouteInput { name: &route.name, matches: &route.matches, forward: &route.forward }).collect()
+}
+
 /// The router of all routes, for so many workers, or what is wrong with them.
 pub(crate) fn router(config: &Config, workers: usize) -> Result<Router, Vec<Diagnostic>> {
     let listeners: Vec<&str> = config.listeners.iter().map(|listener| listener.name.get_ref().as_str()).collect();
-    let routes = config.routes.iter();
-    let routes: Vec<RouteInput<'_>> = routes
-        .map(|route| RouteInput { name: &route.name, matches: &route.matches, forward: &route.forward })
-        .collect();
-    Router::compile(&routes, &Surroundings { listeners: &listeners, slashes: config.gateway.slashes(), workers })
+    Router::compile(
+        &inputs(config),
+        &Surroundings { listeners: &listeners, slashes: config.gateway.slashes(), workers },
+    )
 }

@@ -21,26 +21,32 @@
 //!
 //! [`Snapshot::compile`]: crate::snapshot::Snapshot::compile
 
+pub mod admin;
 mod check;
 pub mod dns;
 mod load;
 mod read;
 pub mod sections;
+mod suspect;
+mod warnings;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use crate::base::decode::{Diagnostic, Diagnostics, Severity, SourceFile, SourceMap};
+use crate::base::units::Setting;
+use crate::net::Address;
 use crate::policy::access_log::AccessLogConfig;
 use crate::upstream::targets::TargetConfig;
+pub use admin::AdminConfig;
 pub(crate) use check::router;
 pub use dns::DnsConfig;
 use load::Loader;
 pub use load::environment::Environment;
 pub use sections::{
-    ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
-    ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
+    ActionConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
+    Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 
 /// One configuration, as it was written. The tables that are keyed by name stand in the order of the file.
@@ -52,8 +58,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// `[listeners.NAME]`, at least one.
     pub listeners: Vec<ListenerConfig>,
-    /// `[admin]`.
-    pub admin: AdminConfig,
+    /// `[admin]`, or `admin = false`.
+    pub admin: Setting<AdminConfig>,
     /// `[access_log]`; `None` where it is not there, and nothing is logged.
     pub access_log: Option<AccessLogConfig>,
     /// `[defaults]`.
@@ -104,10 +110,13 @@ impl Config {
         let mut found = Vec::new();
         let tree = loader.tree(&texts);
         let config = tree.map(|tree| read::config(&tree, &mut found));
-        let (source, faults) = loader.finish(found);
+        let (source, mut faults) = loader.finish(found);
         let source = Arc::new(source);
         match config {
-            Some(config) if !faults.iter().any(Diagnostic::is_error) => Ok(Self { source, warnings: faults, ..config }),
+            Some((config, Some(router))) if !faults.iter().any(Diagnostic::is_error) => {
+                warnings::config(&config, &router, &mut faults);
+                Ok(Self { source, warnings: faults, ..config })
+            }
             _ => Err(Diagnostics::new(source, faults)),
         }
     }
@@ -151,9 +160,12 @@ impl Config {
     /// Makes every listener and the admin listener bind a free port on loopback, so that any number of gateways can run
     /// beside each other.
     pub fn use_free_ports(&mut self) {
-        let listeners = self.listeners.iter_mut().map(|listener| &mut listener.address);
-        for address in listeners.chain([&mut self.admin.address]) {
-            *address.get_mut() = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        for listener in &mut self.listeners {
+            *listener.address.get_mut() = free;
+        }
+        if let Setting::On(admin) = &mut self.admin {
+            *admin.address.get_mut() = Address::Tcp(free);
         }
     }
 }

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::admin::AdminConfig;
 use super::dns::DnsConfig;
 use super::sections::{
-    ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
-    ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
+    ActionConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
+    Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
-use super::{Config, check};
+use super::{Config, check, suspect};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, SourceMap, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
 use crate::policy::access_log::{AccessLogConfig, ScopeConfig};
@@ -24,7 +25,7 @@ use crate::policy::redirect::RedirectConfig;
 use crate::policy::request_id::RequestIdConfig;
 use crate::policy::respond::RespondConfig;
 use crate::policy::upgrade::UpgradeConfig;
-use crate::router::{ForwardConfig, MatchConfig};
+use crate::router::{ForwardConfig, MatchConfig, Router};
 use crate::upstream::affinity::AffinityConfig;
 use crate::upstream::balance::HashBy;
 use crate::upstream::ejection::EjectionConfig;
@@ -37,14 +38,19 @@ use crate::upstream::split::SplitConfig;
 use crate::upstream::targets::TargetAddress;
 use crate::upstream::{balance, targets};
 
-/// Reads the whole tree, and adds what is wrong with it to `faults`.
-pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> Config {
+/// Reads the whole tree, and adds what is wrong with it to `faults`. The router of its routes comes back too, if there is
+/// one.
+pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> (Config, Option<Router>) {
     let mut file = Section::new(WHOLE_FILE, 0..0, tree, faults);
     // The files are here already.
     file.optional("include");
     let gateway = file.table("gateway", "[gateway]").map(gateway).unwrap_or_default();
     let listeners = listeners(&mut file);
-    let admin = file.table("admin", "[admin]").and_then(admin).unwrap_or_default();
+    let admin = match file.table_or_off("admin", "[admin]") {
+        Some(Setting::Off) => Setting::Off,
+        Some(Setting::On(section)) => Setting::On(AdminConfig::read(section).unwrap_or_default()),
+        None => Setting::On(AdminConfig::default()),
+    };
     let access_log = file.table("access_log", "[access_log]").map(AccessLogConfig::read);
     let defaults = file.table("defaults", "[defaults]").map(defaults).unwrap_or_default();
     let services = file.named("services", |name, section| Some(service(name, section)));
@@ -54,8 +60,8 @@ pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> Config
     let source = Arc::new(SourceMap::new(SourceFile::new("", "")));
     let warnings = Vec::new();
     let config = Config { source, gateway, listeners, admin, access_log, defaults, services, routes, warnings };
-    check::config(&config, faults);
-    config
+    let router = check::config(&config, faults);
+    (config, router)
 }
 
 fn gateway(mut section: Section<'_, '_>) -> GatewayConfig {
@@ -126,21 +132,6 @@ fn listeners(file: &mut Section<'_, '_>) -> Vec<ListenerConfig> {
     listeners
 }
 
-fn admin(mut section: Section<'_, '_>) -> Option<AdminConfig> {
-    let address = section.require("address", "\"127.0.0.1:9180\"", |value| {
-        let address = bind_address(value)?;
-        if address.get_ref().ip().is_loopback() {
-            return Ok(address);
-        }
-        Err(Wrong::content(
-            format!("`{}` is not on loopback, and the admin listener asks nobody for a key", address.get_ref()),
-            format!("write \"127.0.0.1:{}\", and reach it through a tunnel", address.get_ref().port()),
-        ))
-    });
-    section.finish(&[]);
-    Some(AdminConfig { address: address? })
-}
-
 fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
     let limits = limits(&mut section);
     let headers = RulesConfig::read(&mut section, Scope::Shared);
@@ -176,6 +167,11 @@ fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfi
         section.fault(fault.help("leave `port` out, or make the socket a service of its own"));
     }
     section.finish(&["breaker"]);
+    let is_found_out = health.is_some() || ejection != Setting::Off;
+    suspect::service(section, &targets, &balance, is_found_out);
+    if let Some(Setting::On(retries)) = &retries {
+        suspect::attempts(section, &targets, retries.attempts);
+    }
     let (slow_start, proxy_protocol) = (slow_start.value(), proxy_protocol.value());
     ServiceConfig {
         name,
@@ -201,6 +197,7 @@ fn timeouts(section: &mut Section<'_, '_>) -> TimeoutsConfig {
     section.inherit("first_byte_timeout", &mut config.first_byte);
     section.inherit("between_bytes_timeout", &mut config.between_bytes);
     section.inherit("timeout", &mut config.total);
+    config.in_vain = suspect::timeouts(section, &config);
     config
 }
 
@@ -318,7 +315,7 @@ fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {
 }
 
 /// Where to listen: an IP address and a port.
-fn bind_address(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
+pub(super) fn bind_address(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
     let text = text(value, "an address such as \"0.0.0.0:8080\"")?;
     let wrong = |problem: String, help: String| Err(Wrong::content(problem, help));
     if text.starts_with("unix:") {

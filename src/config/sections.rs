@@ -3,7 +3,7 @@
 //! A field that is inherited from a wider scope is an `Option`, and `None` where it was not written; all other fields
 //! have their default. What a check can later find fault with keeps its place in the file (`Spanned`).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_spanned::Spanned;
@@ -45,7 +45,7 @@ pub struct GatewayConfig {
     /// `sync_interval`: how often workers look at what the others have running.
     pub sync_interval: Duration,
     /// `drain_delay`: how long the process serves on after SIGTERM, while `/ready` tells load balancers to go elsewhere.
-    pub drain_delay: Duration,
+    pub drain_delay: Setting<Duration>,
     /// `drain_timeout`: how long requests that run may take to finish after SIGTERM.
     pub drain_timeout: Duration,
     /// `watch`: whether a change of the file reloads it.
@@ -73,7 +73,7 @@ impl Default for GatewayConfig {
             driver: Driver::Auto,
             pin: Pin::Auto,
             sync_interval: Duration::from_millis(20),
-            drain_delay: Duration::ZERO,
+            drain_delay: Setting::Off,
             drain_timeout: Duration::from_secs(30),
             watch: true,
             connections_per_worker: 16_384,
@@ -182,19 +182,6 @@ pub struct ListenerConfig {
     pub proxy_protocol: Spanned<bool>,
 }
 
-/// `[admin]`: where operators connect.
-#[derive(Clone, Debug)]
-pub struct AdminConfig {
-    /// `address`, on loopback.
-    pub address: Spanned<SocketAddr>,
-}
-
-impl Default for AdminConfig {
-    fn default() -> Self {
-        Self { address: Spanned::new(0..0, SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))) }
-    }
-}
-
 /// `[defaults]`: policies that every route inherits.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DefaultsConfig {
@@ -252,6 +239,8 @@ pub struct TimeoutsConfig {
     pub between_bytes: Option<Setting<Duration>>,
     /// `timeout`: the whole exchange, bodies included (504, or a cut response).
     pub total: Option<Setting<Duration>>,
+    /// What to warn of: timeouts that never end anything beside this `timeout`.
+    pub in_vain: Vec<Diagnostic>,
 }
 
 impl TimeoutsConfig {

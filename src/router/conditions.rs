@@ -201,6 +201,11 @@ impl Methods {
         }
     }
 
+    /// Whether all of `other` are in it.
+    pub(super) fn has_all(&self, other: &Self) -> bool {
+        other.kinds & !self.kinds == 0 && other.others.iter().all(|method| self.others.contains(method))
+    }
+
     fn meets(&self, other: &Self) -> bool {
         self.kinds & other.kinds != 0 || self.others.iter().any(|method| other.others.contains(method))
     }

@@ -35,6 +35,7 @@ pub(super) struct Expression {
     groups: Box<[(Box<str>, usize)]>,
     /// What every text that matches begins with: one of these. `None` where that cannot be said.
     prefixes: Option<Box<[Box<[u8]>]>>,
+    anchored: bool,
 }
 
 /// The places of groups while they are searched for.
@@ -60,7 +61,18 @@ impl Expression {
         let names = regex.group_info().pattern_names(PatternID::ZERO).enumerate();
         let groups = names.filter_map(|(group, name)| Some((name?.into(), group))).collect();
         let copies = (0..workers.max(1)).map(|_| regex.clone()).collect();
-        Ok(Self { text: text.into(), copies, groups, prefixes: prefixes(&hir) })
+        let (prefixes, anchored) = (prefixes(&hir), is_anchored(&hir));
+        Ok(Self { text: text.into(), copies, groups, prefixes, anchored })
+    }
+
+    /// The expression as it is written.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it can only match at the beginning of a text.
+    pub(super) fn is_anchored(&self) -> bool {
+        self.anchored
     }
 
     /// Whether `text` matches. `worker` is the one who asks.
@@ -116,9 +128,13 @@ fn parse(text: &str) -> Result<Hir, String> {
     })
 }
 
+fn is_anchored(hir: &Hir) -> bool {
+    hir.properties().look_set_prefix().contains(Look::Start)
+}
+
 /// What every match begins with, where the expression can only match at the beginning of the text.
 fn prefixes(hir: &Hir) -> Option<Box<[Box<[u8]>]>> {
-    if !hir.properties().look_set_prefix().contains(Look::Start) {
+    if !is_anchored(hir) {
         return None;
     }
     let literals = Extractor::new().kind(ExtractKind::Prefix).limit_total(PREFIXES_MAX).extract(hir);

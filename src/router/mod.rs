@@ -43,6 +43,7 @@ mod forward;
 mod host;
 pub mod path;
 mod pattern;
+mod reach;
 mod tree;
 
 use crate::base::decode::Diagnostic;
@@ -56,6 +57,7 @@ use forward::Forward;
 use host::Hosts;
 use path::PathError;
 use pattern::Pattern;
+pub use reach::{Shadowed, ShadowedPart};
 use tree::Tree;
 
 /// A route of one [`Router`], its place among the routes.
@@ -226,6 +228,12 @@ impl Router {
     #[must_use]
     pub fn capture_names(&self, route: RouteId) -> &[Box<str>] {
         &self.rule(route).names
+    }
+
+    /// Whether the path of `route` is an expression that may match anywhere in a path.
+    #[must_use]
+    pub fn matches_anywhere(&self, route: RouteId) -> bool {
+        matches!(&self.rule(route).paths, Paths::Expression(expression) if !expression.is_anchored())
     }
 
     /// The place of the capture of `route` that is called `name`.

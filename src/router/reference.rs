@@ -246,8 +246,30 @@ fn accepted(all: Vec<MatchConfig>) -> (Vec<MatchConfig>, Router) {
     (routes, router)
 }
 
+/// What routes never get.
+fn shadowed(routes: &[MatchConfig], router: &Router) -> Vec<Shadowed> {
+    let (name, forward) = (spanned("r".to_owned()), ForwardConfig::default());
+    let input = |matches| RouteInput { name: &name, matches, forward: &forward };
+    router.shadowed(&routes.iter().map(input).collect::<Vec<_>>(), Slashes::Kept)
+}
+
+/// Whether a request is of the part that a route never gets.
+fn is_part(shadowed: &Shadowed, routes: &[MatchConfig], request: &Request) -> bool {
+    let route = &routes[shadowed.route.index()];
+    match shadowed.part {
+        ShadowedPart::All => true,
+        // Of the hosts that a route names, the best one takes the request.
+        ShadowedPart::Host(place) => {
+            let rank = host_rank(&route.hosts[place..=place], request.host);
+            rank.is_some() && rank == host_rank(&route.hosts, request.host)
+        }
+        ShadowedPart::Method(place) => route.methods[place].get_ref() == request.method,
+    }
+}
+
 fn agree(all: Vec<MatchConfig>, requests: Vec<Request>) -> Result<(), TestCaseError> {
     let (routes, router) = accepted(all);
+    let shadowed = shadowed(&routes, &router);
     let mut captures = Captures::default();
     for request in requests {
         let is: Answer = with(&request.text(), ListenerId(request.listener), |lookup| {
@@ -263,6 +285,10 @@ fn agree(all: Vec<MatchConfig>, requests: Vec<Request>) -> Result<(), TestCaseEr
                 }
             }
         });
+        if let Ok((taken, _)) = &is {
+            let never = |shadowed: &&Shadowed| shadowed.route.index() == *taken && is_part(shadowed, &routes, &request);
+            prop_assert_eq!(shadowed.iter().find(never), None, "{:?}", request);
+        }
         prop_assert_eq!(is, find(&routes, &request), "{:?}", request);
     }
     Ok(())

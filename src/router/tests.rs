@@ -15,6 +15,17 @@ const AROUND: Surroundings<'static> =
 
 /// The router of a file's `[routes.NAME]` sections, with their names; or all that is wrong with them.
 pub(super) fn table(text: &str) -> Result<(Router, Vec<String>), String> {
+    compiled(text, |router, inputs| {
+        (std::mem::take(router), inputs.iter().map(|input| input.name.get_ref().clone()).collect())
+    })
+}
+
+/// Looks at the router of a file's `[routes.NAME]` sections, and at what it was compiled from.
+pub(super) fn inputs_of<T>(text: &str, look: impl FnOnce(&Router, &[RouteInput<'_>]) -> T) -> T {
+    compiled(text, |router, inputs| look(router, inputs)).unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+fn compiled<T>(text: &str, look: impl FnOnce(&mut Router, &[RouteInput<'_>]) -> T) -> Result<T, String> {
     let mut faults = Vec::new();
     let tree = DeTable::parse(text).unwrap();
     let mut file = Section::new(WHOLE_FILE, Range::default(), tree.get_ref(), &mut faults);
@@ -27,14 +38,14 @@ pub(super) fn table(text: &str) -> Result<(Router, Vec<String>), String> {
     file.finish(&[]);
     let inputs: Vec<RouteInput<'_>> =
         routes.iter().map(|(name, matches, forward)| RouteInput { name, matches, forward }).collect();
-    let router = Router::compile(&inputs, &AROUND).unwrap_or_else(|wrong| {
+    let mut router = Router::compile(&inputs, &AROUND).unwrap_or_else(|wrong| {
         faults.extend(wrong);
         Router::default()
     });
     let lines =
         faults.iter().map(|fault| format!("{}; {}\n", fault.message, fault.help.as_deref().unwrap_or_default()));
     match faults.is_empty() {
-        true => Ok((router, routes.iter().map(|(name, ..)| name.get_ref().clone()).collect())),
+        true => Ok(look(&mut router, &inputs)),
         false => Err(lines.collect()),
     }
 }

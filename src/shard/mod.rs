@@ -4,6 +4,8 @@
 //! thread and the others see of it: counters, the queue of events, and the
 //! order to drain.
 
+pub mod census;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::Write;
@@ -26,6 +28,7 @@ use crate::upstream::mirror::Copies;
 use crate::upstream::queue::Queue;
 use crate::upstream::retry::RetryBudget;
 use crate::upstream::settings::Settings;
+use census::Desk;
 
 /// What all threads of the process see.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub struct Shared {
     pub events: Events,
     /// What the writer of the access log writes.
     pub access_log: Mailboxes,
+    /// Where each worker is asked for its connections, in their order.
+    pub desks: Vec<Desk>,
     /// What wakes each worker, once all are up.
     wakers: OnceLock<Box<[Waker]>>,
     phase: AtomicU8,
@@ -51,8 +56,9 @@ impl Shared {
     #[must_use]
     pub fn new(workers: usize) -> Arc<Shared> {
         let counters = (0..workers).map(|_| Counters::default()).collect();
+        let desks = (0..workers).map(|_| Desk::default()).collect();
         let (events, wakers, phase) = (Events::default(), OnceLock::new(), AtomicU8::new(SERVING));
-        Arc::new(Shared { counters, events, access_log: Mailboxes::new(workers), wakers, phase })
+        Arc::new(Shared { counters, events, access_log: Mailboxes::new(workers), desks, wakers, phase })
     }
 
     /// Says what wakes the workers' own tasks; only the first time counts.

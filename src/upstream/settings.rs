@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::affinity::Affinity;
 use super::balance::Method;
 use super::ejection::Ejection;
-use crate::base::decode::Section;
+use crate::base::decode::{Diagnostic, Section};
 use crate::base::units::Setting;
 pub use crate::net::proxy_protocol::Version as ProxyProtocol;
 
@@ -94,6 +94,17 @@ impl PoolConfig {
         section.finish(&[]);
         if config.max_connections == Setting::On(0) {
             config.max_connections = Setting::Off;
+        }
+        let plain = PoolConfig::default();
+        let keys =
+            [("queue", config.queue != plain.queue), ("queue_timeout", config.queue_timeout != plain.queue_timeout)];
+        if config.max_connections == Setting::Off
+            && let Some((key, place)) =
+                keys.into_iter().find_map(|(key, own)| Some((key, section.place(key).filter(|_| own)?)))
+        {
+            let message = format!("`{key}` has no effect without `max_connections`");
+            let warning = Diagnostic::new(place, message, "no request ever waits for a connection");
+            section.warn(warning.help("write how many connections a target may have, such as max_connections = 100"));
         }
         config
     }

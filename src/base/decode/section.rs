@@ -69,6 +69,11 @@ impl<'t, 'f> Section<'t, 'f> {
         self.faults.push(fault);
     }
 
+    /// Adds what is not wrong, but perhaps not what was meant.
+    pub fn warn(&mut self, warning: Diagnostic) {
+        self.faults.push(warning.warning());
+    }
+
     /// How many faults there are so far, in the whole file.
     pub fn fault_count(&self) -> usize {
         self.faults.len()
@@ -349,6 +354,7 @@ impl<'t, 'f> Section<'t, 'f> {
                     (title, _) => (format!("unknown key `{key}` in {title}"), "there is no such key"),
                 };
                 Diagnostic::new(entry.key.span(), message, label).help(match closest(key, &self.known) {
+                    _ if key == "include" => "write it at the top of the file, before the first section".into(),
                     Some(meant) => format!("did you mean `{meant}`?"),
                     None => format!("there is only: {}", self.known.join(", ")),
                 })

@@ -183,8 +183,13 @@ pub fn text<'v>(value: &'v Value<'_>, expected: &str) -> Result<&'v str, Wrong> 
 fn no_names(text: &str) -> Result<(), Wrong> {
     let Some(start) = text.find("${") else { return Ok(()) };
     let name = text[start..].split_inclusive('}').next().unwrap_or_default();
-    let help = "a variable is in upper case, such as `${USERS_HOST}`; write `$$` for a dollar sign";
-    Err(Wrong::content(format!("`{name}` names nothing here"), help))
+    let inside = name.trim_start_matches("${").trim_end_matches('}');
+    if inside.contains('.') || matches!(inside, "service" | "route") {
+        let problem = format!("`{name}` is known of a request, and this value is the same for all");
+        return Err(Wrong::content(problem, "write the value itself, or `$$` for a dollar sign"));
+    }
+    let help = format!("variables are in upper case, such as `${{{}}}`", inside.to_ascii_uppercase());
+    Err(Wrong::content(format!("there is no `{name}`"), help))
 }
 
 /// The text of a number with a unit. A bare number is taken as it is written, so that the error can say which unit to

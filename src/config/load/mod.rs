@@ -30,7 +30,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use self::environment::Environment;
 use self::substitute::{Found, Problem, Reference, sounds_secret};
 use crate::base::decode::{Diagnostic, SourceFile, SourceMap, Substitution, Value, type_of};
-use crate::base::secret::Secret;
+use crate::base::secret::{MASK, Secret};
 
 /// The sections that hold tables with names, which may come from several files.
 pub(super) const NAMED: [&str; 4] = ["listeners", "services", "routes", "consumers"];
@@ -210,11 +210,12 @@ impl<'e> Loader<'e> {
         };
         let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
         if let Some(first) = self.way.iter().position(|(known, _)| *known == real) {
+            let name = &self.way[first].1;
             let names = self.way[first..].iter().map(|(_, name)| name.as_str()).chain([name.as_str()]);
             let message = format!("`{name}` includes itself: {}", names.collect::<Vec<_>>().join(" -> "));
             let help = match include::has_star(pattern) {
                 true => "keep what is included in a directory of its own, such as \"routes/*.toml\"",
-                false => "remove one of the lines that include the next file",
+                false => "remove one of the lines by which one file includes the next",
             };
             return self.refuse(fault(message, "this leads in a circle").help(help));
         }
@@ -269,11 +270,23 @@ impl<'e> Loader<'e> {
     }
 
     /// What is known when all is done: the files, and what is wrong with them. Of strings for which there was nothing to
-    /// put in, nothing else is said.
-    pub(super) fn finish(self, decoded: Vec<Diagnostic>) -> (SourceMap, Vec<Diagnostic>) {
+    /// put in, nothing else is said; and what may be a secret is not shown.
+    pub(super) fn finish(self, mut decoded: Vec<Diagnostic>) -> (SourceMap, Vec<Diagnostic>) {
         let Self { mut faults, failed, sources, .. } = self;
-        let is_news = |fault: &Diagnostic| fault.span.as_ref().is_none_or(|span| !failed.contains(&span.start));
-        faults.extend(decoded.into_iter().filter(is_news));
+        decoded.retain(|fault| fault.span.as_ref().is_none_or(|span| !failed.contains(&span.start)));
+        for fault in &mut decoded {
+            let substitution = fault.span.as_ref().and_then(|span| sources.substitution(span));
+            let Some(substitution) = substitution else { continue };
+            let value = substitution.plain();
+            if substitution.hidden && !value.is_empty() {
+                fault.message = fault.message.replace(&value, MASK);
+                fault.help = fault.help.take().map(|help| help.replace(&value, MASK));
+            }
+            if fault.label == "this is a string" {
+                fault.label = "what `${...}` stands for is always a string".into();
+            }
+        }
+        faults.append(&mut decoded);
         (sources, faults)
     }
 

@@ -132,7 +132,11 @@ fn read(inside: &str) -> Result<Option<Reference<'_>>, (String, String)> {
     if default.is_none() && is_name {
         return Ok(None);
     }
-    Err((format!("`{name}` cannot be the name of a variable"), instead(inside, name)))
+    let problem = match inside {
+        "" => "`${}` names nothing".to_owned(),
+        _ => format!("`{name}` cannot be the name of a variable"),
+    };
+    Err((problem, instead(inside, name)))
 }
 
 /// What to write instead of a name that is none.
@@ -218,7 +222,7 @@ mod tests {
         for (text, at, message, help) in [
             ("a ${NONE} b", "${NONE}", "no NONE", "set it"),
             ("a ${HOST", "${HOST", "`${HOST` has no end", "close it with `}`"),
-            ("${}", "${}", "`` cannot be the name of a variable", "such as `${USERS_HOST}`"),
+            ("${}", "${}", "`${}` names nothing", "such as `${USERS_HOST}`"),
             ("${Users-Host}", "${Users-Host}", "`Users-Host` cannot be the name", "did you mean `${USERS_HOST}`?"),
             ("${users:-x}", "${users:-x}", "`users` cannot be the name", "did you mean `${USERS:-x}`?"),
             ("${1ST}", "${1ST}", "`1ST` cannot be the name", "such as `${USERS_HOST}`"),

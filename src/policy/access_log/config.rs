@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::field::Field;
 use super::format::FormatConfig;
-use crate::base::decode::{Diagnostic, FromValue, Section, TableOr, Value, Wrong, text};
+use crate::base::decode::{Diagnostic, FromValue, Section, TableOr, Value, Wrong, own_text, text};
 use crate::base::statuses::StatusSet;
 use crate::base::units::{Setting, Size};
 use crate::http::fields::is_token;
@@ -182,7 +182,7 @@ impl FromValue for OutputConfig {
         if let DeValue::Table(table) = value.get_ref() {
             let mut entries = table.iter();
             return match (entries.next(), entries.next()) {
-                (Some((key, value)), None) if key.get_ref() == "file" => file(text(value, "the path of a file")?),
+                (Some((key, value)), None) if key.get_ref() == "file" => file(&own_text(value, "the path of a file")?),
                 _ => Err(Wrong::content("it names no file", format!("write {EXPECTED}"))),
             };
         }

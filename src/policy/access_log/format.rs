@@ -8,7 +8,7 @@ use super::escape::{put_json, put_plain};
 use super::field::Field;
 use super::number::{put_ip, put_millis, put_number, put_socket, put_time};
 use super::{AccessLog, Header, Side};
-use crate::base::decode::{FromValue, Value, Wrong, raw_text};
+use crate::base::decode::{DOLLAR, FromValue, Value, Wrong, raw_text};
 use crate::http::fields::is_token;
 use crate::http::message::Version;
 
@@ -54,19 +54,14 @@ impl FromValue for FormatConfig {
 
 fn template(text: &str) -> Result<Vec<PartConfig>, Wrong> {
     let (mut parts, mut literal, mut rest) = (Vec::new(), String::new(), text);
-    while let Some(dollar) = rest.find('$') {
+    while let Some(dollar) = rest.find(['$', DOLLAR]) {
         literal.push_str(&rest[..dollar]);
-        rest = &rest[dollar + 1..];
-        if let Some(after) = rest.strip_prefix('$') {
+        rest = &rest[dollar..];
+        let Some(after) = rest.strip_prefix("${") else {
             literal.push('$');
-            rest = after;
+            let length = if rest.starts_with("$$") { 2 } else { rest.chars().next().map_or(0, char::len_utf8) };
+            rest = &rest[length..];
             continue;
-        }
-        let Some(after) = rest.strip_prefix('{') else {
-            return Err(Wrong::content(
-                "a `$` that begins no name",
-                "write `$$` for a dollar, and `${status}` for a field",
-            ));
         };
         let Some((name, after)) = after.split_once('}') else {
             return Err(Wrong::content(format!("`${{{after}` has no end"), "close it with `}`"));

@@ -34,7 +34,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_spanned::Spanned;
 
-use crate::base::decode::{FromValue, Section, Value, Wrong, text};
+use crate::base::decode::{Diagnostic, FromValue, Section, Value, Wrong, text};
 use crate::http::h1::parse::RequestHead;
 pub use address::{ClientAddress, Trusted};
 pub use told::{Composed, NAMES, Told};
@@ -58,6 +58,12 @@ impl ForwardedConfig {
             &mut config.trusted_proxies,
         );
         section.read("forwarded", &mut config.style);
+        for network in config.trusted_proxies.iter().filter(|network| network.get_ref().0.prefix_len() == 0) {
+            let message =
+                format!("`{}` trusts everybody: any client can say which address it has", network.get_ref().0);
+            let warning = Diagnostic::new(network.span(), message, "all addresses are in here");
+            section.warn(warning.help("name the networks of your own proxies, such as \"10.0.0.0/8\""));
+        }
         config
     }
 }

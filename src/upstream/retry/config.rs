@@ -73,6 +73,14 @@ impl RetriesConfig {
             let fault = Diagnostic::new(place, message, "the first backoff is longer than this");
             section.fault(fault.help("make `backoff_max` longer or `backoff` shorter"));
         }
+        if config.non_idempotent == Some(true)
+            && config.on.as_ref().is_some_and(|on| on.timeout)
+            && let Some(place) = section.place("non_idempotent")
+        {
+            let message = "a POST that has timed out is sent again, though the first may still be carried out";
+            let warning = Diagnostic::new(place, message, "with \"timeout\" in `on`");
+            section.warn(warning.help("leave out \"timeout\", unless the service sees that it has a request already"));
+        }
         Some(Setting::On(config))
     }
 
