@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::control::access_log::{Orders, OutputError, Writer};
 use crate::control::leave::DrainHandle;
 use crate::control::operations::Operations;
 use crate::control::reload::{Load, Outcome, ReloadHandle};
@@ -40,6 +41,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
     control: Control,
+    access_log: Writer,
     fallback: Option<Fallback>,
 }
 
@@ -59,6 +61,8 @@ pub enum StartError {
     Listen(ListenError),
     /// A worker did not come up.
     Worker(io::Error),
+    /// The access log cannot be written.
+    AccessLog(OutputError),
 }
 
 /// What a gateway may be started with.
@@ -101,6 +105,8 @@ impl Gateway {
             doorways.push(opened.map_err(StartError::Listen)?);
         }
         let (shared, admin) = (Shared::new(count), snapshot.admin.clone());
+        let access_log =
+            Writer::start(snapshot.access_log.as_deref(), shared.clone()).map_err(StartError::AccessLog)?;
         let published = Published::new(Edition::first(Arc::new(snapshot), doorways, Instant::from_clock()));
         let failed = |error| match admin {
             Some(admin) => StartError::Listen(ListenError { name: "admin".to_owned(), address: admin.address, error }),
@@ -134,7 +140,7 @@ impl Gateway {
         shared.wake_with(workers.iter().map(|worker| worker.waker.clone()));
         // What was published before they could be woken is seen now.
         shared.wake_workers();
-        Ok(Gateway { published, shared, workers, control, fallback })
+        Ok(Gateway { published, shared, workers, control, access_log, fallback })
     }
 
     /// Makes `config` run instead of what runs; requests and connections go on. It returns when it runs, and blocks until
@@ -210,6 +216,12 @@ impl Gateway {
         self.fallback.as_ref()
     }
 
+    /// What the writer of the access log can be told, such as to open its file anew.
+    #[must_use]
+    pub fn access_log(&self) -> &Orders {
+        self.access_log.orders()
+    }
+
     /// Tells the workers to finish what runs and to stop, after the configured delay; returns at once.
     pub fn drain(&self) {
         self.control.drain().drain();
@@ -227,6 +239,8 @@ impl Gateway {
     /// When one of them has crashed.
     pub fn join(self) -> Result<(), Crashed> {
         let ended: Vec<_> = self.workers.into_iter().map(|worker| worker.thread.join()).collect();
+        // A pipe that nobody reads is no crash.
+        let _ = self.access_log.stop();
         let control = self.control.stop();
         if control.is_err() || ended.iter().any(Result::is_err) { Err(Crashed) } else { Ok(()) }
     }
@@ -311,6 +325,7 @@ impl fmt::Display for StartError {
             StartError::Config(diagnostics) => write!(formatter, "{diagnostics}"),
             StartError::Listen(error) => error.fmt(formatter),
             StartError::Worker(error) => write!(formatter, "a worker did not start: {error}"),
+            StartError::AccessLog(error) => write!(formatter, "{error}"),
         }
     }
 }

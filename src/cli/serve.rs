@@ -4,6 +4,7 @@
 //! |---|---|
 //! | SIGTERM, SIGINT | drains and ends; a second one ends at once |
 //! | SIGHUP | reads the configuration anew |
+//! | SIGUSR1 | opens the file of the access log anew, for who has moved it away |
 //! | SIGUSR2 | starts the program anew, hands all sockets over to it, and drains once that one serves |
 
 use std::io::Write;
@@ -15,6 +16,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::say;
 use crate::config::Config;
+use crate::control::access_log::Orders as AccessLog;
 use crate::control::reload::{Load, ReloadHandle};
 use crate::control::supervisor;
 use crate::control::upgrade::{IS_READY, Program, UpgradeHandle};
@@ -75,7 +77,7 @@ pub(super) fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gatewa
         drain.drain();
         tokio::select! {
             ended = ended => Some(ended),
-            () = signals.ending() => None,
+            () = signals.ending(&orders) => None,
         }
     });
     match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
@@ -109,6 +111,7 @@ fn announce(gateway: &Gateway) {
 /// What signals that do not end the process make it do.
 struct Orders {
     reload: ReloadHandle,
+    access_log: AccessLog,
     upgrade: UpgradeHandle,
     program: Option<Program>,
     is_upgrading: Arc<AtomicBool>,
@@ -117,7 +120,8 @@ struct Orders {
 impl Orders {
     fn of(gateway: &Gateway, program: Option<Program>) -> Orders {
         let (reload, upgrade) = (gateway.reload_handle().clone(), gateway.upgrade_handle().clone());
-        Orders { reload, upgrade, program, is_upgrading: Arc::default() }
+        let access_log = gateway.access_log().clone();
+        Orders { reload, access_log, upgrade, program, is_upgrading: Arc::default() }
     }
 
     fn reload(&self) {
@@ -152,6 +156,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    reopen: Signal,
     upgrade: Signal,
 }
 
@@ -161,6 +166,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            reopen: signal(SignalKind::user_defined1())?,
             upgrade: signal(SignalKind::user_defined2())?,
         })
     }
@@ -172,16 +178,20 @@ impl Signals {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hangup.recv() => orders.reload(),
+                _ = self.reopen.recv() => orders.access_log.reopen(),
                 _ = self.upgrade.recv() => orders.upgrade(),
             }
         }
     }
 
     /// Waits for one that ends the process.
-    async fn ending(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    async fn ending(&mut self, orders: &Orders) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.reopen.recv() => orders.access_log.reopen(),
+            }
         }
     }
 }

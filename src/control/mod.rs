@@ -10,6 +10,7 @@
 //!
 //! [`Members`]: crate::upstream::members::Members
 
+pub mod access_log;
 mod admin;
 mod board;
 mod care;

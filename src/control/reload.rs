@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::access_log::{self, OutputError};
 use super::board::Board;
 use super::care::Care;
 use super::descriptors::fit_descriptors;
@@ -60,6 +61,8 @@ pub enum Refused {
     Config(Diagnostics),
     /// An address cannot be listened at.
     Listen(ListenError),
+    /// The access log cannot be written.
+    AccessLog(OutputError),
     /// The gateway was not started from a file, or no longer takes orders, or has too many.
     Impossible(&'static str),
 }
@@ -356,6 +359,10 @@ fn prepare(mut config: Config, running: &Edition) -> Result<Prepared, Refused> {
     (snapshot.gateway.driver, snapshot.gateway.pin) = (before.gateway.driver, before.gateway.pin);
     snapshot.admin = Admin::reloaded(before.admin.as_ref(), snapshot.admin.as_ref());
     fit_descriptors(&mut snapshot, Some(before.gateway.connections_per_worker));
+    let output = |snapshot: &Snapshot| snapshot.access_log.as_ref().map(|log| log.output.clone());
+    if let Some(log) = snapshot.access_log.as_ref().filter(|log| output(before).as_ref() != Some(&log.output)) {
+        access_log::check(log).map_err(Refused::AccessLog)?;
+    }
     let (doorways, opened) = open_all(&snapshot, running).map_err(Refused::Listen)?;
     let listeners = before.listeners.iter().zip(&running.doorways);
     let gone = listeners.filter(|(_, doorway)| !doorways.iter().any(|other| Arc::ptr_eq(doorway, other)));
@@ -406,6 +413,7 @@ impl fmt::Display for Refused {
         match self {
             Refused::Config(diagnostics) => diagnostics.fmt(formatter),
             Refused::Listen(error) => error.fmt(formatter),
+            Refused::AccessLog(error) => error.fmt(formatter),
             Refused::Impossible(why) => formatter.write_str(why),
         }
     }
