@@ -53,6 +53,7 @@ install_quietly() {
     [ -z "$ours" ] || rm -f "$policy"
     case " $* " in *" bind9 "*) update-rc.d named disable >/dev/null 2>&1 || true ;; esac
     case " $* " in *" haproxy "*) update-rc.d haproxy disable >/dev/null 2>&1 || true ;; esac
+    case " $* " in *" prometheus "*) update-rc.d prometheus disable >/dev/null 2>&1 || true ;; esac
     case " $* " in *" nginx-light "*) update-rc.d nginx disable >/dev/null 2>&1 || true ;; esac
     return "$status"
 }
@@ -154,6 +155,10 @@ for need in "$@"; do
     make) need_program make make ;;
     named) need_program named bind9 ;;
     nginx) need_program nginx nginx-light ;;
+    prometheus)
+        need_program prometheus prometheus
+        need_program promtool prometheus
+        ;;
     node)
         need_program node nodejs
         # Debian's npm brings four hundred packages with it; its ws comes alone.

@@ -37,6 +37,7 @@ use std::sync::Arc;
 pub use crate::base::decode::{Diagnostic, Diagnostics, Severity, SourceFile, SourceMap};
 use crate::base::units::Setting;
 use crate::net::Address;
+use crate::observe::series::MetricsConfig;
 use crate::policy::access_log::AccessLogConfig;
 use crate::upstream::targets::TargetConfig;
 pub use admin::AdminConfig;
@@ -62,6 +63,8 @@ pub struct Config {
     pub admin: Setting<AdminConfig>,
     /// `[access_log]`; `None` where it is not there, and nothing is logged.
     pub access_log: Option<AccessLogConfig>,
+    /// `[metrics]`.
+    pub metrics: MetricsConfig,
     /// `[defaults]`.
     pub defaults: DefaultsConfig,
     /// `[services.NAME]`.

@@ -17,6 +17,7 @@ use super::sections::{
 use super::{Config, check, suspect};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, SourceMap, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
+use crate::observe::series::MetricsConfig;
 use crate::policy::access_log::{AccessLogConfig, ScopeConfig};
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::{RulesConfig, Scope};
@@ -52,6 +53,7 @@ pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> (Confi
         None => Setting::On(AdminConfig::default()),
     };
     let access_log = file.table("access_log", "[access_log]").map(AccessLogConfig::read);
+    let metrics = file.table("metrics", "[metrics]").map(MetricsConfig::read).unwrap_or_default();
     let defaults = file.table("defaults", "[defaults]").map(defaults).unwrap_or_default();
     let services = file.named("services", |name, section| Some(service(name, section)));
     let routes = file.named("routes", route);
@@ -59,7 +61,7 @@ pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> (Confi
     // Who has read the files puts them in.
     let source = Arc::new(SourceMap::new(SourceFile::new("", "")));
     let warnings = Vec::new();
-    let config = Config { source, gateway, listeners, admin, access_log, defaults, services, routes, warnings };
+    let config = Config { source, gateway, listeners, admin, access_log, metrics, defaults, services, routes, warnings };
     let router = check::config(&config, faults);
     (config, router)
 }

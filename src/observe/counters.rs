@@ -65,12 +65,16 @@ counters! {
 /// How many refusals by cause there is room for.
 pub const REFUSALS: usize = 128;
 
+/// How many cuts by cause there is room for.
+pub const CUTS: usize = 8;
+
 /// The counters of one worker.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Counters {
     values: [AtomicU64; Counter::ALL.len()],
     refusals: [AtomicU64; REFUSALS],
+    cuts: [AtomicU64; CUTS],
     /// How the worker itself is doing.
     pub pulse: Pulse,
 }
@@ -80,6 +84,7 @@ impl Default for Counters {
         Counters {
             values: [const { AtomicU64::new(0) }; _],
             refusals: [const { AtomicU64::new(0) }; _],
+            cuts: [const { AtomicU64::new(0) }; _],
             pulse: Pulse::default(),
         }
     }
@@ -111,22 +116,38 @@ impl Counters {
         bump(&self.refusals[cause.min(REFUSALS - 1)], 1);
     }
 
+    /// Counts a response that was cut; causes beyond [`CUTS`] share the last place.
+    pub fn cut(&self, cause: usize) {
+        bump(&self.cuts[cause.min(CUTS - 1)], 1);
+    }
+
     /// The value now.
     #[must_use]
     pub fn get(&self, counter: Counter) -> u64 {
-        self.values[counter as usize].load(Ordering::Relaxed)
+        read(&self.values[counter as usize])
+    }
+
+    /// Responses cut for one cause.
+    #[must_use]
+    pub fn were_cut(&self, cause: usize) -> u64 {
+        self.cuts.get(cause).map_or(0, read)
     }
 
     /// Refusals of one cause.
     #[must_use]
     pub fn refused(&self, cause: usize) -> u64 {
-        self.refusals.get(cause).map_or(0, |value| value.load(Ordering::Relaxed))
+        self.refusals.get(cause).map_or(0, read)
     }
 }
 
 /// Its only writer adds to a value.
-fn bump(value: &AtomicU64, amount: u64) {
-    value.store(value.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+pub(super) fn bump(value: &AtomicU64, amount: u64) {
+    value.store(read(value).wrapping_add(amount), Ordering::Relaxed);
+}
+
+/// What its only writer has last written.
+pub(super) fn read(value: &AtomicU64) -> u64 {
+    value.load(Ordering::Relaxed)
 }
 
 /// The sum over all workers.

@@ -72,6 +72,9 @@ pub enum Cut {
 }
 
 impl Cut {
+    /// All of them, in the order in which they are counted.
+    pub const ALL: [Cut; 4] = [Cut::Broken, Cut::Stalled, Cut::Late, Cut::Client];
+
     /// A stable name in snake case.
     #[must_use]
     pub fn code(self) -> &'static str {

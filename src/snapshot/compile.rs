@@ -55,6 +55,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
             config.routes.iter().map(|route| route.name.get_ref().as_str()),
             config.services.iter().map(|service| service.name.get_ref().as_str()),
         ),
+        metrics: config.metrics,
         services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
         outlines,

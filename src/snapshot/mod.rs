@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::base::secret::Secret;
 use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::net::Address;
+use crate::observe::series::MetricsConfig;
 use crate::policy::access_log::{AccessLog, Sampling};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
@@ -55,6 +56,8 @@ pub struct Snapshot {
     pub admin: Option<Admin>,
     /// The access log, if there is one.
     pub access_log: Option<Arc<AccessLog>>,
+    /// How many routes and services have series of their own.
+    pub metrics: MetricsConfig,
     /// All services, in the order of the file.
     pub services: Vec<Service>,
     /// All routes, in the order of the file.

@@ -1,7 +1,7 @@
 //! What runs now, and how it is replaced.
 //!
 //! An [`Edition`] is one snapshot together with the state that its names stand for: the members of its services, the
-//! open tunnels of its routes, the sockets of its listeners. Whatever the next edition has by the same name (or, for
+//! open tunnels of its routes, the series of both, the sockets of its listeners. Whatever the next edition has by the same name (or, for
 //! sockets, at the same address) is the same object, so that pools, health, counters and tunnels outlive a reload.
 //!
 //! The control thread publishes an edition with one store, after all that it refers to is in place. A worker compares one
@@ -17,6 +17,7 @@ use arc_swap::ArcSwap;
 use super::doorway::Doorway;
 use super::{ListenerId, RouteId, ServiceId, Snapshot};
 use crate::base::time::Instant;
+use crate::observe::series::{RouteBlock, ServiceBlock, Shelf};
 use crate::policy::upgrade::OpenTunnels;
 use crate::upstream::members::Members;
 use crate::upstream::targets::TargetSpec;
@@ -32,6 +33,10 @@ pub struct Edition {
     pub members: Vec<Arc<Members>>,
     /// How many tunnels each route has, in the order of the snapshot.
     tunnels: Vec<Arc<OpenTunnels>>,
+    /// What is counted of each route, in the order of the snapshot.
+    pub route_series: Shelf<RouteBlock>,
+    /// What is counted of each service, likewise.
+    pub service_series: Shelf<ServiceBlock>,
     /// Where its listeners are, in the order of the snapshot.
     pub doorways: Vec<Arc<Doorway>>,
 }
@@ -42,7 +47,10 @@ impl Edition {
     pub fn first(snapshot: Arc<Snapshot>, doorways: Vec<Arc<Doorway>>, now: Instant) -> Edition {
         let members = snapshot.services.iter().map(|service| members(&snapshot, &service.name, &service.targets, now));
         let (members, tunnels) = (members.collect(), snapshot.routes.iter().map(|_| Arc::default()).collect());
-        Edition { number: 1, snapshot, members, tunnels, doorways }
+        let (most, workers) = (snapshot.metrics, snapshot.gateway.workers);
+        let route_series = Shelf::first(route_names(&snapshot), most.routes, workers);
+        let service_series = Shelf::first(service_names(&snapshot), most.services, workers);
+        Edition { number: 1, snapshot, members, tunnels, route_series, service_series, doorways }
     }
 
     /// The edition that follows this one. Services and routes that this one has, too, keep their state.
@@ -58,7 +66,9 @@ impl Edition {
         let open: HashMap<&str, &Arc<OpenTunnels>> = routes.map(|(route, open)| (&*route.name, open)).collect();
         let of_route = |name: &str| open.get(name).copied().cloned().unwrap_or_default();
         let tunnels = snapshot.routes.iter().map(|route| of_route(&route.name)).collect();
-        Edition { number: self.number + 1, snapshot, members, tunnels, doorways }
+        let route_series = self.route_series.next(route_names(&snapshot), snapshot.metrics.routes);
+        let service_series = self.service_series.next(service_names(&snapshot), snapshot.metrics.services);
+        Edition { number: self.number + 1, snapshot, members, tunnels, route_series, service_series, doorways }
     }
 
     /// The members of the service with this id.
@@ -89,6 +99,14 @@ impl Edition {
         };
         self.snapshot.listeners.iter().zip(&self.doorways).find(fits).map(|(_, doorway)| doorway)
     }
+}
+
+fn route_names(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    snapshot.routes.iter().map(|route| &*route.name)
+}
+
+fn service_names(snapshot: &Snapshot) -> impl Iterator<Item = &str> {
+    snapshot.services.iter().map(|service| &*service.name)
 }
 
 /// The members of a service, with those of its targets that have an address already.
