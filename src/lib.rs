@@ -16,7 +16,7 @@
 //! http/                message, body, fields, edits, templates; h1/ (parse, encode, chunked)
 //! net/                 stream, connect, reader, PROXY protocol
 //! runtime/             executor, timer, buffer pool, driver/ (io_uring, epoll, memory)
-//! observe/             counters, events
+//! observe/             counters, histograms, series of routes and services, events
 //! base/                time, units, slab, recycler, decode
 //! ```
 

@@ -122,6 +122,7 @@ impl Control {
                     drain: drain_too,
                     operations: for_views,
                     census: Arc::default(),
+                    scrape: Arc::default(),
                 };
                 let is_watched = load.is_some();
                 let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);

@@ -68,6 +68,9 @@ pub const REFUSALS: usize = 128;
 /// How many cuts by cause there is room for.
 pub const CUTS: usize = 8;
 
+/// What a client connection can be doing.
+pub const STATES: usize = 4;
+
 /// The counters of one worker.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -75,6 +78,7 @@ pub struct Counters {
     values: [AtomicU64; Counter::ALL.len()],
     refusals: [AtomicU64; REFUSALS],
     cuts: [AtomicU64; CUTS],
+    states: [AtomicU64; STATES],
     /// How the worker itself is doing.
     pub pulse: Pulse,
 }
@@ -85,6 +89,7 @@ impl Default for Counters {
             values: [const { AtomicU64::new(0) }; _],
             refusals: [const { AtomicU64::new(0) }; _],
             cuts: [const { AtomicU64::new(0) }; _],
+            states: [const { AtomicU64::new(0) }; _],
             pulse: Pulse::default(),
         }
     }
@@ -119,6 +124,22 @@ impl Counters {
     /// Counts a response that was cut; causes beyond [`CUTS`] share the last place.
     pub fn cut(&self, cause: usize) {
         bump(&self.cuts[cause.min(CUTS - 1)], 1);
+    }
+
+    /// A client connection is in the state `to` from now on, and in `from` no more. Only the owning worker may call this.
+    pub fn change_state(&self, from: Option<usize>, to: Option<usize>) {
+        if let Some(from) = from {
+            bump(&self.states[from], u64::MAX);
+        }
+        if let Some(to) = to {
+            bump(&self.states[to], 1);
+        }
+    }
+
+    /// How many client connections are in a state.
+    #[must_use]
+    pub fn state(&self, state: usize) -> u64 {
+        read(&self.states[state])
     }
 
     /// The value now.

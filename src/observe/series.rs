@@ -17,7 +17,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::counters::{bump, read};
 use super::histogram::{Coarse, Counted, Fine, Histogram};
@@ -170,6 +170,8 @@ pub struct ServiceBlock {
     cut: AtomicU64,
     attempts: AtomicU64,
     retries: AtomicU64,
+    /// Connections that are kept.
+    idle: AtomicU64,
     times: [Fine; Time::ALL.len()],
 }
 
@@ -198,9 +200,9 @@ impl Time {
 
 impl Default for ServiceBlock {
     fn default() -> Self {
-        let [received, sent, cut, attempts, retries] = Default::default();
+        let [received, sent, cut, attempts, retries, idle] = Default::default();
         let (statuses, times) = ([const { AtomicU64::new(0) }; _], Default::default());
-        ServiceBlock { statuses, received, sent, cut, attempts, retries, times }
+        ServiceBlock { statuses, received, sent, cut, attempts, retries, idle, times }
     }
 }
 
@@ -329,6 +331,12 @@ impl Series<ServiceBlock> {
         [self.sum(|block| &block.attempts), self.sum(|block| &block.retries)]
     }
 
+    /// Connections that are kept for the next request.
+    #[must_use]
+    pub fn idle(&self) -> u64 {
+        self.sum(|block| &block.idle)
+    }
+
     /// How long a part of requests took.
     #[must_use]
     pub fn time(&self, time: Time) -> Counted<{ super::histogram::BUCKETS }> {
@@ -364,6 +372,21 @@ impl<B: Default> Shelf<B> {
         };
         let all = names.into_iter().enumerate().map(series).collect();
         Shelf { all, other: self.other.clone(), none: self.none.clone() }
+    }
+}
+
+impl Shelf<ServiceBlock> {
+    /// Takes note of how many connections worker `worker` keeps for each. Only that worker may call this.
+    pub fn keep_idle(&self, worker: usize, idle: impl Iterator<Item = usize>) {
+        let mut others = 0;
+        for (series, idle) in self.all.iter().zip(idle) {
+            if Arc::ptr_eq(series, &self.other) {
+                others += idle as u64;
+            } else {
+                series.of(worker).idle.store(idle as u64, Ordering::Relaxed);
+            }
+        }
+        self.other.of(worker).idle.store(others, Ordering::Relaxed);
     }
 }
 

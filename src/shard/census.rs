@@ -58,6 +58,9 @@ pub enum Activity {
 }
 
 impl Activity {
+    /// All of them, in their order.
+    pub const ALL: [Activity; 4] = [Activity::Idle, Activity::Request, Activity::Tunnel, Activity::Ending];
+
     /// What it does, in a word.
     #[must_use]
     pub const fn name(self) -> &'static str {

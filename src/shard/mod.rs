@@ -336,6 +336,12 @@ impl Backend {
         }
     }
 
+    /// How many connections are kept for the next request.
+    #[must_use]
+    pub fn idle(&self) -> usize {
+        self.balancer.borrow().targets().iter().map(|target| target.pool.borrow().len()).sum()
+    }
+
     fn give_up_idle(&self) {
         for target in self.balancer.borrow().targets() {
             target.pool.borrow_mut().clear();

@@ -30,7 +30,8 @@ pub(super) struct Facts {
 impl Facts {
     /// Takes note of what the connection does from now on.
     pub(super) fn note(&self, activity: Activity) {
-        self.activity.set(activity);
+        let before = self.activity.replace(activity);
+        self.worker.shard.counters().change_state(Some(before as usize), Some(activity as usize));
         self.requests.set(self.requests.get().wrapping_add(u32::from(activity == Activity::Request)));
     }
 }
@@ -39,6 +40,7 @@ impl Census {
     /// Takes up a connection of `worker` that has come by `door`.
     pub(super) fn enter(worker: &Rc<Worker>, peer: Option<SocketAddr>, door: Rc<Door>, since: Instant) -> Rc<Facts> {
         door.count_connection(1);
+        worker.shard.counters().change_state(None, Some(Activity::Idle as usize));
         let mut open = worker.census.0.borrow_mut();
         let (worker, requests, activity) = (worker.clone(), Cell::new(0), Cell::new(Activity::Idle));
         let key = open.insert_with(|key| Rc::new(Facts { worker, key, peer, door, since, requests, activity }));
@@ -48,6 +50,7 @@ impl Census {
     /// Strikes a connection off.
     pub(super) fn leave(&self, facts: &Facts) {
         facts.door.count_connection(-1);
+        facts.worker.shard.counters().change_state(Some(facts.activity.get() as usize), None);
         drop(self.0.borrow_mut().remove(facts.key));
     }
 

@@ -157,6 +157,9 @@ async fn sweep(worker: Rc<Worker>) {
         // First, for it is to be told of a sweep that panics each time.
         worker.beat();
         shard.sweep(shard.handle.now());
+        let view = worker.view.borrow().clone();
+        let idle = view.backends().iter().map(|backend| backend.idle());
+        view.edition().service_series.keep_idle(shard.index(), idle);
     }
 }
 

@@ -24,6 +24,7 @@ mod limits;
 mod listeners;
 mod max_connections;
 mod methods;
+mod metrics;
 mod minimal;
 mod mirror;
 mod paths;

@@ -28,6 +28,7 @@ mod openapi;
 mod origin;
 mod probe;
 mod program;
+mod prometheus;
 mod proxy_protocol;
 mod reload;
 mod sandbox;

@@ -41,6 +41,7 @@ pub(super) fn config(views: &Views, _: &Asked) -> Answered {
         "gateway": gateway(snapshot),
         "listeners": listeners,
         "admin": admin(snapshot),
+        "metrics": { "routes": snapshot.metrics.routes, "services": snapshot.metrics.services },
         "services": services,
         "routes": routes,
     })))
@@ -225,6 +226,10 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("token", or_null(word(&["***"]), "it asks for none")),
         ("hosts", list(text("a name that it may be asked by"))),
     ]);
+    let metrics = object(&[
+        ("routes", whole("how many have series of their own")),
+        ("services", whole("how many have series of their own")),
+    ]);
     vec![
         (
             "Config",
@@ -233,6 +238,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
                 ("gateway", refer("GatewayConfig")),
                 ("listeners", list(listener)),
                 ("admin", or_null(admin, "there is none")),
+                ("metrics", metrics),
                 ("services", list(refer("ServiceConfig"))),
                 ("routes", list(refer("RouteConfig"))),
             ]),

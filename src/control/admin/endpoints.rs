@@ -169,8 +169,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         Json("Workers"),
         "all of them",
     )]),
-    Endpoint::new(Get, "/metrics", "metrics", "All that was counted, for Prometheus", Now(metrics::metrics))
-        .answers(&[(200, Text(metrics::KIND), "the text format of Prometheus")]),
+    Endpoint::new(Get, "/metrics", "metrics", "All that was counted, for Prometheus", InTime(metrics::metrics))
+        .answers(&[(200, Text(metrics::Format::Classic.kind()), "the text format of Prometheus")]),
     Endpoint::new(Post, "/reload", "reload", "Read the configuration again and make it run", InTime(process::reload))
         .answers(&[
             (200, Json("Reloaded"), "it runs"),

@@ -38,6 +38,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
+use axum::http::header::ACCEPT;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::on;
@@ -78,6 +79,8 @@ pub(super) struct Views {
     pub(super) operations: Arc<Operations>,
     /// Held by who asks the workers for their connections.
     pub(super) census: Arc<Mutex<()>>,
+    /// Held by who asks for everything that was counted.
+    pub(super) scrape: Arc<Mutex<()>>,
 }
 
 impl Views {
@@ -109,6 +112,8 @@ struct Asked {
     /// The numbers of its query, all that may be there.
     numbers: Vec<(&'static str, u64)>,
     body: Bytes,
+    /// Its Accept fields, put together.
+    accept: String,
 }
 
 impl Asked {
@@ -191,7 +196,9 @@ async fn answer(
     let (head, body) = request.into_parts();
     let numbers = numbers(endpoint, head.uri.query().unwrap_or_default())?;
     let body = if endpoint.body.is_some() { receive(&head.headers, body).await? } else { Bytes::new() };
-    let asked = Asked { path, numbers, body };
+    let accept = head.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accept = accept.collect::<Vec<_>>().join(",");
+    let asked = Asked { path, numbers, body, accept };
     match endpoint.run {
         Run::Now(run) => run(&views, &asked),
         Run::Later(run) => run(&views, &asked).await,
