@@ -25,6 +25,7 @@ mod check;
 pub mod dns;
 mod load;
 mod read;
+pub mod schema;
 pub mod sections;
 mod suspect;
 mod warnings;
