@@ -253,7 +253,7 @@ fn announce(gateway: &Gateway) {
         tracing::info!(listener = name, %address, "listening");
     }
     let workers = gateway.snapshot().gateway.workers;
-    let admin = gateway.admin_address();
+    let admin = gateway.admin_address().map_or_else(|| "off".to_owned(), ToString::to_string);
     match gateway.fallback() {
         None => tracing::info!(workers, driver = %gateway.driver(), %admin, "serving"),
         Some(fallback) => {

@@ -67,7 +67,7 @@ async fn serve(origins: Vec<(std::net::TcpListener, Router)>) {
 #[must_use]
 pub fn banner(gateway: &Gateway) -> String {
     let public = gateway.address("public").unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
-    let admin = gateway.admin_address();
+    let admin = gateway.admin_address().map_or_else(String::new, ToString::to_string);
     let mut text = String::from("\nTidegate's demo. Routes:\n");
     let snapshot = gateway.snapshot();
     for route in &snapshot.routes {

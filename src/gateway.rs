@@ -21,8 +21,10 @@ use std::thread::JoinHandle;
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::control::leave::DrainHandle;
+use crate::control::operations::Operations;
 use crate::control::reload::{Load, Outcome, ReloadHandle};
 use crate::control::{self, Control};
+use crate::net::Address;
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core};
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
@@ -87,9 +89,12 @@ impl Gateway {
             let opened = Doorway::open(&listener.name, listener.address, count, &doorways);
             doorways.push(opened.map_err(StartError::Listen)?);
         }
-        let (shared, admin) = (Shared::new(count), snapshot.admin);
+        let (shared, admin) = (Shared::new(count), snapshot.admin.clone());
         let published = Published::new(Edition::first(Arc::new(snapshot), doorways, Instant::from_clock()));
-        let failed = |error| StartError::Listen(ListenError { name: "admin".to_owned(), address: admin, error });
+        let failed = |error| match admin {
+            Some(admin) => StartError::Listen(ListenError { name: "admin".to_owned(), address: admin.address, error }),
+            None => StartError::Worker(error),
+        };
         let control = Control::start(published.clone(), shared.clone(), load).map_err(failed)?;
         let (sender, reports) = channel();
         let mut threads = Vec::new();
@@ -149,10 +154,16 @@ impl Gateway {
         listeners.map(|(listener, doorway)| (listener.name.clone(), doorway.address())).collect()
     }
 
-    /// Where operators connect, with its real port.
+    /// Where operators connect, with its real port, if they can.
     #[must_use]
-    pub fn admin_address(&self) -> SocketAddr {
+    pub fn admin_address(&self) -> Option<&Address> {
         self.control.address()
+    }
+
+    /// What operators can make the process do; to be set by who started it.
+    #[must_use]
+    pub fn operations(&self) -> &Arc<Operations> {
+        self.control.operations()
     }
 
     /// What runs.
@@ -255,6 +266,7 @@ fn run_worker(index: usize, published: Arc<Published>, shared: Arc<Shared>, repo
     };
     drop(edition);
     let kind = runtime.driver_kind();
+    shared.counters[index].pulse.set_driver(kind.name());
     // Nobody listens to the report when another worker has failed to come up.
     let ready = move |waker| drop(report.send(Ok((index, waker, kind, fallback))));
     runtime.block_on(worker::run(handle, published, shared, index, entries, ready));

@@ -43,6 +43,13 @@ impl Instant {
     }
 }
 
+/// Processor time that this thread has used (`CLOCK_THREAD_CPUTIME_ID`).
+#[must_use]
+pub fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
 /// The time of day: milliseconds since 1970 (UTC).
 #[must_use]
 pub fn unix_millis() -> u64 {

@@ -10,6 +10,8 @@ use serde_spanned::Spanned;
 
 use super::{Config, RouteConfig, ServiceConfig};
 use crate::base::decode::{Diagnostic, closest};
+use crate::base::units::Setting;
+use crate::net::Address;
 use crate::router::{RouteId, RouteInput, Router, Surroundings};
 use crate::upstream::balance::HashBy;
 use crate::upstream::fallback::FallbackConfig;
@@ -69,8 +71,10 @@ fn addresses(config: &Config, faults: &mut Vec<Diagnostic>) {
             None => seen.push((name, address)),
         }
     }
-    let admin = &config.admin.address;
-    if let Some((name, place)) = seen.iter().find(|(_, other)| overlap(admin.get_ref(), other.get_ref())) {
+    let Setting::On(admin) = &config.admin else { return };
+    let admin = &admin.address;
+    let Address::Tcp(own) = admin.get_ref() else { return };
+    if let Some((name, place)) = seen.iter().find(|(_, other)| overlap(own, other.get_ref())) {
         let message = format!("listener `{name}` and the admin listener use the same address");
         faults.push(match admin.span() {
             // The default address of the admin listener has no place in the file.

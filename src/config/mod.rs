@@ -21,6 +21,7 @@
 //!
 //! [`Snapshot::compile`]: crate::snapshot::Snapshot::compile
 
+pub mod admin;
 mod check;
 pub mod dns;
 mod load;
@@ -35,14 +36,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use crate::base::decode::{Diagnostic, Diagnostics, Severity, SourceFile, SourceMap};
+use crate::base::units::Setting;
+use crate::net::Address;
 use crate::upstream::targets::TargetConfig;
+pub use admin::AdminConfig;
 pub(crate) use check::router;
 pub use dns::DnsConfig;
 use load::Loader;
 pub use load::environment::Environment;
 pub use sections::{
-    ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
-    ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
+    ActionConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
+    Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 
 /// One configuration, as it was written. The tables that are keyed by name stand in the order of the file.
@@ -54,8 +58,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// `[listeners.NAME]`, at least one.
     pub listeners: Vec<ListenerConfig>,
-    /// `[admin]`.
-    pub admin: AdminConfig,
+    /// `[admin]`, or `admin = false`.
+    pub admin: Setting<AdminConfig>,
     /// `[defaults]`.
     pub defaults: DefaultsConfig,
     /// `[services.NAME]`.
@@ -154,9 +158,12 @@ impl Config {
     /// Makes every listener and the admin listener bind a free port on loopback, so that any number of gateways can run
     /// beside each other.
     pub fn use_free_ports(&mut self) {
-        let listeners = self.listeners.iter_mut().map(|listener| &mut listener.address);
-        for address in listeners.chain([&mut self.admin.address]) {
-            *address.get_mut() = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        for listener in &mut self.listeners {
+            *listener.address.get_mut() = free;
+        }
+        if let Setting::On(admin) = &mut self.admin {
+            *admin.address.get_mut() = Address::Tcp(free);
         }
     }
 }

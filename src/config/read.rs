@@ -8,10 +8,11 @@ use std::sync::Arc;
 use serde_spanned::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::admin::AdminConfig;
 use super::dns::DnsConfig;
 use super::sections::{
-    ActionConfig, AdminConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX,
-    ListenerConfig, Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
+    ActionConfig, ConnectionLimitsConfig, DefaultsConfig, Driver, FIELDS_MAX, GatewayConfig, HEAD_MAX, ListenerConfig,
+    Pin, RouteConfig, ServiceConfig, TimeoutsConfig,
 };
 use super::{Config, check, suspect};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, SourceMap, Value, WHOLE_FILE, Wrong, text};
@@ -44,7 +45,11 @@ pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> (Confi
     file.optional("include");
     let gateway = file.table("gateway", "[gateway]").map(gateway).unwrap_or_default();
     let listeners = listeners(&mut file);
-    let admin = file.table("admin", "[admin]").and_then(admin).unwrap_or_default();
+    let admin = match file.table_or_off("admin", "[admin]") {
+        Some(Setting::Off) => Setting::Off,
+        Some(Setting::On(section)) => Setting::On(AdminConfig::read(section).unwrap_or_default()),
+        None => Setting::On(AdminConfig::default()),
+    };
     let defaults = file.table("defaults", "[defaults]").map(defaults).unwrap_or_default();
     let services = file.named("services", |name, section| Some(service(name, section)));
     let routes = file.named("routes", route);
@@ -122,21 +127,6 @@ fn listeners(file: &mut Section<'_, '_>) -> Vec<ListenerConfig> {
         file.fault(fault.help("add a section [listeners.public] with address = \"0.0.0.0:8080\""));
     }
     listeners
-}
-
-fn admin(mut section: Section<'_, '_>) -> Option<AdminConfig> {
-    let address = section.require("address", "\"127.0.0.1:9180\"", |value| {
-        let address = bind_address(value)?;
-        if address.get_ref().ip().is_loopback() {
-            return Ok(address);
-        }
-        Err(Wrong::content(
-            format!("`{}` is not on loopback, and the admin listener asks nobody for a key", address.get_ref()),
-            format!("write \"127.0.0.1:{}\", and reach it through a tunnel", address.get_ref().port()),
-        ))
-    });
-    section.finish(&[]);
-    Some(AdminConfig { address: address? })
 }
 
 fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
@@ -319,7 +309,7 @@ fn limits(section: &mut Section<'_, '_>) -> Option<Setting<LimitsConfig>> {
 }
 
 /// Where to listen: an IP address and a port.
-fn bind_address(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
+pub(super) fn bind_address(value: &Value<'_>) -> Result<Spanned<SocketAddr>, Wrong> {
     let text = text(value, "an address such as \"0.0.0.0:8080\"")?;
     let wrong = |problem: String, help: String| Err(Wrong::content(problem, help));
     if text.starts_with("unix:") {

@@ -3,7 +3,7 @@
 //! A field that is inherited from a wider scope is an `Option`, and `None` where it was not written; all other fields
 //! have their default. What a check can later find fault with keeps its place in the file (`Spanned`).
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_spanned::Spanned;
@@ -44,7 +44,7 @@ pub struct GatewayConfig {
     /// `sync_interval`: how often workers look at what the others have running.
     pub sync_interval: Duration,
     /// `drain_delay`: how long the process serves on after SIGTERM, while `/ready` tells load balancers to go elsewhere.
-    pub drain_delay: Duration,
+    pub drain_delay: Setting<Duration>,
     /// `drain_timeout`: how long requests that run may take to finish after SIGTERM.
     pub drain_timeout: Duration,
     /// `watch`: whether a change of the file reloads it.
@@ -72,7 +72,7 @@ impl Default for GatewayConfig {
             driver: Driver::Auto,
             pin: Pin::Auto,
             sync_interval: Duration::from_millis(20),
-            drain_delay: Duration::ZERO,
+            drain_delay: Setting::Off,
             drain_timeout: Duration::from_secs(30),
             watch: true,
             connections_per_worker: 16_384,
@@ -179,19 +179,6 @@ pub struct ListenerConfig {
     pub address: Spanned<SocketAddr>,
     /// `proxy_protocol`: whether every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: Spanned<bool>,
-}
-
-/// `[admin]`: where operators connect.
-#[derive(Clone, Debug)]
-pub struct AdminConfig {
-    /// `address`, on loopback.
-    pub address: Spanned<SocketAddr>,
-}
-
-impl Default for AdminConfig {
-    fn default() -> Self {
-        Self { address: Spanned::new(0..0, SocketAddr::from((Ipv4Addr::LOCALHOST, 9180))) }
-    }
 }
 
 /// `[defaults]`: policies that every route inherits.

@@ -1,12 +1,12 @@
 //! How many descriptors the process takes, and what to do where it may not have them.
 
-use super::{probe, resolve};
+use super::{admin, probe, resolve};
 use crate::runtime::raise_descriptors;
 use crate::snapshot::Snapshot;
 use crate::upstream::targets::{TargetAddress, TargetSpec};
 
-/// Descriptors of the process itself, operators included.
-const OWN_DESCRIPTORS: u64 = 24;
+/// Descriptors of the process itself, operators not counted.
+const OWN_DESCRIPTORS: u64 = 16;
 
 /// Descriptors of one worker, its listeners not counted.
 const WORKER_DESCRIPTORS: u64 = 6;
@@ -44,5 +44,6 @@ fn descriptors(snapshot: &Snapshot) -> u64 {
     let checks = snapshot.services.iter().any(|service| service.health.is_some());
     let is_named = |target: &TargetSpec| matches!(target.address, TargetAddress::Name { .. } | TargetAddress::Srv(_));
     let names = snapshot.services.iter().any(|service| service.targets.iter().any(is_named));
-    wants(checks, probe::OPEN_MOST) + wants(names, resolve::QUESTIONS_MOST)
+    let admin = wants(snapshot.admin.is_some(), admin::CONNECTIONS_MOST);
+    admin + wants(checks, probe::OPEN_MOST) + wants(names, resolve::QUESTIONS_MOST)
 }

@@ -52,8 +52,7 @@ impl DrainHandle {
         self.order.notified().await;
         self.shared.leave();
         self.shared.wake_workers();
-        let delay = published.current().snapshot.gateway.drain_delay;
-        if !delay.is_zero() {
+        if let Some(delay) = published.current().snapshot.gateway.drain_delay {
             tracing::info!(?delay, "leaving: /ready answers 503, and connections end with their next answer");
             tokio::time::sleep(delay).await;
         }

@@ -4,6 +4,8 @@
 //! health of targets, carries out reloads, answers operators on the admin listener and writes the workers' events to the
 //! log; it never sees a request. What it finds out about targets it writes into the [`Members`] of their service.
 //!
+//! What else operators can make the process do is set from outside, in [`Operations`].
+//!
 //! A panic in one of its tasks is logged and counted, and the task is begun anew.
 //!
 //! [`Members`]: crate::upstream::members::Members
@@ -14,6 +16,7 @@ mod care;
 mod descriptors;
 pub mod leave;
 mod log;
+pub mod operations;
 mod probe;
 pub mod reload;
 mod resolve;
@@ -21,7 +24,6 @@ mod watch;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -30,12 +32,15 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::net::Address;
 use crate::shard::Shared;
 use crate::snapshot::publish::Published;
+use admin::{Listening, Views};
 use board::Board;
 use care::Care;
 pub use descriptors::fit_descriptors;
 use leave::DrainHandle;
+use operations::Operations;
 use reload::{Load, ReloadHandle, Reloader};
 
 /// From the end of a task that has crashed to its next beginning.
@@ -44,7 +49,8 @@ const AFTER_CRASH: Duration = Duration::from_secs(1);
 /// The control thread, as the one who started it sees it.
 #[derive(Debug)]
 pub struct Control {
-    address: SocketAddr,
+    address: Option<Address>,
+    operations: Arc<Operations>,
     reload: ReloadHandle,
     drain: DrainHandle,
     stop: oneshot::Sender<()>,
@@ -52,7 +58,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts the thread, with the admin listener at the snapshot's address. When this returns, the members of each
+    /// Starts the thread, with the admin listener at the snapshot's address if it has one. When this returns, the members of each
     /// service are what is known of them: its addresses, and what name servers have answered within two seconds. `load`
     /// reads the configuration anew, if that can be done.
     ///
@@ -60,15 +66,16 @@ impl Control {
     /// When the address cannot be listened at, or the thread not be made.
     pub fn start(published: Arc<Published>, shared: Arc<Shared>, load: Option<Load>) -> io::Result<Control> {
         let edition = published.current();
-        let listener = std::net::TcpListener::bind(edition.snapshot.admin)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
+        let listening = edition.snapshot.admin.as_ref().map(|admin| Listening::bind(&admin.address)).transpose()?;
+        let address = listening.as_ref().map(|listening| listening.address().clone());
+        let operations = Arc::<Operations>::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (reload, orders) = ReloadHandle::new();
         let drain = DrainHandle::new(shared.clone());
         let (own, order, alarm) = (reload.clone(), drain.clone(), drain.clone());
+        let (for_views, drain_too) = (operations.clone(), drain.clone());
         let body = move || {
             runtime.block_on(async {
                 let board: Arc<Board> = Arc::default();
@@ -84,16 +91,25 @@ impl Control {
                 // Nobody listens any more if the start has failed meanwhile.
                 let _ = ready.send(());
                 tasks.spawn(order.carry_out(published.clone()));
+                let views = Views {
+                    published: published.clone(),
+                    shared: shared.clone(),
+                    board: board.clone(),
+                    reload: own.clone(),
+                    drain: drain_too,
+                    operations: for_views,
+                    census: Arc::default(),
+                };
                 let is_watched = load.is_some();
                 let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);
                 if is_watched {
                     let name = "the task that watches the configuration".to_owned();
-                    let (of, files, reload) = (published.clone(), board.clone(), own.clone());
+                    let (of, files, reload) = (published.clone(), board.clone(), own);
                     let make = move || watch::watch(of.clone(), files.clone(), reload.clone());
                     tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
                 }
                 tasks.spawn(reloader.run(orders));
-                admin::serve(listener, shared.clone(), board, own, stopped).await;
+                admin::serve(listening, views, stopped).await;
                 tasks.shutdown().await;
                 log::write_all(&shared, &mut log::Throttle::default());
             });
@@ -103,7 +119,7 @@ impl Control {
             .spawn(move || alarm.guard("the control thread", body))?;
         // It fails when the thread is gone, which is found out when it is joined.
         let _ = is_ready.recv();
-        Ok(Control { address, reload, drain, stop, thread })
+        Ok(Control { address, operations, reload, drain, stop, thread })
     }
 
     /// What orders the gateway to drain.
@@ -118,10 +134,16 @@ impl Control {
         &self.reload
     }
 
-    /// Where the admin listener is, with its real port.
+    /// What operators can make the process do.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn operations(&self) -> &Arc<Operations> {
+        &self.operations
+    }
+
+    /// Where the admin listener is, with its real port, if there is one.
+    #[must_use]
+    pub fn address(&self) -> Option<&Address> {
+        self.address.as_ref()
     }
 
     /// Stops the thread and waits for its end.

@@ -22,9 +22,9 @@ use super::watch::content;
 use crate::base::time::{Instant, unix_millis};
 use crate::config::{Config, Diagnostics};
 use crate::shard::Shared;
-use crate::snapshot::Snapshot;
 use crate::snapshot::doorway::{Doorway, ListenError};
 use crate::snapshot::publish::{Edition, Published};
+use crate::snapshot::{Admin, Snapshot};
 
 /// How often editions that are no longer published are looked at: they are dropped once no worker has them.
 const CLEARANCE: Duration = Duration::from_secs(1);
@@ -336,7 +336,8 @@ fn prepare(mut config: Config, running: &Edition) -> Result<Prepared, Refused> {
     note("[gateway] workers", before.gateway.workers.to_string(), wanted.gateway.workers.to_string());
     note("[gateway] driver", format!("{:?}", before.gateway.driver), format!("{:?}", wanted.gateway.driver));
     note("[gateway] pin", format!("{:?}", before.gateway.pin), format!("{:?}", wanted.gateway.pin));
-    note("[admin] address", before.admin.to_string(), wanted.admin.to_string());
+    let place = |admin: Option<&Admin>| admin.map_or_else(|| "off".to_owned(), |admin| admin.address.to_string());
+    note("[admin] address", place(before.admin.as_ref()), place(wanted.admin.as_ref()));
     let mut snapshot = if wanted.gateway.workers == before.gateway.workers {
         wanted
     } else {
@@ -345,7 +346,7 @@ fn prepare(mut config: Config, running: &Edition) -> Result<Prepared, Refused> {
         Snapshot::compile(&config).map_err(Refused::Config)?
     };
     (snapshot.gateway.driver, snapshot.gateway.pin) = (before.gateway.driver, before.gateway.pin);
-    snapshot.admin = before.admin;
+    snapshot.admin = Admin::reloaded(before.admin.as_ref(), snapshot.admin.as_ref());
     fit_descriptors(&mut snapshot, Some(before.gateway.connections_per_worker));
     let (doorways, opened) = open_all(&snapshot, running).map_err(Refused::Listen)?;
     let listeners = before.listeners.iter().zip(&running.doorways);

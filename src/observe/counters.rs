@@ -6,6 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::pulse::Pulse;
+
 macro_rules! counters {
     ($($(#[$doc:meta])* $variant:ident = $kind:ident $name:literal, $help:literal;)+) => {
         /// What is counted.
@@ -69,11 +71,17 @@ pub const REFUSALS: usize = 128;
 pub struct Counters {
     values: [AtomicU64; Counter::ALL.len()],
     refusals: [AtomicU64; REFUSALS],
+    /// How the worker itself is doing.
+    pub pulse: Pulse,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Counters { values: [const { AtomicU64::new(0) }; _], refusals: [const { AtomicU64::new(0) }; _] }
+        Counters {
+            values: [const { AtomicU64::new(0) }; _],
+            refusals: [const { AtomicU64::new(0) }; _],
+            pulse: Pulse::default(),
+        }
     }
 }
 

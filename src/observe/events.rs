@@ -47,6 +47,18 @@ impl Events {
         self.0.push(event).is_ok()
     }
 
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The oldest event.
     #[must_use]
     pub fn pop(&self) -> Option<Event> {

@@ -43,13 +43,25 @@ pub struct Door {
     /// Where it is.
     pub doorway: Arc<Doorway>,
     is_closing: Cell<bool>,
+    connections: Cell<usize>,
 }
 
 impl Door {
     /// One that is open.
     #[must_use]
     pub fn new(doorway: Arc<Doorway>) -> Rc<Door> {
-        Rc::new(Door { doorway, is_closing: Cell::new(false) })
+        Rc::new(Door { doorway, is_closing: Cell::new(false), connections: Cell::new(0) })
+    }
+
+    /// Counts a connection that has come by it, or with -1 one that has ended.
+    pub fn count_connection(&self, more: isize) {
+        self.connections.set(self.connections.get().wrapping_add_signed(more));
+    }
+
+    /// How many connections that have come by it are open.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.get()
     }
 
     /// No listener is there any more: each connection that has come by it ends with what it carries.

@@ -85,6 +85,7 @@ struct Core {
     budget: Cell<u32>,
     panics: Cell<u64>,
     turns: Cell<u64>,
+    sleeps: Cell<u64>,
     /// Memory for the wakers of timers that fire; empty between turns.
     due: RefCell<Vec<Waker>>,
 }
@@ -108,6 +109,8 @@ pub struct Stats {
     pub panics: u64,
     /// Looks at the driver, since the start.
     pub turns: u64,
+    /// Those of them for which the thread went to sleep, unless something had come by then.
+    pub sleeps: u64,
 }
 
 impl Runtime {
@@ -122,6 +125,7 @@ impl Runtime {
             budget: Cell::new(TURN_BUDGET),
             panics: Cell::new(0),
             turns: Cell::new(0),
+            sleeps: Cell::new(0),
             due: RefCell::default(),
         };
         Runtime { handle: Handle { core: Rc::new(core) } }
@@ -207,6 +211,7 @@ impl Core {
         };
         let parker = &self.remote.parker;
         let now = if until > self.now.get() {
+            self.sleeps.set(self.sleeps.get() + 1);
             parker.prepare();
             let until = if self.remote.is_empty() { until } else { Instant::ZERO };
             let now = driver.wait(until, self.now.get(), &self.pool);
@@ -338,6 +343,7 @@ impl Handle {
             buffers: self.core.pool.in_use() - held.lent,
             panics: self.core.panics.get(),
             turns: self.core.turns.get(),
+            sleeps: self.core.sleeps.get(),
         }
     }
 

@@ -47,13 +47,21 @@ pub enum DriverKind {
     Memory,
 }
 
-impl fmt::Display for DriverKind {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+impl DriverKind {
+    /// Its name in a configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
             DriverKind::IoUring => "io_uring",
             DriverKind::Epoll => "epoll",
             DriverKind::Memory => "memory",
-        })
+        }
+    }
+}
+
+impl fmt::Display for DriverKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
     }
 }
 

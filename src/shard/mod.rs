@@ -4,6 +4,8 @@
 //! thread and the others see of it: counters, the queue of events, and the
 //! order to drain.
 
+pub mod census;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::io::Write;
@@ -25,6 +27,7 @@ use crate::upstream::mirror::Copies;
 use crate::upstream::queue::Queue;
 use crate::upstream::retry::RetryBudget;
 use crate::upstream::settings::Settings;
+use census::Desk;
 
 /// What all threads of the process see.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub struct Shared {
     pub counters: Vec<Counters>,
     /// What the control thread writes to the log.
     pub events: Events,
+    /// Where each worker is asked for its connections, in their order.
+    pub desks: Vec<Desk>,
     /// What wakes each worker, once all are up.
     wakers: OnceLock<Box<[Waker]>>,
     phase: AtomicU8,
@@ -48,13 +53,20 @@ impl Shared {
     #[must_use]
     pub fn new(workers: usize) -> Arc<Shared> {
         let counters = (0..workers).map(|_| Counters::default()).collect();
+        let desks = (0..workers).map(|_| Desk::default()).collect();
         let (events, wakers, phase) = (Events::default(), OnceLock::new(), AtomicU8::new(SERVING));
-        Arc::new(Shared { counters, events, wakers, phase })
+        Arc::new(Shared { counters, events, desks, wakers, phase })
     }
 
     /// Says what wakes the workers' own tasks; only the first time counts.
     pub fn wake_with(&self, wakers: impl IntoIterator<Item = Waker>) {
         let _ = self.wakers.set(wakers.into_iter().collect());
+    }
+
+    /// Whether all workers are up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.wakers.get().is_some()
     }
 
     /// Makes every worker look at what the process shares.

@@ -7,11 +7,16 @@ use std::thread::available_parallelism;
 
 use serde_spanned::Spanned;
 
+use super::outline::outline;
 use super::{
-    BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, RouteId, Service, ServiceId, Snapshot, routes,
+    Admin, BodyRate, ConnectionLimits, Fallback, Fields, Gateway, Listener, RouteId, Service, ServiceId, Snapshot,
+    routes,
 };
 use crate::base::units::{Rate, Setting, Size};
-use crate::config::{Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ListenerConfig, ServiceConfig, router};
+use crate::config::admin::HostName;
+use crate::config::{
+    AdminConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ListenerConfig, ServiceConfig, router,
+};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::request_id::RequestIds;
 use crate::policy::via::Via;
@@ -35,15 +40,18 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         routes::route(config, written, &services, &captures, &fields)
     });
     let routes = routes.collect::<Result<_, _>>()?;
+    let outlines = config.routes.iter().map(|written| outline(written, &services));
+    let outlines = outlines.collect::<Result<_, _>>()?;
     let listeners = config.listeners.iter();
     Ok(Snapshot {
         gateway,
         limits: connection_limits(&config.gateway.limits),
         fields,
         listeners: listeners.map(listener).collect(),
-        admin: *config.admin.address.get_ref(),
+        admin: admin(&config.admin),
         services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
+        outlines,
         router,
         slashes: config.gateway.slashes(),
         files: config.files().to_vec(),
@@ -59,7 +67,7 @@ fn gateway(config: &GatewayConfig) -> Gateway {
         driver: config.driver,
         pin: config.pin,
         sync_interval: config.sync_interval,
-        drain_delay: config.drain_delay,
+        drain_delay: config.drain_delay.value(),
         drain_timeout: config.drain_timeout,
         connections_per_worker: config.connections_per_worker.max(1),
         watch: config.watch,
@@ -78,6 +86,15 @@ fn fields(config: &GatewayConfig) -> Fields {
 fn listener(config: &ListenerConfig) -> Listener {
     let (address, proxy_protocol) = (*config.address.get_ref(), *config.proxy_protocol.get_ref());
     Listener { name: name(config.name.get_ref()), address, proxy_protocol }
+}
+
+fn admin(config: &Setting<AdminConfig>) -> Option<Admin> {
+    let Setting::On(config) = config else { return None };
+    let hosts = config.hosts.iter().map(|host| {
+        let HostName(name) = host.get_ref();
+        name.clone()
+    });
+    Some(Admin { address: config.address.get_ref().clone(), token: config.token.clone(), hosts: hosts.collect() })
 }
 
 fn connection_limits(config: &ConnectionLimitsConfig) -> ConnectionLimits {

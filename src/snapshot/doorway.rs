@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 
-use crate::net::{Bound, bind, is_taken};
+use crate::net::{Address, Bound, bind, is_taken};
 
 /// How often, and after what pause, an address that is taken is tried again.
 const TRIES: u32 = 20;
@@ -42,7 +42,7 @@ impl Doorway {
         ours: &[Arc<Doorway>],
     ) -> Result<Arc<Doorway>, ListenError> {
         let opened = Doorway::bind(asked, workers, ours);
-        opened.map(Arc::new).map_err(|error| ListenError { name: name.to_owned(), address: asked, error })
+        opened.map(Arc::new).map_err(|error| ListenError { name: name.to_owned(), address: asked.into(), error })
     }
 
     fn bind(asked: SocketAddr, workers: usize, ours: &[Arc<Doorway>]) -> io::Result<Doorway> {
@@ -91,7 +91,7 @@ pub struct ListenError {
     /// Who wants to: the name of a listener, or `admin`.
     pub name: String,
     /// The address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The system's error.
     pub error: io::Error,
 }
@@ -100,12 +100,18 @@ impl fmt::Display for ListenError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ListenError { name, address, error } = self;
         write!(formatter, "cannot listen at {address} ({name}): {error}")?;
-        match error.kind() {
-            io::ErrorKind::AddrInUse => write!(formatter, "; stop what listens there, or choose another port"),
-            io::ErrorKind::PermissionDenied => write!(formatter, "; ports below 1024 need CAP_NET_BIND_SERVICE"),
-            io::ErrorKind::AddrNotAvailable => write!(formatter, "; this machine does not have that address"),
-            _ => Ok(()),
-        }
+        formatter.write_str(match (address, error.kind()) {
+            (Address::Tcp(_), io::ErrorKind::AddrInUse) => "; stop what listens there, or choose another port",
+            (Address::Tcp(_), io::ErrorKind::PermissionDenied) => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+            (Address::Tcp(_), io::ErrorKind::AddrNotAvailable) => "; this machine does not have that address",
+            (Address::Unix(_), io::ErrorKind::AddrInUse) => "; stop what listens there, or choose another path",
+            (Address::Unix(_), io::ErrorKind::AlreadyExists) => "; remove it, or choose another path",
+            (Address::Unix(_), io::ErrorKind::NotFound) => "; make its directory first",
+            (Address::Unix(_), io::ErrorKind::PermissionDenied) => {
+                "; let this user write to its directory, or choose another path"
+            }
+            _ => "",
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod compile;
 pub mod doorway;
+pub mod outline;
 pub mod publish;
 mod routes;
 
@@ -14,7 +15,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::base::secret::Secret;
 use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
+use crate::net::Address;
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
@@ -34,6 +37,7 @@ use crate::upstream::retry::Retries;
 use crate::upstream::settings::Settings;
 use crate::upstream::split::Split;
 use crate::upstream::targets::TargetSpec;
+use outline::Outline;
 
 /// One version of the configuration, shared by all threads.
 #[derive(Debug)]
@@ -46,12 +50,14 @@ pub struct Snapshot {
     pub fields: Fields,
     /// Where clients connect; at least one.
     pub listeners: Vec<Listener>,
-    /// Where operators connect.
-    pub admin: SocketAddr,
+    /// Where operators connect, and who of them is let in; `None` where nobody is.
+    pub admin: Option<Admin>,
     /// All services, in the order of the file.
     pub services: Vec<Service>,
     /// All routes, in the order of the file.
     pub routes: Vec<Route>,
+    /// What each of them looks like, for people.
+    pub outlines: Vec<Outline>,
     /// Which of the routes a request takes.
     pub router: Router,
     /// What slashes in a row are in a path.
@@ -72,7 +78,7 @@ pub struct Gateway {
     /// How often workers look at what the others have running.
     pub sync_interval: Duration,
     /// How long the gateway serves on when it is told to stop, and says so.
-    pub drain_delay: Duration,
+    pub drain_delay: Option<Duration>,
     /// How long requests that run may take to finish when the gateway stops.
     pub drain_timeout: Duration,
     /// How many client connections one worker holds at a time, at least one.
@@ -131,6 +137,27 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Whether every connection begins with a header of the PROXY protocol.
     pub proxy_protocol: bool,
+}
+
+/// Where operators connect, and who of them is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// What to bind; port 0 is a free port of the kernel's choice.
+    pub address: Address,
+    /// What a request must show; `None` for nothing.
+    pub token: Option<Secret>,
+    /// Names that it may be asked by, in lower case, beside `localhost` and its address.
+    pub hosts: Box<[Box<str>]>,
+}
+
+impl Admin {
+    /// What holds when `running` runs and `wanted` is reloaded: all of it, or nothing where that takes another socket. To
+    /// take the token alone away could leave a public socket without one.
+    #[must_use]
+    pub fn reloaded(running: Option<&Admin>, wanted: Option<&Admin>) -> Option<Admin> {
+        let address = |admin: Option<&Admin>| admin.map(|admin| admin.address.clone());
+        if address(running) == address(wanted) { wanted.cloned() } else { running.cloned() }
+    }
 }
 
 /// A service of one [`Snapshot`], an index into [`Snapshot::services`].

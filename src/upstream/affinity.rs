@@ -145,6 +145,12 @@ impl Affinity {
         Token(keyed_hash(self.key, address.to_string().as_bytes()))
     }
 
+    /// What the cookie is called.
+    #[must_use]
+    pub fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
     /// The target that the client asks for in a Cookie field with this value. Of several cookies with the name, the
     /// first counts: clients send the one for the longest path first (RFC 6265 section 5.4).
     #[must_use]

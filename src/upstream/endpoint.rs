@@ -5,7 +5,7 @@
 //! ejection, a connection that opens or closes. What changes with every
 //! request is in a [`Tally`] for each worker, on cache lines of its own.
 
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::ejection::Record;
 use crate::base::time::Instant;
@@ -41,6 +41,8 @@ pub struct Endpoint {
     authority: Box<str>,
     weight: AtomicU32,
     health: AtomicU8,
+    /// Whether an operator has taken it out.
+    drained: AtomicBool,
     /// Since when it is in the list or up again, in nanoseconds of the monotonic clock: a slow start begins there. Zero
     /// where there is nothing to start slowly for.
     since: AtomicU64,
@@ -94,6 +96,7 @@ impl Endpoint {
             authority: spec.authority,
             weight: AtomicU32::new(spec.weight),
             health: AtomicU8::new(Health::Unknown as u8),
+            drained: AtomicBool::new(false),
             since: AtomicU64::new(now.as_nanos()),
             record: Record::default(),
             connections: AtomicU32::new(0),
@@ -151,6 +154,33 @@ impl Endpoint {
             self.since.store(now.as_nanos(), Ordering::Relaxed);
         }
         before != health as u8
+    }
+
+    /// Whether an operator has taken it out.
+    #[must_use]
+    pub fn is_drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    /// Takes it out, or puts it back as if it had recovered; true if that is news.
+    pub(super) fn set_drained(&self, drained: bool, now: Instant) -> bool {
+        let before = self.drained.swap(drained, Ordering::Relaxed);
+        if before && !drained {
+            self.since.store(now.as_nanos(), Ordering::Relaxed);
+        }
+        before != drained
+    }
+
+    /// Whether requests may go there for all that is known for certain: it is neither down nor drained.
+    #[must_use]
+    pub fn is_in_service(&self) -> bool {
+        self.health() != Health::Down && !self.is_drained()
+    }
+
+    /// Whether `name` is its address, or what it is written as.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        *self.authority == *name || self.address.to_string() == name
     }
 
     /// Makes it one that needs no slow start.

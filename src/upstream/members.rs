@@ -19,6 +19,9 @@ use crate::base::time::Instant;
 /// One list of targets; ArcSwap holds an Arc of a sized type.
 pub type Endpoints = Arc<Vec<Arc<Endpoint>>>;
 
+/// Names of targets; ArcSwap holds an Arc of a sized type.
+pub type Drained = Arc<Vec<Box<str>>>;
+
 /// The targets of one service.
 #[derive(Debug)]
 pub struct Members {
@@ -27,6 +30,8 @@ pub struct Members {
     /// Counts every change that matters to who picks a target.
     version: AtomicU64,
     endpoints: ArcSwap<Vec<Arc<Endpoint>>>,
+    /// What operators have drained, by the names that they have used: it holds also for targets that come later.
+    drained: ArcSwap<Vec<Box<str>>>,
     ring: ArcSwapOption<Ring>,
     turn: Turn,
     waiting: Waiting,
@@ -36,8 +41,9 @@ impl Members {
     /// The members of `service`, none yet.
     #[must_use]
     pub fn new(service: &str, workers: usize) -> Members {
-        let (version, endpoints, ring, turn) = Default::default();
-        Members { service: service.into(), workers, version, endpoints, ring, turn, waiting: Waiting::new(workers) }
+        let (version, endpoints, drained, ring, turn) = Default::default();
+        let waiting = Waiting::new(workers);
+        Members { service: service.into(), workers, version, endpoints, drained, ring, turn, waiting }
     }
 
     /// Who waits for a connection to one of them.
@@ -67,7 +73,7 @@ impl Members {
     /// Replaces the list; targets that were in it before keep their state. If they are the same as before, in whatever
     /// order, nothing is changed. Only the control thread may call this.
     pub fn update(&self, wanted: Vec<EndpointSpec>, now: Instant) {
-        let before = self.endpoints();
+        let (before, drained) = (self.endpoints(), self.drained());
         let mut endpoints: Vec<Arc<Endpoint>> = Vec::with_capacity(wanted.len());
         let mut news = false;
         for spec in wanted {
@@ -85,6 +91,7 @@ impl Members {
                 None => {
                     news = true;
                     let endpoint = Endpoint::new(spec, self.workers, now);
+                    endpoint.set_drained(drained.iter().any(|name| endpoint.is_called(name)), now);
                     // The first targets of all have nobody to take the load for them while they start slowly.
                     Arc::new(if before.is_empty() { endpoint.settled() } else { endpoint })
                 }
@@ -120,6 +127,43 @@ impl Members {
     /// Takes note of what the active checks say of `endpoint`; true if that is news.
     pub fn set_health(&self, endpoint: &Endpoint, health: Health, now: Instant) -> bool {
         let news = endpoint.set_health(health, now);
+        if news {
+            self.changed();
+        }
+        news
+    }
+
+    /// What operators have drained: addresses, and targets as they are written.
+    #[must_use]
+    pub fn drained(&self) -> Drained {
+        self.drained.load_full()
+    }
+
+    /// Takes the targets that are called `name` out, those that are there and those that come later: they get no new
+    /// requests, running ones finish, and idle connections are closed. True if that is news. Only the control thread may
+    /// call this.
+    pub fn drain(&self, name: &str, now: Instant) -> bool {
+        let mut drained = Vec::clone(&self.drained());
+        if !drained.iter().any(|known| **known == *name) {
+            drained.push(name.into());
+        }
+        self.set_drained(drained, now)
+    }
+
+    /// Takes back what [`Members::drain`] has done with `name`; what was drained by another name stays so. True if that
+    /// is news. Only the control thread may call this.
+    pub fn enable(&self, name: &str, now: Instant) -> bool {
+        let mut drained = Vec::clone(&self.drained());
+        drained.retain(|known| **known != *name);
+        self.set_drained(drained, now)
+    }
+
+    fn set_drained(&self, drained: Vec<Box<str>>, now: Instant) -> bool {
+        let mut news = drained.len() != self.drained().len();
+        for endpoint in self.endpoints().iter() {
+            news |= endpoint.set_drained(drained.iter().any(|name| endpoint.is_called(name)), now);
+        }
+        self.drained.store(Arc::new(drained));
         if news {
             self.changed();
         }
@@ -166,6 +210,32 @@ mod tests {
         members.update(vec![], now);
         members.update(vec![spec(1, 1)], now);
         assert_eq!(members.endpoints()[0].health(), Health::Unknown);
+    }
+
+    #[test]
+    fn what_is_drained_stays_so_when_it_goes_and_comes_back() {
+        let members = Members::new("users", 1);
+        let named = |port| EndpointSpec { authority: "users.internal:80".into(), ..spec(port, 1) };
+        members.update(vec![spec(1, 1), spec(2, 1), named(3)], Instant::ZERO);
+        let out = || -> Vec<u16> {
+            let is_out = |endpoint: &&Arc<Endpoint>| endpoint.is_drained();
+            let port = |endpoint: &Arc<Endpoint>| endpoint.address().to_string().rsplit(':').next()?.parse().ok();
+            members.endpoints().iter().filter(is_out).filter_map(port).collect()
+        };
+        let (first, later) = (members.version(), Instant::from_nanos(7));
+        assert!(members.drain("127.0.0.1:1", later) && !members.drain("127.0.0.1:1", later));
+        assert_eq!((out(), members.version()), (vec![1], first + 1));
+        members.update(vec![spec(2, 1)], later);
+        members.update(vec![spec(1, 1), spec(2, 1), named(3)], later);
+        assert_eq!(out(), [1], "it has gone and come back");
+        // By what is written, all addresses of a name are meant, also those that it gets later.
+        assert!(members.drain("users.internal:80", later));
+        members.update(vec![spec(1, 1), spec(2, 1), named(3), named(4)], later);
+        assert_eq!(out(), [1, 3, 4]);
+        assert!(!members.enable("127.0.0.1:3", later), "it is out by another name");
+        assert!(members.enable("users.internal:80", later) && members.enable("127.0.0.1:1", later));
+        assert!(out().is_empty() && members.drained().is_empty());
+        assert_eq!(members.endpoints()[0].since(), later, "it starts slowly");
     }
 
     #[test]

@@ -22,6 +22,8 @@ use crate::net::Stream;
 pub struct Pool {
     most: usize,
     patience: Duration,
+    /// Whether any is kept now.
+    open: bool,
     /// The oldest first.
     idle: Vec<Idle>,
 }
@@ -54,7 +56,7 @@ impl Pool {
     /// An empty pool that keeps at most `most` connections, each for `patience`.
     #[must_use]
     pub fn new(most: usize, patience: Duration) -> Pool {
-        Pool { most, patience, idle: Vec::new() }
+        Pool { most, patience, open: true, idle: Vec::new() }
     }
 
     /// Keeps at most `most` connections from now on, each for `patience`, and closes those that are too many.
@@ -77,7 +79,7 @@ impl Pool {
 
     /// Keeps a connection whose last response is complete; closes it if there are enough.
     pub fn put(&mut self, connection: Connection, now: Instant) {
-        if self.idle.len() < self.most {
+        if self.open && self.idle.len() < self.most {
             connection.stream.watch();
             self.idle.push(Idle { connection, since: now });
         }
@@ -105,6 +107,14 @@ impl Pool {
     /// Closes all.
     pub fn clear(&mut self) {
         self.idle.clear();
+    }
+
+    /// Says whether connections are kept from now on; if not, those that idle are closed.
+    pub fn set_open(&mut self, open: bool) {
+        self.open = open;
+        if !open {
+            self.idle.clear();
+        }
     }
 
     /// Closes all, and keeps none from now on: the target is no longer in use.

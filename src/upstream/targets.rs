@@ -154,8 +154,8 @@ fn read_one<'t>(section: &mut Section<'t, '_>, value: &'t Value<'t>) -> Option<T
 /// Where a target is.
 fn address(value: &Value<'_>) -> Result<TargetAddress, Wrong> {
     let text = text(value, "an address such as \"127.0.0.1:3001\"")?;
-    if let Some(path) = text.strip_prefix("unix:") {
-        return unix(text, path);
+    if text.starts_with("unix:") {
+        return unix_path(text).map(TargetAddress::Unix);
     }
     if let Some((scheme, rest)) = text.split_once("://") {
         let help = format!("leave out `{scheme}://`, and what follows the port: \"{}\"", until_slash(rest));
@@ -195,7 +195,12 @@ fn address(value: &Value<'_>) -> Result<TargetAddress, Wrong> {
 /// The longest path of a Unix socket, of `sockaddr_un` on Linux without its last zero.
 const UNIX_PATH_MAX: usize = 107;
 
-fn unix(text: &str, path: &str) -> Result<TargetAddress, Wrong> {
+/// The path of a Unix socket that is written as `unix:/run/app.sock`.
+///
+/// # Errors
+/// It is no path from the root, or too long for a socket.
+pub fn unix_path(text: &str) -> Result<PathBuf, Wrong> {
+    let path = text.strip_prefix("unix:").unwrap_or(text);
     if !path.starts_with('/') || path.starts_with("//") {
         let path = match path.trim_start_matches(['/', '.']) {
             "" => "run/app.sock",
@@ -211,7 +216,7 @@ fn unix(text: &str, path: &str) -> Result<TargetAddress, Wrong> {
     if path.contains('\0') {
         return Err(Wrong::content("a path cannot have a zero byte", "leave it out"));
     }
-    Ok(TargetAddress::Unix(Path::new(path).to_owned()))
+    Ok(Path::new(path).to_owned())
 }
 
 fn srv(text: &str, name: &str) -> Result<TargetAddress, Wrong> {

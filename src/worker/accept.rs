@@ -84,7 +84,8 @@ fn admit(
     let stream = Stream::new(socket);
     let most = worker.view.borrow().snapshot().gateway.connections_per_worker;
     if worker.connections.get() < most {
-        return Some((Connection::new(worker.clone(), stream, peer, door.clone()), Admission::new(worker)));
+        let admission = Admission::new(worker, peer, door.clone());
+        return Some((Connection::new(worker.clone(), stream, peer, door.clone()), admission));
     }
     if worker.refusing.get() < REFUSING.min(most / REFUSING_PART + 1) {
         worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer, door.clone()));

@@ -5,23 +5,29 @@
 //! its sockets.
 
 mod accept;
+mod census;
 mod proxied;
 mod serve;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use crate::base::time::thread_cpu_time;
 use crate::net::{Handle, Listener};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
+use crate::observe::pulse::Beat;
 use crate::pipeline::{Door, Exchange, View};
+use crate::shard::census::Activity;
 use crate::shard::{Shard, Shared};
 use crate::snapshot::doorway::Doorway;
 use crate::snapshot::publish::{Edition, Published};
+use census::{Census, Facts};
 
 /// Exchanges kept for the next requests; each has a few KiB of storage.
 const SPARE_EXCHANGES: usize = 256;
@@ -47,6 +53,7 @@ pub struct Worker {
     settling: Cell<bool>,
     #[expect(clippy::vec_box, reason = "an exchange is handed over with every request, as a pointer")]
     spare: RefCell<Vec<Box<Exchange>>>,
+    census: Census,
     connections: Cell<usize>,
     refusing: Cell<usize>,
     /// Listeners that may still take connections.
@@ -79,10 +86,21 @@ pub async fn run(
     let shard = Shard::new(handle.clone(), shared, index);
     shard.adopt(view.backends());
     let view = RefCell::new(view);
-    let (doors, settling, spare, connections, refusing, accepting, idle) = Default::default();
-    let worker =
-        Worker { shard, published, view, number, doors, settling, spare, connections, refusing, accepting, idle };
-    let worker = Rc::new(worker);
+    let (doors, settling, spare, census, connections, refusing, accepting, idle) = Default::default();
+    let worker = Rc::new(Worker {
+        shard,
+        published,
+        view,
+        number,
+        doors,
+        settling,
+        spare,
+        census,
+        connections,
+        refusing,
+        accepting,
+        idle,
+    });
     for Entry { listener, doorway } in entries {
         worker.open(listener, doorway);
     }
@@ -95,6 +113,7 @@ pub async fn run(
         }
         // It is woken for a new edition, too: who has no request would keep the old one for ever.
         worker.keep_up();
+        worker.answer();
         if worker.shard.shared().is_leaving() {
             worker.shard.leave();
         }
@@ -110,6 +129,7 @@ pub async fn run(
     let deadline = handle.now() + worker.view().snapshot().gateway.drain_timeout;
     let emptied = poll_fn(|context| {
         *worker.idle.borrow_mut() = Some(context.waker().clone());
+        worker.answer();
         if worker.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     });
     let _ = handle.timeout(deadline, std::pin::pin!(emptied)).await;
@@ -129,7 +149,7 @@ async fn sweep(worker: Rc<Worker>) {
     while !shard.is_draining() {
         shard.handle.sleep(SWEEP).await;
         // First, for it is to be told of a sweep that panics each time.
-        shard.counters().set(Counter::Panics, shard.handle.stats().panics);
+        worker.beat();
         shard.sweep(shard.handle.now());
     }
 }
@@ -159,6 +179,29 @@ impl Worker {
     fn view(self: &Rc<Self>) -> Rc<View> {
         self.keep_up();
         self.view.borrow().clone()
+    }
+
+    /// Says how the thread is doing.
+    fn beat(&self) {
+        let (stats, counters) = (self.shard.handle.stats(), self.shard.counters());
+        counters.set(Counter::Panics, stats.panics);
+        let beat = Beat {
+            cpu: thread_cpu_time(),
+            wake_ups: stats.sleeps,
+            tasks: stats.tasks as u64,
+            timers: stats.timers as u64,
+            sockets: stats.sockets as u64,
+            buffers: stats.buffers as u64,
+        };
+        counters.pulse.beat(beat, self.shard.handle.now());
+    }
+
+    /// Tells of its connections, if somebody asks.
+    fn answer(&self) {
+        let desk = &self.shard.shared().desks[self.shard.index()];
+        if let Some(most) = desk.question() {
+            desk.answer(self.census.report(&self.view.borrow(), &self.doors.borrow(), most));
+        }
     }
 
     /// Takes the edition that is published, if it is another one.
@@ -270,24 +313,30 @@ impl Drop for Accepting {
 
 /// Counts a connection for as long as it lives, however its task ends.
 #[derive(Debug)]
-struct Admission {
-    worker: Rc<Worker>,
-}
+struct Admission(Rc<Facts>);
 
 impl Admission {
-    fn new(worker: &Rc<Worker>) -> Admission {
+    fn new(worker: &Rc<Worker>, peer: Option<SocketAddr>, door: Rc<Door>) -> Admission {
+        let facts = Census::enter(worker, peer, door, worker.shard.handle.now());
         worker.connections.set(worker.connections.get() + 1);
         worker.shard.counters().count(Counter::Connections);
         worker.shard.counters().count(Counter::ConnectionsOpen);
-        Admission { worker: worker.clone() }
+        Admission(facts)
+    }
+
+    /// Takes note of what the connection does from now on.
+    fn note(&self, activity: Activity) {
+        self.0.note(activity);
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.worker.connections.set(self.worker.connections.get() - 1);
-        self.worker.shard.counters().release(Counter::ConnectionsOpen);
-        self.worker.tell_if_empty();
+        let worker = &self.0.worker;
+        worker.census.leave(&self.0);
+        worker.connections.set(worker.connections.get() - 1);
+        worker.shard.counters().release(Counter::ConnectionsOpen);
+        worker.tell_if_empty();
     }
 }
 

@@ -1,11 +1,41 @@
-//! The admin listener: health and metrics.
+//! `config/examples/admin.toml`: the admin listener.
+
+mod access;
+mod openapi;
+mod process;
+mod schema;
+mod socket;
+mod targets;
 
 use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::harness::{Boot, Driver, Gateway, Origin, eventually, on_both_drivers};
+use crate::harness::{Boot, Client, Driver, Gateway, Origin, Response, eventually, on_both_drivers};
 use crate::health::{ask, ask_json};
+
+/// A request of an operator, which closes its connection.
+pub(crate) fn request(method: &str, path: &str, fields: &str, body: &str) -> String {
+    let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+    format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{fields}{length}\r\n{body}")
+}
+
+/// What the admin listener answers to these bytes, on a connection of their own.
+fn exchange(gateway: &Gateway, bytes: impl AsRef<[u8]>) -> Response {
+    let mut client = Client::connect(gateway.admin());
+    client.send(bytes);
+    client.response()
+}
+
+/// What it answers to a POST without a body.
+fn post(gateway: &Gateway, path: &str) -> Response {
+    exchange(gateway, request("POST", path, "", ""))
+}
+
+/// A body of JSON.
+fn json(response: &Response) -> Value {
+    serde_json::from_str(response.text()).expect("JSON")
+}
 
 fn boot(origin: &Origin, driver: Driver) -> Boot {
     Gateway::from(include_str!("../../config/examples/minimal.toml")).service("app", origin.address()).driver(driver)
@@ -28,8 +58,38 @@ fn health_says_that_the_process_lives() {
     let gateway = boot(&origin, Driver::Epoll).start();
     let response = ask(&gateway, "/health");
     assert_eq!((response.status, response.text()), (200, "{\"status\":\"ok\"}\n"));
-    assert_eq!(ask(&gateway, "/elsewhere").status, 404);
     assert_eq!(origin.connections(), 0);
+}
+
+#[test]
+fn the_example_lets_operators_in_who_have_its_token() {
+    let origin = Origin::start();
+    let text = include_str!("../../config/examples/admin.toml");
+    let gateway = Gateway::from(text).service("app", origin.address()).start();
+    let with = |host: &str, token: &str| {
+        let fields = format!("Host: {host}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n");
+        exchange(&gateway, format!("GET /upstreams HTTP/1.1\r\n{fields}\r\n"))
+    };
+    let token = "example-token-of-an-operator";
+    assert!(text.contains(token));
+    for (host, token, status) in [
+        ("gateway.internal", token, 200),
+        ("127.0.0.1", token, 200),
+        ("gateway.elsewhere", token, 421),
+        ("gateway.internal", "example-token-of-somebody", 401),
+    ] {
+        assert_eq!(with(host, token).status, status, "{host} with {token}");
+    }
+    assert_eq!(ask(&gateway, "/health").status, 200, "probes need none");
+}
+
+#[test]
+fn it_can_be_switched_off() {
+    let origin = Origin::start().reply("/a", 200, "hello");
+    let text = format!("admin = false\n{}", include_str!("../../config/examples/minimal.toml"));
+    let gateway = Gateway::from(&text).service("app", origin.address()).start();
+    assert_eq!(gateway.running().admin_address(), None);
+    assert_eq!(gateway.get("/a").text(), "hello");
 }
 
 #[test]
@@ -53,6 +113,7 @@ fn services_and_their_targets_are_shown() {
         ("weight", 1.into()),
         ("health", "unknown".into()),
         ("usable", true.into()),
+        ("drained", false.into()),
         ("last_check", Value::Null),
         ("ejected_ends_in_ms", Value::Null),
         ("active", 0.into()),

@@ -11,7 +11,7 @@ use crate::harness::{Client, Gateway, Origin, eventually, message::Response};
 /// What an admin listener answers.
 pub(crate) fn ask(gateway: &Gateway, path: &str) -> Response {
     let mut client = Client::connect(gateway.admin());
-    client.send(format!("GET {path} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n"));
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"));
     client.response()
 }
 

@@ -44,6 +44,6 @@ fn an_address_that_stays_taken_is_named() {
     let started = tidegate::gateway::Gateway::start(boot(address, Driver::Epoll).config());
     let error = started.expect_err("somebody else listens there");
     let StartError::Listen(ListenError { name, address: named, error: why }) = &error else { panic!("{error}") };
-    assert_eq!((name.as_str(), *named, why.kind()), ("public", address, ErrorKind::AddrInUse));
+    assert_eq!((name.as_str(), named, why.kind()), ("public", &address.into(), ErrorKind::AddrInUse));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }

@@ -76,7 +76,7 @@ impl Client {
     /// Asks for a path.
     #[track_caller]
     pub(crate) fn ask(&mut self, path: &str) {
-        self.send(format!("GET {path} HTTP/1.1\r\nHost: a.test\r\n\r\n"));
+        self.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
     }
 
     /// The next response, whole.

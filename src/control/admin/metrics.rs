@@ -6,7 +6,9 @@
 use std::fmt::Write;
 use std::sync::atomic::Ordering;
 
+use super::answer::Answer;
 use super::upstreams::{is_ejected, requests, usable};
+use super::{Answered, Asked, Views};
 use crate::base::time::Instant;
 use crate::control::board::{Board, Service};
 use crate::control::resolve::Failure;
@@ -14,6 +16,14 @@ use crate::observe::counters::{Counter, sum};
 use crate::pipeline::Reject;
 use crate::shard::Shared;
 use crate::upstream::endpoint::{Endpoint, Health};
+
+/// The media type of the text.
+pub(super) const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// All of it, for who asks.
+pub(super) fn metrics(views: &Views, _: &Asked) -> Answered {
+    Ok(Answer::text(KIND, render(&views.shared, &views.board, Instant::from_clock())))
+}
 
 /// The text while it grows.
 struct Text(String);
@@ -100,9 +110,11 @@ fn services(text: &mut Text, board: &Board, now: Instant) {
         ("tidegate_upstream_endpoints", "Targets of the service.", |service, _| {
             service.members.endpoints().len() as u64
         }),
-        ("tidegate_upstream_usable_endpoints", "Targets that are neither down nor ejected.", |service, now| {
-            usable(service, now) as u64
-        }),
+        (
+            "tidegate_upstream_usable_endpoints",
+            "Targets that are neither down nor drained nor ejected.",
+            |service, now| usable(service, now) as u64,
+        ),
     ];
     for (name, help, read) in gauges {
         text.family(name, "gauge", help);
@@ -128,10 +140,16 @@ fn services(text: &mut Text, board: &Board, now: Instant) {
 
 fn targets(text: &mut Text, board: &Board, now: Instant) {
     type Read = fn(&Endpoint, Instant) -> u64;
-    let families: [(&str, &str, &str, Read); 6] = [
+    let families: [(&str, &str, &str, Read); 7] = [
         ("tidegate_upstream_health", "gauge", "0 for a target that checks hold for down, else 1.", |endpoint, _| {
             u64::from(endpoint.health() != Health::Down)
         }),
+        (
+            "tidegate_upstream_drained",
+            "gauge",
+            "1 for a target that an operator has drained, else 0.",
+            |endpoint, _| u64::from(endpoint.is_drained()),
+        ),
         ("tidegate_upstream_ejected", "gauge", "1 for a target that is ejected, else 0.", |endpoint, now| {
             u64::from(is_ejected(endpoint, now))
         }),

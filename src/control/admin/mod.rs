@@ -1,156 +1,254 @@
-//! The admin listener: what operators ask of the gateway.
+//! The admin listener: what operators ask of the gateway, and tell it to do.
 //!
-//! It is on loopback only.
+//! ```toml
+//! [admin]
+//! address = "127.0.0.1:9180"              # or "unix:/run/tidegate/admin.sock"
+//! token = "NWJkZTY1ODktZDE3ZC00"          # what requests show; needed beyond loopback
+//! hosts = ["gateway.internal"]            # names that it is asked by
+//! ```
 //!
-//! | path | answer |
-//! |---|---|
-//! | `/health` | 200: the process lives |
-//! | `/health/NAME` | 200 if the service NAME has a target that can be used, else 503; its targets as JSON |
-//! | `/upstreams` | all services with their targets and names, as JSON |
-//! | `/metrics` | what was counted, in the text format of Prometheus |
-//! | `POST /reload` | reads the configuration anew and makes it run: 200 with what has changed, 422 with what is wrong |
+//! Its operations are one list ([`endpoints`]), from which both the routes and the OpenAPI document of `/openapi.json` are
+//! made. Who may ask is decided in [`access`], what a connection may take in [`listen`]. Nothing that it answers has a
+//! secret in it: values that may be secret are left out where the answer is made.
+//!
+//! A request is checked in this order: its Host, its token, its Origin, whether there is such a path, its method, its
+//! parameters, its body.
 
+mod access;
+mod answer;
+mod config;
+mod endpoints;
+mod listen;
 mod metrics;
+mod openapi;
+mod process;
+mod routes;
+mod schema;
+mod targets;
 mod upstreams;
+mod workers;
 
-use std::net::TcpListener;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::RawPathParamsRejection;
+use axum::extract::{RawPathParams, Request, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use serde_json::{Value, json};
-use tokio::sync::oneshot;
+use axum::routing::on;
+use tokio::sync::{Mutex, oneshot};
 
-use super::board::Board;
-use super::reload::{Refused, ReloadHandle, Reloaded};
-use crate::base::time::Instant;
+use super::board::{Board, Service};
+use super::leave::DrainHandle;
+use super::operations::Operations;
+use super::reload::ReloadHandle;
+use crate::net::Address;
 use crate::shard::Shared;
+use crate::snapshot::Snapshot;
+use crate::snapshot::publish::Published;
+use answer::{Answer, Problem};
+use endpoints::{ENDPOINTS, Endpoint, Run};
+pub(super) use listen::{CONNECTIONS_MOST, Listening};
+
+/// An answer, or why there is none.
+type Answered = Result<Answer, Problem>;
+
+/// One that takes its time.
+type Later<'a> = Pin<Box<dyn Future<Output = Answered> + Send + 'a>>;
+
+/// Bytes of a request's body.
+const BODY_MOST: usize = 16 * 1024;
+
+/// The time for a body to come.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the answers are made of.
 #[derive(Clone, Debug)]
-struct Views {
-    shared: Arc<Shared>,
-    board: Arc<Board>,
-    reload: ReloadHandle,
+pub(super) struct Views {
+    pub(super) published: Arc<Published>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) board: Arc<Board>,
+    pub(super) reload: ReloadHandle,
+    pub(super) drain: DrainHandle,
+    pub(super) operations: Arc<Operations>,
+    /// Held by who asks the workers for their connections.
+    pub(super) census: Arc<Mutex<()>>,
+}
+
+impl Views {
+    /// The configuration that runs.
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.current().snapshot.clone()
+    }
+
+    /// The service called `name`.
+    fn service(&self, name: &str) -> Result<Arc<Service>, Problem> {
+        let services = self.board.services();
+        services.iter().find(|service| service.name() == name).cloned().ok_or_else(|| {
+            let names: Vec<&str> = services.iter().map(|service| service.name()).take(8).collect();
+            let there = if names.is_empty() {
+                "There is none.".to_owned()
+            } else {
+                format!("There is, for example: {}.", names.join(", "))
+            };
+            Problem::new(StatusCode::NOT_FOUND, "no_service", format!("There is no service `{name}`. {there}"))
+        })
+    }
+}
+
+/// What one request asks for.
+#[derive(Debug, Default)]
+struct Asked {
+    /// The parameters of its path, decoded.
+    path: Vec<(String, String)>,
+    /// The numbers of its query, all that may be there.
+    numbers: Vec<(&'static str, u64)>,
+    body: Bytes,
+}
+
+impl Asked {
+    /// A parameter of the path.
+    fn parameter(&self, name: &str) -> &str {
+        self.path.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value)
+    }
+
+    /// A number of the query.
+    fn number(&self, name: &str) -> u64 {
+        self.numbers.iter().find(|(known, _)| *known == name).map_or(0, |(_, value)| *value)
+    }
 }
 
 /// Serves until `stopped`, and does not wait for connections that are open then.
-pub(super) async fn serve(
-    listener: TcpListener,
-    shared: Arc<Shared>,
-    board: Arc<Board>,
-    reload: ReloadHandle,
-    stopped: oneshot::Receiver<()>,
-) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => {
-            tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it");
-            let _ = stopped.await;
-            return;
-        }
+pub(super) async fn serve(listening: Option<Listening>, views: Views, stopped: oneshot::Receiver<()>) {
+    let Some(listening) = listening else {
+        // Its sender is dropped, if ever, when nobody cares any more.
+        let _ = stopped.await;
+        return;
     };
-    let serving = axum::serve(listener, router(Views { shared, board, reload }));
+    let router = router(views, listening.address().clone());
     tokio::select! {
-        ended = serving.into_future() => {
+        ended = listening.serve(router) => {
             if let Err(error) = ended {
-                tracing::error!(%error, "the admin listener has ended");
+                tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it");
             }
         }
         _ = stopped => {}
     }
 }
 
-fn router(views: Views) -> Router {
-    Router::new()
-        .route("/health", get(health))
-        .route("/health/{service}", get(service_health))
-        .route("/upstreams", get(upstreams))
-        .route("/metrics", get(metrics))
-        .route("/reload", post(reload))
-        .with_state(views)
+/// What a request has to pass before it is looked at.
+#[derive(Clone, Debug)]
+struct Door {
+    views: Views,
+    address: Address,
 }
 
-async fn health() -> impl IntoResponse {
-    ([(CONTENT_TYPE, "application/json")], "{\"status\":\"ok\"}\n")
+fn router(views: Views, address: Address) -> Router {
+    let door = Door { views: views.clone(), address };
+    let mut router = Router::new();
+    for endpoint in ENDPOINTS {
+        let views = views.clone();
+        let handler = move |path, request| answer(endpoint, views, path, request);
+        router = router.route(endpoint.path, on(endpoint.method.filter(), handler));
+    }
+    router
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(door, admit))
 }
 
-async fn service_health(State(views): State<Views>, Path(name): Path<String>) -> Response {
-    let services = views.board.services();
-    let Some(service) = services.iter().find(|service| service.name() == name) else {
-        let names: Vec<&str> = services.iter().map(|service| service.name()).take(8).collect();
-        let detail = format!("There is no service `{name}`. There is, for example: {}.", names.join(", "));
-        return problem(StatusCode::NOT_FOUND, "no_service", &detail);
+/// Lets a request in, or not.
+async fn admit(State(door): State<Door>, request: Request, next: Next) -> Response {
+    let Some(admin) = &door.views.snapshot().admin else {
+        return no_such_path().await.into_response();
     };
-    let now = Instant::from_clock();
-    let (status, word) = match upstreams::state(service, now) {
-        upstreams::State::Down => (StatusCode::SERVICE_UNAVAILABLE, "down"),
-        upstreams::State::Panic => (StatusCode::OK, "panic"),
-        upstreams::State::Ok => (StatusCode::OK, "ok"),
-    };
-    let mut view = upstreams::service(service, now);
-    view["status"] = word.into();
-    reply(status, "application/json", &view)
-}
-
-async fn upstreams(State(views): State<Views>) -> Response {
-    let now = Instant::from_clock();
-    let services: Vec<Value> = views.board.services().iter().map(|service| upstreams::service(service, now)).collect();
-    reply(StatusCode::OK, "application/json", &json!({ "services": services }))
-}
-
-async fn metrics(State(views): State<Views>) -> impl IntoResponse {
-    let text = metrics::render(&views.shared, &views.board, Instant::from_clock());
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
-}
-
-async fn reload(State(views): State<Views>) -> Response {
-    match views.reload.reload("POST /reload").await {
-        Ok(reloaded) => {
-            let Reloaded { number, routes, services, opened, closed, needs_restart } = &*reloaded;
-            let view = json!({
-                "edition": number,
-                "routes": routes,
-                "services": services,
-                "listeners_added": opened,
-                "listeners_removed": closed,
-                "needs_restart": needs_restart,
-            });
-            reply(StatusCode::OK, "application/json", &view)
-        }
-        Err(refused) => {
-            let (status, code) = match &*refused {
-                Refused::Config(_) => (StatusCode::UNPROCESSABLE_ENTITY, "config_refused"),
-                Refused::Listen(_) => (StatusCode::CONFLICT, "listen_refused"),
-                Refused::Impossible(_) => (StatusCode::SERVICE_UNAVAILABLE, "reload_impossible"),
-            };
-            let title = status.canonical_reason().unwrap_or("Error");
-            let errors = if let Refused::Config(faults) = &*refused { faults.to_json() } else { Vec::new() };
-            let view = json!({
-                "type": "about:blank",
-                "title": title,
-                "status": status.as_u16(),
-                "code": code,
-                "detail": refused.to_string(),
-                "errors": errors,
-            });
-            reply(status, "application/problem+json", &view)
-        }
+    match access::check(admin, &door.address, request.method(), request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => problem.into_response(),
     }
 }
 
-/// A refusal as a problem detail (RFC 9457), shaped like those that clients get.
-fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
-    let title = status.canonical_reason().unwrap_or("Error");
-    let view =
-        json!({ "type": "about:blank", "title": title, "status": status.as_u16(), "code": code, "detail": detail });
-    reply(status, "application/problem+json", &view)
+/// Answers one request to one endpoint.
+async fn answer(
+    endpoint: &'static Endpoint,
+    views: Views,
+    path: Result<RawPathParams, RawPathParamsRejection>,
+    request: Request,
+) -> Result<Answer, Problem> {
+    let path = path.map_err(|_| {
+        Problem::new(StatusCode::BAD_REQUEST, "bad_path", "A part of the path is not UTF-8 once it is decoded.")
+    })?;
+    let path = path.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let (head, body) = request.into_parts();
+    let numbers = numbers(endpoint, head.uri.query().unwrap_or_default())?;
+    let body = if endpoint.body.is_some() { receive(&head.headers, body).await? } else { Bytes::new() };
+    let asked = Asked { path, numbers, body };
+    match endpoint.run {
+        Run::Now(run) => run(&views, &asked),
+        Run::Later(run) => run(&views, &asked).await,
+    }
 }
 
-fn reply(status: StatusCode, kind: &'static str, view: &Value) -> Response {
-    (status, [(CONTENT_TYPE, kind)], format!("{view}\n")).into_response()
+/// The numbers in a query, those that are missing with their default. An endpoint without any takes no notice of it.
+fn numbers(endpoint: &Endpoint, query: &str) -> Result<Vec<(&'static str, u64)>, Problem> {
+    let mut numbers: Vec<(&str, Option<u64>)> = endpoint.query.iter().map(|number| (number.name, None)).collect();
+    let pairs = query.split('&').filter(|pair| !pair.is_empty() && !endpoint.query.is_empty());
+    for pair in pairs {
+        let (name, text) = pair.split_once('=').unwrap_or((pair, ""));
+        let place = endpoint.query.iter().position(|number| number.name == name);
+        let most = place.map_or(0, |place| endpoint.query[place].most);
+        let number = text.parse().ok().filter(|number| *number <= most && !text.starts_with('+'));
+        match (place, number) {
+            (Some(place), Some(_)) if numbers[place].1.is_none() => numbers[place].1 = number,
+            _ => {
+                let known = endpoint.query.iter().map(|number| format!("{} (0 to {})", number.name, number.most));
+                let known: Vec<String> = known.collect();
+                let detail = format!("The query can have, each once: {}.", known.join(", "));
+                return Err(Problem::new(StatusCode::BAD_REQUEST, "bad_query", detail));
+            }
+        }
+    }
+    let or_default = |((name, number), known): ((&'static str, Option<u64>), &endpoints::Number)| {
+        (name, number.unwrap_or(known.default))
+    };
+    Ok(numbers.into_iter().zip(endpoint.query).map(or_default).collect())
+}
+
+/// The body of a request, which is JSON.
+async fn receive(headers: &axum::http::HeaderMap, body: Body) -> Result<Bytes, Problem> {
+    let kind = headers.get(axum::http::header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if !kind.eq_ignore_ascii_case("application/json") {
+        let detail = "The body is JSON, and says so: Content-Type: application/json.";
+        return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail));
+    }
+    match tokio::time::timeout(BODY_TIMEOUT, axum::body::to_bytes(body, BODY_MOST)).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(_)) => {
+            let detail = format!("The body is longer than {BODY_MOST} bytes, or was cut.");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail))
+        }
+        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The body did not come in time.")),
+    }
+}
+
+async fn no_such_path() -> Problem {
+    let mut paths: Vec<&str> = ENDPOINTS.iter().map(|endpoint| endpoint.path).collect();
+    paths.dedup();
+    let detail = format!("There is no such path. There is: {}.", paths.join(", "));
+    Problem::new(StatusCode::NOT_FOUND, "no_such_path", detail)
+}
+
+async fn wrong_method(request: Request) -> Problem {
+    let matches = |endpoint: &&Endpoint| endpoint.is_at(request.uri().path());
+    let allowed: Vec<&str> =
+        ENDPOINTS.iter().filter(matches).flat_map(|endpoint| endpoint.method.names()).copied().collect();
+    let allowed = allowed.join(", ");
+    let detail = format!("This path takes other methods: {allowed}.");
+    Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail).allow(&allowed)
 }

@@ -16,8 +16,9 @@
 //! | `consistent_hash` | the one that the key leads to, unless it has more than its part (`ring.rs`) |
 //!
 //! # What is used
-//! Targets that are neither down (active checks know) nor ejected (failures let guess). If there are none of these, then
-//! all that are not down, ejected or not: a guess that condemns all is wrong. If all are down there is none, and the
+//! Targets that are neither down (active checks know) nor drained (an operator wants it) nor ejected (failures let guess).
+//! If there are none of these, then those that are only ejected: a guess that condemns all is wrong. If all are down or
+//! drained there is none, and the
 //! request is answered with 503 or by the fallback.
 //!
 //! # Cost
@@ -57,7 +58,7 @@ use self::round_robin::RoundRobin;
 use self::target::SHARE;
 use self::two_choices::TwoChoices;
 use super::affinity::Token;
-use super::endpoint::{Endpoint, Health};
+use super::endpoint::Endpoint;
 use super::members::{Endpoints, Members};
 use super::settings::Settings;
 use crate::base::time::Instant;
@@ -333,7 +334,10 @@ impl Balancer {
 
     fn choose_usable(&mut self, now: Instant) {
         self.usable.clear();
-        let up = || self.targets.iter().filter(|target| target.endpoint.health() != Health::Down);
+        for target in &self.targets {
+            target.pool.borrow_mut().set_open(!target.endpoint.is_drained());
+        }
+        let up = || self.targets.iter().filter(|target| target.endpoint.is_in_service());
         for target in up() {
             let until = target.endpoint.ejected_until();
             if until <= now {

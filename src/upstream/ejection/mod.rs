@@ -25,7 +25,7 @@
 //! doubling for each stretch that it was well for as long as the ejection of that doubling had lasted.
 //!
 //! The floor: of a service's targets no more than `most` may be out at once, whether they are ejected or found down by
-//! health checks, but always one if there are two or more; the only target is never ejected. The floor is exact when
+//! health checks or drained, but always one if there are two or more; the only target is never ejected. The floor is exact when
 //! workers race: one thread ejects at a time, and who finds another at it leaves it to the next failure. It is looked
 //! at when a target is ejected, so a list that becomes shorter, or checks that find more targets down, may lie below
 //! it; what is done when no target is left is the balancer's part.
@@ -39,7 +39,7 @@ use std::time::Duration;
 
 pub use config::EjectionConfig;
 
-use super::endpoint::{Endpoint, Health};
+use super::endpoint::Endpoint;
 use super::members::Members;
 use super::statuses::StatusSet;
 use crate::base::time::Instant;
@@ -253,7 +253,7 @@ impl Members {
     /// Only for who has the turn.
     fn eject_in_turn(&self, endpoint: &Endpoint, now: Instant, policy: &Ejection) -> bool {
         let endpoints = self.endpoints();
-        let is_out = |endpoint: &Endpoint| endpoint.health() == Health::Down || endpoint.ejected_until() > now;
+        let is_out = |endpoint: &Endpoint| !endpoint.is_in_service() || endpoint.ejected_until() > now;
         let is_listed = endpoints.iter().any(|listed| std::ptr::eq(&raw const **listed, endpoint));
         if !is_listed || endpoint.ejected_until() > now {
             return false;

@@ -1,7 +1,7 @@
 //! Ejections: counts, lengths, the floor, and what races do to it.
 
 use super::*;
-use crate::upstream::endpoint::EndpointSpec;
+use crate::upstream::endpoint::{EndpointSpec, Health};
 
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, SocketType};
 use tidegate::config::{Config, Driver};
 use tidegate::control::reload::Outcome;
+use tidegate::net::Address;
 use tidegate::observe::counters::{Counter, sum};
 use tidegate::pipeline::Reject;
 use tidegate::shard::Shared;
@@ -25,7 +26,7 @@ pub(crate) struct Gateway {
     running: Option<tidegate::gateway::Gateway>,
     shared: Arc<Shared>,
     listeners: Vec<(String, SocketAddr)>,
-    admin: SocketAddr,
+    admin: Option<Address>,
 }
 
 impl Gateway {
@@ -58,7 +59,10 @@ impl Gateway {
 
     /// Where operators connect.
     pub(crate) fn admin(&self) -> SocketAddr {
-        self.admin
+        match &self.admin {
+            Some(Address::Tcp(address)) => *address,
+            other => panic!("the admin listener is at {other:?}"),
+        }
     }
 
     /// A connection to the first listener.
@@ -177,7 +181,7 @@ impl Boot {
     pub(crate) fn start(self) -> Gateway {
         let running = tidegate::gateway::Gateway::start(&self.config).expect("the gateway starts");
         let listeners = running.addresses().into_iter().map(|(name, address)| (name.into_string(), address)).collect();
-        let (shared, admin) = (running.shared().clone(), running.admin_address());
+        let (shared, admin) = (running.shared().clone(), running.admin_address().cloned());
         Gateway { running: Some(running), shared, listeners, admin }
     }
 }

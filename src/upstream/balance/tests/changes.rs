@@ -46,6 +46,31 @@ fn who_is_down_gets_nothing_until_it_is_up() {
 }
 
 #[test]
+fn who_is_drained_gets_nothing_until_he_is_enabled_and_fails_nothing() {
+    for method in all_methods() {
+        let members = members(&[1; 3], 1);
+        let mut balancer = balancer(&members, settings(method), 1);
+        assert_eq!(ports(&mut balancer, START), [1, 2, 3]);
+        let running = balancer.targets()[0].clone().begin();
+        assert!(members.drain("127.0.0.1:1", START));
+        assert_eq!(ports(&mut balancer, START), [2, 3]);
+        assert!(!running.end(Outcome::Succeeded, Duration::ZERO, START), "it finishes");
+        assert_eq!(balancer.targets()[0].endpoint.totals(), [1, 0]);
+        // One of two may be ejected; with one of three drained, no other is.
+        let endpoints = members.endpoints();
+        assert!(!members.eject(&endpoints[1], START, &EjectionConfig::default().compile()));
+        members.drain("127.0.0.1:2", START);
+        members.drain("127.0.0.1:3", START);
+        assert!(balancer.pick(START, None, &[]).is_none() && balancer.pick(START, Some(1), &[]).is_none());
+        members.set_health(&endpoints[1], Health::Down, START);
+        members.enable("127.0.0.1:2", START);
+        assert!(balancer.pick(START, None, &[]).is_none(), "it is down all the same");
+        members.enable("127.0.0.1:3", START);
+        assert_eq!(ports(&mut balancer, START), [3]);
+    }
+}
+
+#[test]
 fn failures_eject_and_time_alone_brings_back() {
     for method in all_methods() {
         let members = members(&[1; 3], 1);

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::upstream::ejection::EjectionConfig;
-use crate::upstream::endpoint::EndpointSpec;
+use crate::upstream::endpoint::{EndpointSpec, Health};
 use crate::upstream::settings::PoolConfig;
 
 /// A time at which nothing is new any more.

@@ -1,0 +1,370 @@
+//! What runs, with every default filled in: `/config`.
+//!
+//! Nothing here is a secret, whatever stands in the file: a token is `***`; of health checks the names of their fields
+//! are shown and no values, of conditions the names, of rules over fields whether there are any, and of the gateway's own
+//! answers the status.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::answer::Answer;
+use super::routes::{action, balance, balance_schema, fallback, fallback_schema, match_schema, services_of, tests};
+use super::schema::{duration, flag, list, object, or_null, refer, share, text, whole, word};
+use super::{Answered, Asked, Views};
+use crate::base::units::display_duration;
+use crate::config::Pin;
+use crate::net::proxy_protocol::Version;
+use crate::policy::upgrade::Upgrade;
+use crate::router::path::Slashes;
+use crate::snapshot::outline::Outline;
+use crate::snapshot::{Route, Service, Snapshot};
+use crate::upstream::health::{Checks, Probe};
+use crate::upstream::retry::Retries;
+
+pub(super) fn config(views: &Views, _: &Asked) -> Answered {
+    let edition = views.published.current();
+    let snapshot = &edition.snapshot;
+    let listeners = snapshot.listeners.iter().zip(&edition.doorways).map(|(listener, doorway)| {
+        json!({
+            "name": listener.name,
+            "address": doorway.address().to_string(),
+            "proxy_protocol": listener.proxy_protocol,
+        })
+    });
+    let listeners: Vec<Value> = listeners.collect();
+    let routes = snapshot.routes.iter().zip(&snapshot.outlines).map(|(of, outline)| route(snapshot, of, outline));
+    let routes: Vec<Value> = routes.collect();
+    let services: Vec<Value> = snapshot.services.iter().map(|of| service(snapshot, of)).collect();
+    Ok(Answer::json(&json!({
+        "edition": edition.number,
+        "gateway": gateway(snapshot),
+        "listeners": listeners,
+        "admin": admin(snapshot),
+        "services": services,
+        "routes": routes,
+    })))
+}
+
+fn gateway(snapshot: &Snapshot) -> Value {
+    let (gateway, limits) = (&snapshot.gateway, &snapshot.limits);
+    let servers: Vec<String> = gateway.dns.servers.iter().map(ToString::to_string).collect();
+    json!({
+        "workers": gateway.workers,
+        "driver": gateway.driver.name(),
+        "pin": match gateway.pin {
+            Pin::Auto => "auto",
+            Pin::On => "true",
+            Pin::Off => "false",
+        },
+        "sync_interval": display_duration(gateway.sync_interval),
+        "drain_delay": gateway.drain_delay.map(display_duration),
+        "drain_timeout": display_duration(gateway.drain_timeout),
+        "connections_per_worker": gateway.connections_per_worker,
+        "watch": gateway.watch,
+        "merge_slashes": snapshot.slashes == Slashes::Merged,
+        "via": snapshot.fields.via.is_some(),
+        "request_id_header": String::from_utf8_lossy(snapshot.fields.request_ids.name().as_bytes()),
+        "limits": {
+            "head": limits.head,
+            "fields": limits.fields,
+            "target": limits.target,
+            "head_timeout": display_duration(limits.head_timeout),
+            "idle_timeout": display_duration(limits.idle_timeout),
+            "body_rate": limits.body_rate.map(|rate| rate.bytes_per_second.get()),
+            "body_rate_grace": limits.body_rate.map(|rate| display_duration(rate.grace)),
+            "requests_per_connection": limits.requests_per_connection.map(std::num::NonZero::get),
+        },
+        "dns": {
+            "servers": servers,
+            "min_ttl": display_duration(gateway.dns.min_ttl),
+            "max_ttl": display_duration(gateway.dns.max_ttl),
+            "timeout": display_duration(gateway.dns.timeout),
+            "attempts": gateway.dns.attempts,
+        },
+    })
+}
+
+fn admin(snapshot: &Snapshot) -> Value {
+    let Some(admin) = &snapshot.admin else { return Value::Null };
+    json!({
+        "address": admin.address.to_string(),
+        "token": admin.token.as_ref().map(ToString::to_string),
+        "hosts": admin.hosts,
+    })
+}
+
+fn service(snapshot: &Snapshot, service: &Service) -> Value {
+    let settings = &service.settings;
+    let targets = service.targets.iter();
+    let targets: Vec<Value> =
+        targets.map(|target| json!({ "address": target.address.to_string(), "weight": target.weight })).collect();
+    json!({
+        "name": service.name,
+        "targets": targets,
+        "balance": balance(&settings.method),
+        "slow_start": time(settings.slow_start),
+        "ejection": settings.ejection.as_ref().map(|ejection| json!({
+            "consecutive_failures": ejection.consecutive_failures,
+            "failure_rate": ejection.failure_rate.map(|rate| rate.rate),
+            "minimum": ejection.failure_rate.map(|rate| rate.minimum),
+            "window": ejection.failure_rate.map(|rate| display_duration(rate.window)),
+            "statuses": ejection.statuses.to_string(),
+            "ejected_for": display_duration(ejection.ejected_for),
+            "longest": display_duration(ejection.longest),
+            "most": ejection.most,
+        })),
+        "affinity_cookie": settings.affinity.as_ref().map(|affinity| affinity.cookie()),
+        "pool": {
+            "idle_connections": settings.pool.idle_connections,
+            "idle_timeout": display_duration(settings.pool.idle_timeout),
+            "max_connections": settings.pool.max_connections,
+            "queue": settings.pool.queue,
+            "queue_timeout": display_duration(settings.pool.queue_timeout),
+        },
+        "health": service.health.as_ref().map(health),
+        "fallback": fallback(snapshot, service),
+        "proxy_protocol": settings.proxy_protocol.map(|version| match version {
+            Version::V1 => "v1",
+            Version::V2 => "v2",
+        }),
+    })
+}
+
+fn health(checks: &Checks) -> Value {
+    let question = match &checks.probe {
+        Probe::Tcp => None,
+        Probe::Http(question) => Some(question),
+    };
+    let headers = question.map(|question| question.headers.iter().map(|(name, _)| name).collect::<Vec<_>>());
+    json!({
+        "method": question.map(|question| question.method),
+        "path": question.map(|question| &question.path),
+        "headers": headers.unwrap_or_default(),
+        "statuses": question.map(|question| question.statuses.to_string()),
+        "port": checks.port,
+        "interval": display_duration(checks.interval),
+        "timeout": display_duration(checks.timeout),
+        "healthy": checks.thresholds.healthy,
+        "unhealthy": checks.thresholds.unhealthy,
+    })
+}
+
+fn route(snapshot: &Snapshot, route: &Route, outline: &Outline) -> Value {
+    let timeouts = &route.timeouts;
+    json!({
+        "name": route.name,
+        "path": route.path,
+        "hosts": outline.hosts,
+        "methods": outline.methods,
+        "listeners": outline.listeners,
+        "headers": tests(&outline.headers),
+        "query": tests(&outline.query),
+        "priority": outline.priority,
+        "action": action(route),
+        "services": services_of(snapshot, outline),
+        "mirror": outline.mirror.as_ref().map(|(service, share)| json!({ "service": service, "share": share })),
+        "strip_prefix": outline.strip_prefix,
+        "rewrite": outline.rewrite,
+        "forward_path": if outline.is_raw { "raw" } else { "normal" },
+        "preserve_host": route.preserve_host,
+        "sticky": route.sticky.is_some(),
+        "timeouts": {
+            "connect": display_duration(timeouts.connect),
+            "send": time(timeouts.send),
+            "first_byte": time(timeouts.first_byte),
+            "between_bytes": time(timeouts.between_bytes),
+            "total": time(timeouts.total),
+        },
+        "retries": route.retries.as_ref().map(retries),
+        "body_limit": Some(route.limits.body).filter(|body| *body != u64::MAX),
+        "upgrade": match &route.upgrade {
+            Upgrade::Off => Value::Null,
+            Upgrade::On(rules) => json!({
+                "idle_timeout": time(rules.idle),
+                "lifetime": time(rules.lifetime),
+                "send_timeout": time(rules.stall),
+            }),
+        },
+        "request_headers": route.rules.request.is_some(),
+        "response_headers": route.rules.response.is_some(),
+    })
+}
+
+fn retries(retries: &Retries) -> Value {
+    let mut on = Vec::new();
+    for (cause, is_on) in
+        [("connect", retries.on_connect), ("reset", retries.on_reset), ("timeout", retries.on_timeout)]
+    {
+        on.extend(is_on.then_some(cause));
+    }
+    json!({
+        "attempts": retries.attempts,
+        "on": on,
+        "statuses": retries.on_statuses.to_string(),
+        "budget": retries.budget,
+        "backoff": display_duration(retries.backoff),
+        "backoff_max": display_duration(retries.backoff_max),
+        "non_idempotent": retries.non_idempotent,
+        "body": retries.body,
+    })
+}
+
+fn time(duration: Option<Duration>) -> Option<String> {
+    duration.map(display_duration)
+}
+
+pub(super) fn schemas() -> Vec<(&'static str, Value)> {
+    let listener = object(&[
+        ("name", text("its name")),
+        ("address", text("where it is, with its real port")),
+        ("proxy_protocol", flag("whether connections begin with a PROXY header")),
+    ]);
+    let admin = object(&[
+        ("address", text("as it is written")),
+        ("token", or_null(word(&["***"]), "it asks for none")),
+        ("hosts", list(text("a name that it may be asked by"))),
+    ]);
+    vec![
+        (
+            "Config",
+            object(&[
+                ("edition", whole("grows with each reload")),
+                ("gateway", refer("GatewayConfig")),
+                ("listeners", list(listener)),
+                ("admin", or_null(admin, "there is none")),
+                ("services", list(refer("ServiceConfig"))),
+                ("routes", list(refer("RouteConfig"))),
+            ]),
+        ),
+        ("GatewayConfig", gateway_schema()),
+        ("ServiceConfig", service_schema()),
+        ("RouteConfig", route_schema()),
+    ]
+}
+
+fn gateway_schema() -> Value {
+    let off = |schema: Value| or_null(schema, "switched off");
+    let limits = object(&[
+        ("head", whole("bytes of a request's head")),
+        ("fields", whole("fields of a request's head")),
+        ("target", whole("bytes of a request's target")),
+        ("head_timeout", duration("for a head")),
+        ("idle_timeout", duration("without a request")),
+        ("body_rate", off(whole("bytes in a second, the slowest that a body may arrive"))),
+        ("body_rate_grace", off(duration("for so long, it may be slower"))),
+        ("requests_per_connection", off(whole("then it is closed"))),
+    ]);
+    let dns = object(&[
+        ("servers", list(text("a name server; none: those of the system"))),
+        ("min_ttl", duration("the least that an answer holds")),
+        ("max_ttl", duration("the longest that an answer holds")),
+        ("timeout", duration("for an attempt")),
+        ("attempts", whole("before it has failed")),
+    ]);
+    object(&[
+        ("workers", whole("threads")),
+        ("driver", word(&["auto", "io_uring", "epoll"])),
+        ("pin", word(&["auto", "true", "false"])),
+        ("sync_interval", duration("from one look at the other workers to the next")),
+        ("drain_delay", or_null(duration("from the order to end to the end of the listeners"), "they end at once")),
+        ("drain_timeout", duration("for requests that run when it ends")),
+        ("connections_per_worker", whole("that a worker holds at a time")),
+        ("watch", flag("whether a change of its files reloads them")),
+        ("merge_slashes", flag("whether slashes in a row are one")),
+        ("via", flag("whether it names itself in Via")),
+        ("request_id_header", text("the field of the id")),
+        ("limits", limits),
+        ("dns", dns),
+    ])
+}
+
+fn service_schema() -> Value {
+    let off = |schema: Value| or_null(schema, "switched off");
+    let ejection = object(&[
+        ("consecutive_failures", whole("that eject a target")),
+        ("failure_rate", off(share("of the requests of a window"))),
+        ("minimum", off(whole("requests in a window"))),
+        ("window", off(duration("of the rate"))),
+        ("statuses", text("that are failures")),
+        ("ejected_for", duration("the first time")),
+        ("longest", duration("at most")),
+        ("most", share("of the targets that may be out")),
+    ]);
+    let pool = object(&[
+        ("idle_connections", whole("kept by each worker for each target")),
+        ("idle_timeout", duration("for so long")),
+        ("max_connections", off(whole("to a target, of all workers"))),
+        ("queue", whole("requests that may wait")),
+        ("queue_timeout", duration("for so long")),
+    ]);
+    let tcp = |schema: Value| or_null(schema, "a connection will do");
+    let health = object(&[
+        ("method", tcp(text("of the question"))),
+        ("path", tcp(text("of the question"))),
+        ("headers", list(text("the name of a field"))),
+        ("statuses", tcp(text("that count as well"))),
+        ("port", or_null(whole("to ask at"), "the target's")),
+        ("interval", duration("from one to the next")),
+        ("timeout", duration("for one")),
+        ("healthy", whole("that bring a target back")),
+        ("unhealthy", whole("that take a target out")),
+    ]);
+    let target = object(&[("address", text("as it is written")), ("weight", whole("its share beside the others'"))]);
+    object(&[
+        ("name", text("its name")),
+        ("targets", list(target)),
+        ("balance", balance_schema()),
+        ("slow_start", off(duration("until a target has its share"))),
+        ("ejection", off(ejection)),
+        ("affinity_cookie", off(text("its name"))),
+        ("pool", pool),
+        ("health", off(health)),
+        ("fallback", fallback_schema()),
+        ("proxy_protocol", off(word(&["v1", "v2"]))),
+    ])
+}
+
+fn route_schema() -> Value {
+    let off = |schema: Value| or_null(schema, "switched off");
+    let none = |schema: Value| or_null(schema, "none");
+    let timeouts = object(&[
+        ("connect", duration("until a target accepts")),
+        ("send", off(duration("for a piece of the request"))),
+        ("first_byte", off(duration("until the response begins"))),
+        ("between_bytes", off(duration("from one piece of the response to the next"))),
+        ("total", off(duration("in all"))),
+    ]);
+    let retries = object(&[
+        ("attempts", whole("in all")),
+        ("on", list(word(&["connect", "reset", "timeout"]))),
+        ("statuses", text("that are tried again")),
+        ("budget", share("of the requests")),
+        ("backoff", duration("before the first, at most")),
+        ("backoff_max", duration("before any")),
+        ("non_idempotent", flag("whatever the method")),
+        ("body", whole("bytes of a body that are kept")),
+    ]);
+    let upgrade = object(&[
+        ("idle_timeout", off(duration("without a byte"))),
+        ("lifetime", off(duration("in all"))),
+        ("send_timeout", off(duration("for a piece to be taken"))),
+    ]);
+    let mirror = object(&[("service", text("that gets copies")), ("share", share("of the requests"))]);
+    let mut members = match_schema();
+    members.extend([
+        ("mirror", none(mirror)),
+        ("strip_prefix", none(text("what is not sent on"))),
+        ("rewrite", none(text("the path that is sent on"))),
+        ("forward_path", word(&["normal", "raw"])),
+        ("preserve_host", flag("whether the client's Host is sent on")),
+        ("sticky", flag("whether a client stays at one of several services")),
+        ("timeouts", timeouts),
+        ("retries", none(retries)),
+        ("body_limit", or_null(whole("bytes of a request's body"), "any number")),
+        ("upgrade", off(upgrade)),
+        ("request_headers", flag("whether there are rules over the fields of requests")),
+        ("response_headers", flag("whether there are rules over the fields of responses")),
+    ]);
+    object(&members)
+}
