@@ -1,5 +1,7 @@
 //! The command line: parse it, start, wait for a signal.
 
+mod explain;
+
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +12,7 @@ use clap_complete::Shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Diagnostics, Severity};
+use crate::config::{Config, Diagnostics, Severity, schema};
 use crate::control::reload::{Load, ReloadHandle};
 use crate::demo;
 use crate::gateway::{Crashed, Gateway};
@@ -43,6 +45,16 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+    /// Say which route a request takes, why, what else came close, and what holds for it: exit code 0 if one takes it.
+    Explain(explain::Arguments),
+    /// Print the configuration as it holds: every key with its value and where that comes from, secrets masked.
+    Config {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print a JSON Schema of the configuration file, for editors.
+    Schema,
     /// Print a completion script for a shell, such as `tidegate completions bash > /etc/bash_completion.d/tidegate`.
     Completions {
         /// The shell.
@@ -84,6 +96,15 @@ pub fn main() -> ExitCode {
             log_to_stderr();
             run_demo()
         }
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Config { config } => match Config::load(&config) {
+            Ok(config) => {
+                show(&config.warnings());
+                exit_code(print_all(config.effective().as_bytes()))
+            }
+            Err(faults) => refuse(&faults),
+        },
+        Command::Schema => exit_code(print_all(format!("{:#}\n", schema::document()).as_bytes())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tidegate", &mut script);

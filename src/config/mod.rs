@@ -24,6 +24,7 @@
 pub mod admin;
 mod check;
 pub mod dns;
+pub mod effective;
 mod load;
 mod read;
 pub mod schema;

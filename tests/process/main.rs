@@ -15,6 +15,7 @@ mod bodies;
 mod churn;
 mod client;
 mod clients;
+mod commands;
 mod demo;
 mod descriptors;
 mod dns;

@@ -101,15 +101,6 @@ impl Kind {
             _ => None,
         }
     }
-
-    /// The table that the elements of a list of this kind may be.
-    fn element(&self) -> Option<&'static Table> {
-        match self {
-            Self::List(kind) => kind.table(),
-            Self::Any(kinds) => kinds.iter().find_map(Self::element),
-            _ => None,
-        }
-    }
 }
 
 impl Key {

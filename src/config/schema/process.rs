@@ -2,7 +2,7 @@
 
 use super::routes::LIMITS;
 use super::services::{RETRIES, RULES};
-use super::{ANY_NUMBER, Default, Key, Kind, NAMES, ROUTE, SERVICE, Table};
+use super::{ANY_NUMBER, DURATION_OR_OFF, Default, Key, Kind, NAMES, ROUTE, SERVICE, Table};
 use crate::base::units::parse_size;
 
 /// Everything.
@@ -13,7 +13,7 @@ pub(in crate::config) const FILE: &Table = &Table {
         Key::free("include", NAMES, "More files, relative to this one; `*` and `?` stand for characters of a name."),
         Key::of("gateway", Kind::Table(GATEWAY), "{}", "The process."),
         Key::required("listeners", Kind::Named(LISTENER), "Where clients connect."),
-        Key::of("admin", Kind::Table(ADMIN), "{}", "Where operators connect."),
+        Key::of("admin", Kind::Any(&[Kind::Table(ADMIN), Kind::False]), "{}", "Where operators connect."),
         Key::of("defaults", Kind::Table(DEFAULTS), "{}", "What every route inherits."),
         Key::free("services", Kind::Named(SERVICE), "Backends."),
         Key::free("routes", Kind::Named(ROUTE), "Which requests go where."),
@@ -30,8 +30,8 @@ const GATEWAY: &Table = &Table {
         Key::of("sync_interval", Kind::Duration, "\"20ms\"", "How often workers look at what the others have running."),
         Key::of(
             "drain_delay",
-            Kind::Duration,
-            "\"0s\"",
+            DURATION_OR_OFF,
+            "false",
             "How long it serves on after SIGTERM, while `/ready` answers 503.",
         ),
         Key::of(
@@ -141,7 +141,11 @@ const LISTENER: &Table = &Table {
 const ADMIN: &Table = &Table {
     name: "admin",
     about: "Where operators connect.",
-    keys: &[Key::of("address", Kind::Text, "\"127.0.0.1:9180\"", "An IP address and a port, on loopback.")],
+    keys: &[
+        Key::of("address", Kind::Text, "\"127.0.0.1:9180\"", "An IP address and a port, or \"unix:/path\"."),
+        Key::free("token", Kind::Secret, "What requests must show, as `Authorization: Bearer ...`."),
+        Key::of("hosts", NAMES, "[]", "Names that it is asked by beside its address."),
+    ],
 };
 
 const DEFAULTS: &Table = &Table {

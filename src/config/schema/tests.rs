@@ -20,6 +20,15 @@ struct Place {
     table: &'static Table,
 }
 
+/// The table that the elements of a list of this kind may be.
+fn element(kind: &Kind) -> Option<&'static Table> {
+    match kind {
+        Kind::List(kind) => kind.table(),
+        Kind::Any(kinds) => kinds.iter().find_map(element),
+        _ => None,
+    }
+}
+
 /// All tables of the description.
 fn places(table: &'static Table, path: &str, found: &mut Vec<Place>) {
     for key in table.keys {
@@ -34,7 +43,7 @@ fn places(table: &'static Table, path: &str, found: &mut Vec<Place>) {
                 if let Some(table) = kind.table() {
                     inner(table, &own, ["[", "]"], found);
                 }
-                if let Some(table) = kind.element() {
+                if let Some(table) = element(kind) {
                     inner(table, &own, ["[[", "]]"], found);
                 }
             }
