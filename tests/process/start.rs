@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::process::Signal;
 
@@ -219,4 +220,23 @@ fn shells_complete_and_the_manual_names_every_command() {
         let script = run(BINARY, &["completions", shell]).good();
         assert!(commands.iter().all(|command| script.contains(command)), "{shell}");
     }
+}
+
+/// Whether systemd takes our units, with the program that was built.
+#[test]
+fn the_units_of_systemd_are_right() {
+    let directory = Directory::new();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/config/systemd");
+    let units = ["tidegate.service", "tidegate.socket"].map(|name| {
+        let text = std::fs::read_to_string(format!("{root}/{name}")).unwrap();
+        directory.write(name, text.replace("/usr/local/bin/tidegate", BINARY))
+    });
+    let Ok(checked) = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(&units).output() else {
+        eprintln!("the units are not verified: there is no systemd-analyze here");
+        return;
+    };
+    let said = String::from_utf8_lossy(&checked.stderr);
+    // It says more of units that this machine has.
+    let ours: Vec<&str> = said.lines().filter(|line| line.contains("tidegate")).collect();
+    assert!(ours.is_empty() && checked.status.success(), "{said}");
 }
