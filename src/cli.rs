@@ -8,10 +8,10 @@ use std::sync::Arc;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Diagnostics, Severity};
 use crate::control::access_log::Orders;
+use crate::control::log::{self, Log};
 use crate::control::reload::{Load, ReloadHandle};
 use crate::demo;
 use crate::gateway::{Crashed, Gateway};
@@ -70,20 +70,20 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Check { config, format } => check(&config, format),
         Command::Run { config: path } => {
-            log_to_stderr();
+            let log = log::start();
             match Config::load(&path) {
                 Ok(config) => {
                     for warning in config.warnings().compact().lines() {
                         tracing::warn!("{warning}");
                     }
-                    serve(&config, Some(Arc::new(move || Config::load(&path))), |_| String::new())
+                    serve(&config, Some(Arc::new(move || Config::load(&path))), &log, |_| String::new())
                 }
                 Err(faults) => refuse(&faults),
             }
         }
         Command::Demo => {
-            log_to_stderr();
-            run_demo()
+            let log = log::start();
+            run_demo(&log)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -108,17 +108,6 @@ fn print_all(bytes: &[u8]) -> bool {
 
 fn exit_code(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Human lines on a terminal, JSON otherwise; `TIDEGATE_LOG` takes another level, such as `debug`.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.with_target(false).init();
-    } else {
-        builder.json().flatten_event(true).init();
-    }
 }
 
 fn check(path: &Path, format: Format) -> ExitCode {
@@ -179,26 +168,26 @@ fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn run_demo() -> ExitCode {
+fn run_demo(log: &Log) -> ExitCode {
     let mut config = match Config::parse("config/demo.toml", include_str!("../config/demo.toml")) {
         Ok(config) => config,
         Err(faults) => return refuse(&faults),
     };
     match demo::start(&mut config) {
-        Ok(_origins) => serve(&config, None, demo::banner),
+        Ok(_origins) => serve(&config, None, log, demo::banner),
         Err(error) => {
-            tracing::error!(%error, "the demo's own services did not start");
+            tracing::error!(%error, "the demo's own services did not start; it needs free ports on loopback, and descriptors");
             ExitCode::FAILURE
         }
     }
 }
 
 /// Serves until a signal, then drains; a second signal ends at once.
-fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gateway) -> String) -> ExitCode {
+fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "cannot wait for signals");
+            tracing::error!(%error, "cannot wait for signals, and does not start; see whether descriptors have run out (`ulimit -n`)");
             return ExitCode::FAILURE;
         }
     };
@@ -211,10 +200,11 @@ fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gateway) -> Strin
             return ExitCode::FAILURE;
         }
         (_, Err(error)) => {
-            tracing::error!(%error, "cannot wait for signals");
+            tracing::error!(%error, "cannot wait for signals, and does not start; see whether descriptors have run out (`ulimit -n`)");
             return ExitCode::FAILURE;
         }
     };
+    gateway.operations().on_log_level(log.handle().operation());
     announce(&gateway);
     say(&banner(&gateway));
     let (reload, drain) = (gateway.reload_handle().clone(), gateway.drain_handle().clone());
@@ -239,7 +229,7 @@ fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gateway) -> Strin
     match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(crashed)) => {
-            tracing::error!("{crashed}");
+            tracing::error!("{crashed}; the process ends, start it anew and report the panic");
             ExitCode::FAILURE
         }
         None => {

@@ -132,7 +132,7 @@ pub(super) async fn serve(listening: Option<Listening>, views: Views, stopped: o
     tokio::select! {
         ended = listening.serve(router) => {
             if let Err(error) = ended {
-                tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it");
+                tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it, and a restart brings it back");
             }
         }
         _ = stopped => {}
