@@ -1,4 +1,6 @@
-//! The command line: parse it, start, wait for a signal.
+//! The command line: parse it, and do what it says.
+
+mod serve;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -7,14 +9,10 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::config::{Config, Diagnostics, Severity};
-use crate::control::access_log::Orders;
 use crate::control::log::{self, Log};
-use crate::control::reload::{Load, ReloadHandle};
 use crate::demo;
-use crate::gateway::{Crashed, Gateway};
 use crate::snapshot::Snapshot;
 
 /// A thread-per-core API gateway.
@@ -76,7 +74,7 @@ pub fn main() -> ExitCode {
                     for warning in config.warnings().compact().lines() {
                         tracing::warn!("{warning}");
                     }
-                    serve(&config, Some(Arc::new(move || Config::load(&path))), &log, |_| String::new())
+                    serve::serve(&config, Some(Arc::new(move || Config::load(&path))), &log, |_| String::new())
                 }
                 Err(faults) => refuse(&faults),
             }
@@ -174,129 +172,10 @@ fn run_demo(log: &Log) -> ExitCode {
         Err(faults) => return refuse(&faults),
     };
     match demo::start(&mut config) {
-        Ok(_origins) => serve(&config, None, log, demo::banner),
+        Ok(_origins) => serve::serve(&config, None, log, demo::banner),
         Err(error) => {
             tracing::error!(%error, "the demo's own services did not start; it needs free ports on loopback, and descriptors");
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// Serves until a signal, then drains; a second signal ends at once.
-fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl Fn(&Gateway) -> String) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "cannot wait for signals, and does not start; see whether descriptors have run out (`ulimit -n`)");
-            return ExitCode::FAILURE;
-        }
-    };
-    // Before anything serves: a signal that comes early is not lost.
-    let signals = runtime.block_on(async { Signals::new() });
-    let (gateway, mut signals) = match (Gateway::start_with(config, load), signals) {
-        (Ok(gateway), Ok(signals)) => (gateway, signals),
-        (Err(error), _) => {
-            tracing::error!("{error}");
-            return ExitCode::FAILURE;
-        }
-        (_, Err(error)) => {
-            tracing::error!(%error, "cannot wait for signals, and does not start; see whether descriptors have run out (`ulimit -n`)");
-            return ExitCode::FAILURE;
-        }
-    };
-    gateway.operations().on_log_level(log.handle().operation());
-    announce(&gateway);
-    say(&banner(&gateway));
-    let (reload, drain) = (gateway.reload_handle().clone(), gateway.drain_handle().clone());
-    let access_log = gateway.access_log().clone();
-    let (sender, ended) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || sender.send(gateway.join()));
-    let ended = runtime.block_on(async {
-        let mut ended = std::pin::pin!(ended);
-        tokio::select! {
-            // A worker has crashed, or an operator has asked for it.
-            ended = &mut ended => return Some(ended),
-            first = signals.until_the_end(&reload, &access_log) => {
-                tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
-            }
-        }
-        drain.drain();
-        tokio::select! {
-            ended = ended => Some(ended),
-            () = signals.ending(&access_log) => None,
-        }
-    });
-    match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
-        Some(Ok(())) => ExitCode::SUCCESS,
-        Some(Err(crashed)) => {
-            tracing::error!("{crashed}; the process ends, start it anew and report the panic");
-            ExitCode::FAILURE
-        }
-        None => {
-            tracing::warn!("a second signal: requests that still ran were ended");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Says what runs, and on what.
-fn announce(gateway: &Gateway) {
-    for (name, address) in gateway.addresses() {
-        tracing::info!(listener = name, %address, "listening");
-    }
-    let workers = gateway.snapshot().gateway.workers;
-    let admin = gateway.admin_address().map_or_else(|| "off".to_owned(), ToString::to_string);
-    match gateway.fallback() {
-        None => tracing::info!(workers, driver = %gateway.driver(), %admin, "serving"),
-        Some(fallback) => {
-            tracing::warn!(workers, driver = %gateway.driver(), %admin, "serving; {fallback}");
-        }
-    }
-}
-
-/// The signals that the process obeys.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    /// The access log opens its file anew.
-    user_defined: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            user_defined: signal(SignalKind::user_defined1())?,
-        })
-    }
-
-    /// Obeys them until one comes that ends the process; says which.
-    async fn until_the_end(&mut self, reload: &ReloadHandle, access_log: &Orders) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.user_defined.recv() => access_log.reopen(),
-                _ = self.hangup.recv() => {
-                    // How it ends is in the log.
-                    let reload = reload.clone();
-                    tokio::spawn(async move { reload.reload("SIGHUP").await });
-                }
-            }
-        }
-    }
-
-    /// Waits for one that ends the process.
-    async fn ending(&mut self, access_log: &Orders) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.user_defined.recv() => access_log.reopen(),
-            }
         }
     }
 }

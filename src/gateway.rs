@@ -22,10 +22,11 @@ use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
 use crate::control::access_log::{Orders, OutputError, Writer};
 use crate::control::leave::DrainHandle;
-use crate::control::operations::{Operations, Phase};
+use crate::control::operations::Operations;
 use crate::control::reload::{Load, Outcome, ReloadHandle};
+use crate::control::upgrade::UpgradeHandle;
 use crate::control::{self, Control};
-use crate::net::Address;
+use crate::net::{Address, Handed};
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core};
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
@@ -64,6 +65,15 @@ pub enum StartError {
     AccessLog(OutputError),
 }
 
+/// What a gateway may be started with.
+#[derive(Default)]
+pub struct Start {
+    /// Reads the configuration anew, for reloads.
+    pub load: Option<Load>,
+    /// Listening sockets that somebody else has bound: the service manager, or the process before.
+    pub sockets: Vec<Handed>,
+}
+
 /// A worker or the control thread has ended with a panic.
 #[derive(Debug)]
 pub struct Crashed;
@@ -77,20 +87,21 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]. Addresses are bound all or none.
     pub fn start(config: &Config) -> Result<Gateway, StartError> {
-        Gateway::start_with(config, None)
+        Gateway::start_with(config, Start::default())
     }
 
-    /// Starts a gateway that can read its configuration anew with `load`.
+    /// Starts a gateway with what its process has.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start_with(config: &Config, load: Option<Load>) -> Result<Gateway, StartError> {
+    pub fn start_with(config: &Config, start: Start) -> Result<Gateway, StartError> {
+        let Start { load, sockets: mut handed } = start;
         let mut snapshot = Snapshot::compile(config).map_err(StartError::Config)?;
         control::fit_descriptors(&mut snapshot, None);
         let count = snapshot.gateway.workers;
         let mut doorways: Vec<Arc<Doorway>> = Vec::new();
         for listener in &snapshot.listeners {
-            let opened = Doorway::open(&listener.name, listener.address, count, &doorways);
+            let opened = Doorway::open(&listener.name, listener.address, count, &doorways, &mut handed);
             doorways.push(opened.map_err(StartError::Listen)?);
         }
         let (shared, admin) = (Shared::new(count), snapshot.admin.clone());
@@ -101,7 +112,10 @@ impl Gateway {
             Some(admin) => StartError::Listen(ListenError { name: "admin".to_owned(), address: admin.address, error }),
             None => StartError::Worker(error),
         };
-        let control = Control::start(published.clone(), shared.clone(), load).map_err(failed)?;
+        let control = Control::start(published.clone(), shared.clone(), load, &mut handed).map_err(failed)?;
+        for Handed { asked, .. } in handed {
+            tracing::warn!("a socket at {asked} was handed over, and no listener asks for that address: it is closed");
+        }
         let (sender, reports) = channel();
         let mut threads = Vec::new();
         for index in 0..count {
@@ -126,7 +140,6 @@ impl Gateway {
         shared.wake_with(workers.iter().map(|worker| worker.waker.clone()));
         // What was published before they could be woken is seen now.
         shared.wake_workers();
-        control.operations().enter(Phase::Serving);
         Ok(Gateway { published, shared, workers, control, access_log, fallback })
     }
 
@@ -145,6 +158,12 @@ impl Gateway {
     #[must_use]
     pub fn reload_handle(&self) -> &ReloadHandle {
         self.control.reload()
+    }
+
+    /// What hands over to a new process.
+    #[must_use]
+    pub fn upgrade_handle(&self) -> &UpgradeHandle {
+        self.control.upgrade()
     }
 
     /// Where the listener `name` listens, with its real port.
@@ -272,7 +291,10 @@ fn run_worker(index: usize, published: Arc<Published>, shared: Arc<Shared>, repo
         Err(error) => return drop(report.send(Err(error))),
     };
     let handle = runtime.handle();
-    let sockets = edition.doorways.iter().filter_map(|doorway| Some((doorway.clone(), doorway.take(index)?)));
+    let sockets = edition
+        .doorways
+        .iter()
+        .flat_map(|doorway| std::iter::from_fn(move || doorway.take(index)).map(move |bound| (doorway.clone(), bound)));
     let entries =
         sockets.map(|(doorway, bound)| handle.listen(bound).map(|listener| worker::Entry { listener, doorway }));
     let entries = match entries.collect::<io::Result<Vec<_>>>() {

@@ -21,6 +21,8 @@ pub mod operations;
 mod probe;
 pub mod reload;
 mod resolve;
+pub mod supervisor;
+pub mod upgrade;
 mod watch;
 
 use std::future::Future;
@@ -33,7 +35,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::net::Address;
+use crate::net::{Address, Handed};
 use crate::shard::Shared;
 use crate::snapshot::publish::Published;
 use admin::{Listening, Views};
@@ -43,6 +45,7 @@ pub use descriptors::fit_descriptors;
 use leave::DrainHandle;
 use operations::Operations;
 use reload::{Load, ReloadHandle, Reloader};
+use upgrade::UpgradeHandle;
 
 /// From the end of a task that has crashed to its next beginning.
 const AFTER_CRASH: Duration = Duration::from_secs(1);
@@ -54,6 +57,7 @@ pub struct Control {
     operations: Arc<Operations>,
     reload: ReloadHandle,
     drain: DrainHandle,
+    upgrade: UpgradeHandle,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -65,19 +69,35 @@ impl Control {
     ///
     /// # Errors
     /// When the address cannot be listened at, or the thread not be made.
-    pub fn start(published: Arc<Published>, shared: Arc<Shared>, load: Option<Load>) -> io::Result<Control> {
+    pub fn start(
+        published: Arc<Published>,
+        shared: Arc<Shared>,
+        load: Option<Load>,
+        handed: &mut Vec<Handed>,
+    ) -> io::Result<Control> {
         let edition = published.current();
-        let listening = edition.snapshot.admin.as_ref().map(|admin| Listening::bind(&admin.address)).transpose()?;
+        let inherited = handed.extract_if(.., |handed| handed.asked == upgrade::ADMIN).last();
+        let listening = edition.snapshot.admin.as_ref().map(|admin| match inherited {
+            Some(inherited) => Listening::adopt(&admin.address, inherited.socket),
+            None => Listening::bind(&admin.address),
+        });
+        let listening = listening.transpose()?;
         let address = listening.as_ref().map(|listening| listening.address().clone());
         let operations = Arc::<Operations>::default();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel();
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (reload, orders) = ReloadHandle::new();
-        let drain = DrainHandle::new(shared.clone());
+        let drain = DrainHandle::new(shared.clone(), published.clone());
         let (own, order, alarm) = (reload.clone(), drain.clone(), drain.clone());
-        let (for_views, of_operators) = (operations.clone(), drain.clone());
-        operations.on_drain(move || of_operators.drain());
+        let upgrade = UpgradeHandle {
+            published: published.clone(),
+            drain: drain.clone(),
+            admin: listening.as_ref().and_then(|listening| listening.copy().ok()).map(Arc::new),
+            handed_over: Arc::default(),
+        };
+        let handed_over = upgrade.handed_over.clone();
+        let (for_views, drain_too) = (operations.clone(), drain.clone());
         let body = move || {
             runtime.block_on(async {
                 let board: Arc<Board> = Arc::default();
@@ -92,26 +112,27 @@ impl Control {
                 board.reloads.start();
                 // Nobody listens any more if the start has failed meanwhile.
                 let _ = ready.send(());
-                tasks.spawn(order.carry_out(published.clone()));
+                tasks.spawn(order.carry_out());
+                tasks.spawn(supervisor::watchdog(shared.clone()));
+                let views = Views {
+                    published: published.clone(),
+                    shared: shared.clone(),
+                    board: board.clone(),
+                    reload: own.clone(),
+                    drain: drain_too,
+                    operations: for_views,
+                    census: Arc::default(),
+                };
                 let is_watched = load.is_some();
                 let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);
                 if is_watched {
                     let name = "the task that watches the configuration".to_owned();
-                    let (of, files, reload) = (published.clone(), board.clone(), own.clone());
+                    let (of, files, reload) = (published.clone(), board.clone(), own);
                     let make = move || watch::watch(of.clone(), files.clone(), reload.clone());
                     tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
                 }
                 tasks.spawn(reloader.run(orders));
-                let (shared_too, board_too) = (shared.clone(), board.clone());
-                let views = Views {
-                    published,
-                    shared: shared_too,
-                    board: board_too,
-                    reload: own,
-                    operations: for_views,
-                    census: Arc::default(),
-                };
-                admin::serve(listening, views, stopped).await;
+                admin::serve(listening, views, &handed_over, stopped).await;
                 tasks.shutdown().await;
                 log::write_all(&shared, &mut log::Throttle::default());
             });
@@ -121,13 +142,19 @@ impl Control {
             .spawn(move || alarm.guard("the control thread", body))?;
         // It fails when the thread is gone, which is found out when it is joined.
         let _ = is_ready.recv();
-        Ok(Control { address, operations, reload, drain, stop, thread })
+        Ok(Control { address, operations, reload, drain, upgrade, stop, thread })
     }
 
     /// What orders the gateway to drain.
     #[must_use]
     pub fn drain(&self) -> &DrainHandle {
         &self.drain
+    }
+
+    /// What hands over to a new process.
+    #[must_use]
+    pub fn upgrade(&self) -> &UpgradeHandle {
+        &self.upgrade
     }
 
     /// What asks for reloads.

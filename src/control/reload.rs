@@ -19,6 +19,7 @@ use super::access_log::{self, OutputError};
 use super::board::Board;
 use super::care::Care;
 use super::descriptors::fit_descriptors;
+use super::supervisor;
 use super::watch::content;
 use crate::base::time::{Instant, unix_millis};
 use crate::config::{Config, Diagnostics};
@@ -250,12 +251,17 @@ impl Reloader {
         waiting: Vec<oneshot::Sender<Outcome>>,
     ) -> Option<Arc<Edition>> {
         let began = Instant::from_clock();
+        supervisor::reloading();
         let (outcome, before) = match self.replace(wanted).await {
             Ok(Some((reloaded, before))) => (Ok(Arc::new(reloaded)), Some(before)),
             // Nobody is told of what has not happened.
-            Ok(None) => return None,
+            Ok(None) => {
+                supervisor::ready();
+                return None;
+            }
             Err(refused) => (Err(Arc::new(refused)), None),
         };
+        supervisor::ready();
         self.board.reloads.note(&outcome);
         tell(&outcome, cause, Instant::from_clock() - began);
         for reply in waiting {
@@ -299,6 +305,8 @@ impl Reloader {
         self.care.take_over(&edition, services);
         let (number, edition) = (edition.number, Arc::new(edition));
         let (routes, services) = (edition.snapshot.routes.len(), edition.snapshot.services.len());
+        let stays = |doorway: &&Arc<Doorway>| edition.doorways.iter().any(|other| Arc::ptr_eq(doorway, other));
+        current.doorways.iter().filter(|doorway| !stays(doorway)).for_each(|doorway| doorway.close_spares());
         let before = self.published.replace(edition);
         self.shared.wake_workers();
         Ok(Some((Reloaded { number, routes, services, opened, closed, needs_restart }, before)))
@@ -372,7 +380,8 @@ fn open_all(snapshot: &Snapshot, running: &Edition) -> Result<(Vec<Arc<Doorway>>
             continue;
         }
         let ours: Vec<_> = running.doorways.iter().chain(&doorways).cloned().collect();
-        let doorway = Doorway::open(&listener.name, listener.address, snapshot.gateway.workers, &ours)?;
+        let doorway =
+            Doorway::open(&listener.name, listener.address, snapshot.gateway.workers, &ours, &mut Vec::new())?;
         opened.push(format!("{} ({})", listener.name, doorway.address()));
         doorways.push(doorway);
     }

@@ -27,6 +27,7 @@
 pub mod buffer;
 mod driver;
 mod executor;
+pub mod inherit;
 mod keep;
 mod parker;
 mod remote;

@@ -66,6 +66,12 @@ impl Shared {
         let _ = self.wakers.set(wakers.into_iter().collect());
     }
 
+    /// Whether all workers are up.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.wakers.get().is_some()
+    }
+
     /// Makes every worker look at what the process shares.
     pub fn wake_workers(&self) {
         self.wakers.get().into_iter().flatten().for_each(Waker::wake_by_ref);

@@ -5,17 +5,21 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
+use super::Worker;
 use crate::base::slab::{Key, Slab};
 use crate::base::time::Instant;
 use crate::pipeline::{Door, View};
 use crate::shard::census::{Activity, Listed, Report};
 
-/// What is known of each connection.
+/// The connections that are open.
 #[derive(Debug, Default)]
-pub(super) struct Census(RefCell<Slab<Facts>>);
+pub(super) struct Census(RefCell<Slab<Rc<Facts>>>);
 
+/// What is known of one.
 #[derive(Debug)]
-struct Facts {
+pub(super) struct Facts {
+    pub(super) worker: Rc<Worker>,
+    key: Key,
     peer: Option<SocketAddr>,
     door: Rc<Door>,
     since: Instant,
@@ -23,27 +27,28 @@ struct Facts {
     activity: Cell<Activity>,
 }
 
+impl Facts {
+    /// Takes note of what the connection does from now on.
+    pub(super) fn note(&self, activity: Activity) {
+        self.activity.set(activity);
+        self.requests.set(self.requests.get().wrapping_add(u32::from(activity == Activity::Request)));
+    }
+}
+
 impl Census {
-    /// Takes up a connection that has come by `door`.
-    pub(super) fn enter(&self, peer: Option<SocketAddr>, door: Rc<Door>, since: Instant) -> Key {
+    /// Takes up a connection of `worker` that has come by `door`.
+    pub(super) fn enter(worker: &Rc<Worker>, peer: Option<SocketAddr>, door: Rc<Door>, since: Instant) -> Rc<Facts> {
         door.count_connection(1);
-        let (requests, activity) = (Cell::new(0), Cell::new(Activity::Idle));
-        self.0.borrow_mut().insert(Facts { peer, door, since, requests, activity })
+        let mut open = worker.census.0.borrow_mut();
+        let (worker, requests, activity) = (worker.clone(), Cell::new(0), Cell::new(Activity::Idle));
+        let key = open.insert_with(|key| Rc::new(Facts { worker, key, peer, door, since, requests, activity }));
+        open.get(key).cloned().expect("it was put there")
     }
 
     /// Strikes a connection off.
-    pub(super) fn leave(&self, key: Key) {
-        if let Some(facts) = self.0.borrow_mut().remove(key) {
-            facts.door.count_connection(-1);
-        }
-    }
-
-    /// Takes note of what a connection does from now on.
-    pub(super) fn note(&self, key: Key, activity: Activity) {
-        if let Some(facts) = self.0.borrow().get(key) {
-            facts.activity.set(activity);
-            facts.requests.set(facts.requests.get().wrapping_add(u32::from(activity == Activity::Request)));
-        }
+    pub(super) fn leave(&self, facts: &Facts) {
+        facts.door.count_connection(-1);
+        drop(self.0.borrow_mut().remove(facts.key));
     }
 
     /// All that is known, with up to `most` connections one by one. `doors` are those of the listeners that there are.

@@ -18,7 +18,6 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::base::slab::Key;
 use crate::base::time::thread_cpu_time;
 use crate::net::{Handle, Listener};
 use crate::observe::counters::Counter;
@@ -29,7 +28,7 @@ use crate::shard::census::Activity;
 use crate::shard::{Shard, Shared};
 use crate::snapshot::doorway::Doorway;
 use crate::snapshot::publish::{Edition, Published};
-use census::Census;
+use census::{Census, Facts};
 
 /// Exchanges kept for the next requests; each has a few KiB of storage.
 const SPARE_EXCHANGES: usize = 256;
@@ -118,10 +117,10 @@ pub async fn run(
         }
         // It is woken for a new edition, too: who has no request would keep the old one for ever.
         worker.keep_up();
+        worker.answer();
         if worker.shard.shared().is_leaving() {
             worker.shard.leave();
         }
-        worker.answer();
         if worker.shard.shared().is_draining() { Poll::Ready(()) } else { Poll::Pending }
     })
     .await;
@@ -248,8 +247,8 @@ impl Worker {
             shard.handle.wake_all();
         }
         for doorway in &view.edition().doorways {
-            let Some(bound) = doorway.take(index) else { continue };
-            match shard.handle.listen(bound) {
+            let sockets = std::iter::from_fn(|| doorway.take(index));
+            sockets.for_each(|bound| match shard.handle.listen(bound) {
                 Ok(listener) => self.open(listener, doorway.clone()),
                 Err(error) => shard.tell(Event {
                     code: "listen_failed",
@@ -258,7 +257,7 @@ impl Worker {
                     errno: error.raw_os_error(),
                     ..Event::default()
                 }),
-            }
+            });
         }
     }
 
@@ -329,32 +328,30 @@ impl Drop for Accepting {
 
 /// Counts a connection for as long as it lives, however its task ends.
 #[derive(Debug)]
-struct Admission {
-    worker: Rc<Worker>,
-    key: Key,
-}
+struct Admission(Rc<Facts>);
 
 impl Admission {
     fn new(worker: &Rc<Worker>, peer: Option<SocketAddr>, door: Rc<Door>) -> Admission {
-        let key = worker.census.enter(peer, door, worker.shard.handle.now());
+        let facts = Census::enter(worker, peer, door, worker.shard.handle.now());
         worker.connections.set(worker.connections.get() + 1);
         worker.shard.counters().count(Counter::Connections);
         worker.shard.counters().count(Counter::ConnectionsOpen);
-        Admission { worker: worker.clone(), key }
+        Admission(facts)
     }
 
     /// Takes note of what the connection does from now on.
     fn note(&self, activity: Activity) {
-        self.worker.census.note(self.key, activity);
+        self.0.note(activity);
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.worker.census.leave(self.key);
-        self.worker.connections.set(self.worker.connections.get() - 1);
-        self.worker.shard.counters().release(Counter::ConnectionsOpen);
-        self.worker.tell_if_empty();
+        let worker = &self.0.worker;
+        worker.census.leave(&self.0);
+        worker.connections.set(worker.connections.get() - 1);
+        worker.shard.counters().release(Counter::ConnectionsOpen);
+        worker.tell_if_empty();
     }
 }
 

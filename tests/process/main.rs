@@ -25,6 +25,7 @@ mod gateway;
 mod idle;
 mod load;
 mod named;
+mod openapi;
 mod origin;
 mod probe;
 mod program;
@@ -35,6 +36,7 @@ mod signals;
 mod slow;
 mod start;
 mod targets;
+mod upgrade;
 mod websocket;
 
 /// Makes a module for each kernel driver, with a test for each of the named functions, which take the driver's name.

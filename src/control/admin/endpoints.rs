@@ -139,7 +139,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "it does",
     )]),
     Endpoint::new(Get, "/ready", "ready", "Whether to send clients here", Now(process::ready))
-        .answers(&[(200, Json("Ready"), "yes"), (503, Json("Ready"), "it is starting or draining")]),
+        .answers(&[(200, Json("Ready"), "yes"), (503, Json("Ready"), "it is starting, leaving or draining")]),
     Endpoint::new(
         Get,
         "/health/{service}",
@@ -178,8 +178,11 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
             (422, Problem, "it is wrong; the old one runs on"),
             (503, Problem, "there is no file, or too many ask"),
         ]),
-    Endpoint::new(Post, "/drain", "drain", "Finish what runs, and end the process", Now(process::drain))
-        .answers(&[(202, Json("Ready"), "it has begun"), NOT_AVAILABLE]),
+    Endpoint::new(Post, "/drain", "drain", "Finish what runs, and end the process", Now(process::drain)).answers(&[(
+        202,
+        Json("Ready"),
+        "it has begun",
+    )]),
     Endpoint::new(
         Post,
         "/targets/{service}/{target}/drain",

@@ -8,7 +8,6 @@ use super::answer::{Answer, Problem};
 use super::schema::{list, object, text, whole, word};
 use super::{Answered, Asked, Later, Views, upstreams};
 use crate::base::time::Instant;
-use crate::control::operations::Phase;
 use crate::control::reload::{Refused, Reloaded};
 
 /// The process lives, or nobody would answer.
@@ -18,9 +17,14 @@ pub(super) fn health(_: &Views, _: &Asked) -> Answered {
 
 /// Whether to send clients here.
 pub(super) fn ready(views: &Views, _: &Asked) -> Answered {
-    let phase = if views.shared.is_leaving() { Phase::Draining } else { views.operations.phase() };
-    let answer = Answer::json(&json!({ "status": phase.name() }));
-    Ok(if phase == Phase::Serving { answer } else { answer.status(StatusCode::SERVICE_UNAVAILABLE) })
+    let (shared, unavailable) = (&views.shared, StatusCode::SERVICE_UNAVAILABLE);
+    let (status, word) = match (shared.is_up(), shared.is_leaving(), shared.is_draining()) {
+        (_, _, true) => (unavailable, "draining"),
+        (_, true, false) => (unavailable, "leaving"),
+        (false, false, false) => (unavailable, "starting"),
+        (true, false, false) => (StatusCode::OK, "serving"),
+    };
+    Ok(Answer::json(&json!({ "status": word })).status(status))
 }
 
 /// Whether a service can take requests.
@@ -66,11 +70,9 @@ fn why_not(refused: &Refused) -> Problem {
 
 /// Begins to drain.
 pub(super) fn drain(views: &Views, _: &Asked) -> Answered {
-    if !views.operations.drain() {
-        return Err(unavailable("is ended by the program that it is a part of"));
-    }
     tracing::info!("an operator has asked for a drain");
-    Ok(Answer::json(&json!({ "status": Phase::Draining.name() })).status(StatusCode::ACCEPTED))
+    views.drain.drain();
+    Ok(Answer::json(&json!({ "status": "leaving" })).status(StatusCode::ACCEPTED))
 }
 
 /// How much is logged.
@@ -117,7 +119,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     ]);
     vec![
         ("Health", object(&[("status", word(&["ok"]))])),
-        ("Ready", object(&[("status", word(&["starting", "serving", "draining"]))])),
+        ("Ready", object(&[("status", word(&["starting", "serving", "leaving", "draining"]))])),
         ("LogLevel", object(&[("level", text("a level, or a filter such as info,tidegate::control=debug"))])),
         ("Reloaded", reloaded),
     ]

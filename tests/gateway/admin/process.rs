@@ -7,10 +7,11 @@ use tidegate::base::units::Setting;
 use tidegate::config::Config;
 use tidegate::control::operations::LogLevel;
 use tidegate::control::reload::Load;
+use tidegate::gateway::Start;
 use tidegate::net::Address;
 
 use super::{boot, exchange, json, post, request};
-use crate::harness::{Client, Driver, Gateway, Origin, Response};
+use crate::harness::{Client, Driver, Gateway, Origin, Response, eventually};
 use crate::health::{ask, ask_json};
 
 fn start() -> Gateway {
@@ -26,7 +27,7 @@ fn it_is_ready_until_it_drains() {
     let gateway = start();
     assert_eq!(ask_json(&gateway, "/ready"), (200, serde_json::json!({ "status": "serving" })));
     gateway.drain();
-    assert_eq!(ask_json(&gateway, "/ready"), (503, serde_json::json!({ "status": "draining" })));
+    eventually("it drains", || ask_json(&gateway, "/ready") == (503, serde_json::json!({ "status": "draining" })));
     assert_eq!(ask(&gateway, "/health").status, 200, "it lives");
 }
 
@@ -40,9 +41,15 @@ fn what_nobody_has_set_is_not_available() {
 
 #[test]
 fn a_drain_is_asked_for() {
-    let gateway = start();
+    let text = include_str!("../../../config/examples/minimal.toml");
+    let delayed = |config: &mut Config| config.gateway.drain_delay = Setting::On(std::time::Duration::from_secs(60));
+    let origin = Origin::named("app");
+    let gateway = Gateway::from(text).service("app", origin.address()).with(delayed).start();
     let response = post(&gateway, "/drain");
-    assert_eq!((response.status, json(&response)), (202, serde_json::json!({ "status": "draining" })));
+    assert_eq!((response.status, json(&response)), (202, serde_json::json!({ "status": "leaving" })));
+    eventually("it says so", || ask_json(&gateway, "/ready") == (503, serde_json::json!({ "status": "leaving" })));
+    assert!(gateway.get("/a").closes(), "it serves on for a while");
+    gateway.running().drain_handle().drain_at_once();
     gateway.join();
 }
 
@@ -72,7 +79,8 @@ fn a_reload_is_reported_or_refused_with_each_fault() {
     let mut config = Config::parse("test.toml", minimal).expect("the example is right");
     config.use_free_ports();
     config.gateway.workers = 1;
-    let gateway = tidegate::gateway::Gateway::start_with(&config, Some(load)).expect("it starts");
+    let gateway = tidegate::gateway::Gateway::start_with(&config, Start { load: Some(load), ..Start::default() })
+        .expect("it starts");
     let post = || ask_running(&gateway, request("POST", "/reload", "", ""));
     let good = post();
     let view = json(&good);
