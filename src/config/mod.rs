@@ -26,6 +26,7 @@ mod check;
 pub mod dns;
 mod load;
 mod read;
+pub mod schema;
 pub mod sections;
 mod suspect;
 mod warnings;
