@@ -16,7 +16,7 @@ mod board;
 mod care;
 mod descriptors;
 pub mod leave;
-mod log;
+pub mod log;
 pub mod operations;
 mod probe;
 pub mod reload;
@@ -222,7 +222,9 @@ where
         match running.join_next().await {
             Some(Err(error)) if error.is_panic() => {
                 panics.fetch_add(1, Ordering::Relaxed);
-                tracing::error!("{name} has crashed and is begun anew: {error}");
+                tracing::error!(
+                    "{name} has crashed and is begun anew, which is a fault of Tidegate: {error}; please report it"
+                );
                 tokio::time::sleep(pause).await;
             }
             _ => return,

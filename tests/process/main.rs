@@ -10,6 +10,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of this binary is tests")]
 
+mod access_log;
 mod backends;
 mod bodies;
 mod churn;
