@@ -18,7 +18,7 @@ run: ## Build a release and serve the demo on 127.0.0.1:8080
 	cargo run --locked --release -- demo
 
 test: ## Run every test
-	@$(SETUP) curl haproxy named nginx node python3 websockets wrk
+	@$(SETUP) curl haproxy named nginx node python3 schemathesis websockets wrk
 	@$(STEP) build-tests cargo test --locked --workspace --no-run
 	@$(STEP) test cargo test --locked --workspace
 
@@ -49,6 +49,6 @@ sanitize: ## Run the runtime's tests under AddressSanitizer, or valgrind with CH
 	@$(STEP) sanitize scripts/sanitize.sh runtime
 
 soak: ## Run the fuzz and race tests for long, TIDEGATE_SOAK_SECONDS=600 each, then sanitize
-	@$(SETUP) curl haproxy named nginx node python3 websockets wrk
+	@$(SETUP) curl haproxy named nginx node python3 schemathesis websockets wrk
 	@TIDEGATE_SOAK_SECONDS=$(TIDEGATE_SOAK_SECONDS) $(STEP) soak cargo test --locked --workspace
 	@TIDEGATE_SOAK_SECONDS=$(TIDEGATE_SOAK_SECONDS) $(STEP) sanitize scripts/sanitize.sh runtime

@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Instructions per proxied request, in user space, of two binaries and three configurations.
+"""Instructions per proxied request, in user space, of two binaries and four configurations.
 
 Each contender runs under callgrind with one worker on epoll and answers a fixed number of requests of one client, once
-in full and once by half: the difference is the requests' alone, without start and end. Only the worker's thread is
-counted. The same binary, requests and machine give the same numbers to a fraction of a percent, whatever else the
+in full and once by half: the difference is the requests' alone, without start and end. The worker's thread is
+compared; the others, such as the one that writes the access log, are in the last column. The same binary, requests and machine give the same numbers to a fraction of a percent, whatever else the
 machine is doing.
 
   base      one target; the binary that TIDEGATE_BASE names, such as one of the commit before
   single    one target; the binary that TIDEGATE names
   features  round robin over three targets, passive health, retries and rules for fields; the same binary
+  logged    one target, and the access log on, into a file; the same binary
   nginx     one target; the nginx that is installed, for comparison
 
 usage: [TIDEGATE=BINARY] [TIDEGATE_BASE=BINARY] instructions.py [--requests N] [--only NAME,...] [--keep DIR]
@@ -57,6 +58,7 @@ requests_per_connection = false
 address = "127.0.0.1:{port}"
 [admin]
 address = "127.0.0.1:0"
+{log}
 [services.app]
 targets = [{targets}]
 pool = {{ idle_timeout = "1h" }}
@@ -78,6 +80,11 @@ NGINX_PROXY = """
       proxy_set_header X-Request-Id $request_id; add_header X-Request-Id $request_id;
     }}
   }}
+"""
+
+LOG = """
+[access_log]
+output = {{ file = "{file}" }}
 """
 
 FEATURES_SERVICE = """
@@ -181,7 +188,7 @@ def stop(process):
 
 
 def count(directory, program, port, requests, label):
-    """Instructions of the thread that has executed most, from its start to its end: the worker's."""
+    """Instructions of the worker's thread, from its start to its end, and of all threads."""
     output = os.path.join(directory, f"{label}.{requests}.out")
     tool = [VALGRIND, "--tool=callgrind", "--separate-threads=yes", f"--callgrind-out-file={output}"]
     with open(os.path.join(directory, f"{label}.log"), "w") as log:
@@ -192,14 +199,18 @@ def count(directory, program, port, requests, label):
         stop(process)
     finally:
         process.kill()
-    totals = []
+    totals, workers = [], []
     for part in glob.glob(f"{output}*"):
         with open(part) as file:
-            found = re.search(r"^(?:totals|summary): (\d+)", file.read(), re.MULTILINE)
+            text = file.read()
+        found = re.search(r"^(?:totals|summary): (\d+)", text, re.MULTILINE)
         totals.append(int(found[1]) if found else 0)
-    if not any(totals):
+        # nginx has one thread.
+        if label == "nginx" or "tidegate::worker::serve::" in text:
+            workers.append(totals[-1])
+    if not any(workers):
         raise SystemExit(f"callgrind has written nothing; see {directory}/{label}.log")
-    return max(totals)
+    return max(workers), sum(totals)
 
 
 def write(directory, name, text):
@@ -223,16 +234,18 @@ def per_request(directory, name, ports, requests):
             features = name == "features"
             targets = ", ".join(f'"127.0.0.1:{target}"' for target in (ports if features else ports[:1]))
             service, route = (FEATURES_SERVICE, FEATURES_ROUTE) if features else ("", "")
-            text = GATEWAY.format(port=port, targets=targets, service=service, route=route)
+            log = LOG.format(file=os.path.join(directory, "access.log")) if name == "logged" else ""
+            text = GATEWAY.format(port=port, targets=targets, service=service, route=route, log=log)
             program = [BASE if name == "base" else BINARY, "run", "--config", write(directory, f"{name}.toml", text)]
         counts.append(count(directory, program, port, number, name))
-    return (counts[0] - counts[1]) / (requests - requests // 2)
+    more = requests - requests // 2
+    return [(full - half) / more for full, half in zip(*counts)]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--requests", type=int, default=20000, help="of the longer run (20000)")
-    parser.add_argument("--only", default="base,single,features,nginx", help="some of base,single,features,nginx")
+    parser.add_argument("--only", default="base,single,features,logged,nginx", help="some of these")
     parser.add_argument("--keep", help="where callgrind's files stay, for callgrind_annotate")
     options = parser.parse_args()
     if not VALGRIND or not NGINX:
@@ -247,10 +260,11 @@ def main():
         connect(ports[0], backend).close()
         results = {}
         for name in options.only.split(","):
-            results[name] = per_request(directory, name, ports, options.requests)
+            results[name], everywhere = per_request(directory, name, ports, options.requests)
             first = next(iter(results))
             ratio = results[name] / results[first]
-            print(f"{name:10} {results[name]:9.0f} instructions a request   {ratio:6.3f} of {first}", flush=True)
+            line = f"{name:10} {results[name]:9.0f} instructions a request   {ratio:6.3f} of {first}"
+            print(f"{line}   {everywhere:9.0f} of all threads", flush=True)
     finally:
         backend.kill()
         if not options.keep:

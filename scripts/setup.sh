@@ -129,12 +129,12 @@ need_node_packages() {
     ln -sfn "$root" .tools/node
 }
 
-# Python's `websockets`, likewise, in an environment of its own.
+# Python packages, likewise, each list in an environment of its own: need_python_packages LIST MODULE ENVIRONMENT
 need_python_packages() {
-    local of=tests/process/python/requirements.txt root
-    root="$TOOLS/python-$({ cat "$of" && python3 --version; } | sha256sum | cut -c1-16)"
+    local of=tests/process/python/$1 root
+    root="$TOOLS/$3-$({ cat "$of" && python3 --version; } | sha256sum | cut -c1-16)"
     # What an environment was made of may have been removed since.
-    if ! "$root/bin/python3" -c "import websockets" >/dev/null 2>&1; then
+    if ! "$root/bin/python3" -c "import $2" >/dev/null 2>&1; then
         say "installing the Python packages of $of"
         rm -rf "$root"
         python3 -m venv "$root" >&2
@@ -142,7 +142,7 @@ need_python_packages() {
             --require-hashes --requirement "$of" >&2 </dev/null
     fi
     mkdir -p .tools
-    ln -sfn "$root" .tools/python
+    ln -sfn "$root" ".tools/$3"
 }
 
 for need in "$@"; do
@@ -161,7 +161,7 @@ for need in "$@"; do
         ;;
     python3) need_program python3 python3 ;;
     valgrind) need_program valgrind valgrind libc6-dbg ;;
-    websockets)
+    schemathesis | websockets)
         need_program python3 python3
         # Debian has the part of Python that makes environments in a package of its own.
         python3 -c "import ensurepip, venv" >/dev/null 2>&1 || missing_packages+=(python3-venv)
@@ -177,4 +177,5 @@ done
 install_packages
 case " $* " in *" cargo-deny "*) need_cargo_deny ;; esac
 case " $* " in *" node "*) need_node_packages ;; esac
-case " $* " in *" websockets "*) need_python_packages ;; esac
+case " $* " in *" schemathesis "*) need_python_packages schemathesis.txt schemathesis schemathesis ;; esac
+case " $* " in *" websockets "*) need_python_packages requirements.txt websockets python ;; esac

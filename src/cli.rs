@@ -1,6 +1,7 @@
-//! The command line: parse it, start, wait for a signal.
+//! The command line: parse it, and do what it says.
 
 mod explain;
+mod serve;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -9,13 +10,10 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, Diagnostics, Severity, schema};
-use crate::control::reload::{Load, ReloadHandle};
+use crate::control::log::{self, Log};
 use crate::demo;
-use crate::gateway::{Crashed, Gateway};
 use crate::snapshot::Snapshot;
 
 /// A thread-per-core API gateway.
@@ -81,20 +79,20 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Check { config, format } => check(&config, format),
         Command::Run { config: path } => {
-            log_to_stderr();
+            let log = log::start();
             match Config::load(&path) {
                 Ok(config) => {
                     for warning in config.warnings().compact().lines() {
                         tracing::warn!("{warning}");
                     }
-                    serve(&config, Some(Arc::new(move || Config::load(&path))), |_| String::new())
+                    serve::serve(&config, Some(Arc::new(move || Config::load(&path))), &log, |_| String::new())
                 }
                 Err(faults) => refuse(&faults),
             }
         }
         Command::Demo => {
-            log_to_stderr();
-            run_demo()
+            let log = log::start();
+            run_demo(&log)
         }
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Config { config } => match Config::load(&config) {
@@ -128,17 +126,6 @@ fn print_all(bytes: &[u8]) -> bool {
 
 fn exit_code(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Human lines on a terminal, JSON otherwise; `TIDEGATE_LOG` takes another level, such as `debug`.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.with_target(false).init();
-    } else {
-        builder.json().flatten_event(true).init();
-    }
 }
 
 fn check(path: &Path, format: Format) -> ExitCode {
@@ -199,126 +186,16 @@ fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn run_demo() -> ExitCode {
+fn run_demo(log: &Log) -> ExitCode {
     let mut config = match Config::parse("config/demo.toml", include_str!("../config/demo.toml")) {
         Ok(config) => config,
         Err(faults) => return refuse(&faults),
     };
     match demo::start(&mut config) {
-        Ok(_origins) => serve(&config, None, demo::banner),
+        Ok(_origins) => serve::serve(&config, None, log, demo::banner),
         Err(error) => {
-            tracing::error!(%error, "the demo's own services did not start");
+            tracing::error!(%error, "the demo's own services did not start; it needs free ports on loopback, and descriptors");
             ExitCode::FAILURE
-        }
-    }
-}
-
-/// Serves until a signal, then drains; a second signal ends at once.
-fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gateway) -> String) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::error!(%error, "cannot wait for signals");
-            return ExitCode::FAILURE;
-        }
-    };
-    // Before anything serves: a signal that comes early is not lost.
-    let signals = runtime.block_on(async { Signals::new() });
-    let (gateway, mut signals) = match (Gateway::start_with(config, load), signals) {
-        (Ok(gateway), Ok(signals)) => (gateway, signals),
-        (Err(error), _) => {
-            tracing::error!("{error}");
-            return ExitCode::FAILURE;
-        }
-        (_, Err(error)) => {
-            tracing::error!(%error, "cannot wait for signals");
-            return ExitCode::FAILURE;
-        }
-    };
-    announce(&gateway);
-    say(&banner(&gateway));
-    let (reload, drain) = (gateway.reload_handle().clone(), gateway.drain_handle().clone());
-    let (sender, ended) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || sender.send(gateway.join()));
-    let ended = runtime.block_on(async {
-        let mut ended = std::pin::pin!(ended);
-        tokio::select! {
-            // A worker has crashed, or an operator has asked for it.
-            ended = &mut ended => return Some(ended),
-            first = signals.until_the_end(&reload) => {
-                tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
-            }
-        }
-        drain.drain();
-        tokio::select! {
-            ended = ended => Some(ended),
-            () = signals.ending() => None,
-        }
-    });
-    match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
-        Some(Ok(())) => ExitCode::SUCCESS,
-        Some(Err(crashed)) => {
-            tracing::error!("{crashed}");
-            ExitCode::FAILURE
-        }
-        None => {
-            tracing::warn!("a second signal: requests that still ran were ended");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Says what runs, and on what.
-fn announce(gateway: &Gateway) {
-    for (name, address) in gateway.addresses() {
-        tracing::info!(listener = name, %address, "listening");
-    }
-    let workers = gateway.snapshot().gateway.workers;
-    let admin = gateway.admin_address().map_or_else(|| "off".to_owned(), ToString::to_string);
-    match gateway.fallback() {
-        None => tracing::info!(workers, driver = %gateway.driver(), %admin, "serving"),
-        Some(fallback) => {
-            tracing::warn!(workers, driver = %gateway.driver(), %admin, "serving; {fallback}");
-        }
-    }
-}
-
-/// The signals that the process obeys.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        Ok(Signals {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Obeys them until one comes that ends the process; says which.
-    async fn until_the_end(&mut self, reload: &ReloadHandle) -> &'static str {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return "SIGTERM",
-                _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {
-                    // How it ends is in the log.
-                    let reload = reload.clone();
-                    tokio::spawn(async move { reload.reload("SIGHUP").await });
-                }
-            }
-        }
-    }
-
-    /// Waits for one that ends the process.
-    async fn ending(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -20,11 +20,13 @@ use std::thread::JoinHandle;
 
 use crate::base::time::Instant;
 use crate::config::{Config, Diagnostics, Driver, Pin};
+use crate::control::access_log::{Orders, OutputError, Writer};
 use crate::control::leave::DrainHandle;
 use crate::control::operations::Operations;
 use crate::control::reload::{Load, Outcome, ReloadHandle};
+use crate::control::upgrade::UpgradeHandle;
 use crate::control::{self, Control};
-use crate::net::Address;
+use crate::net::{Address, Handed};
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core};
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
@@ -39,6 +41,7 @@ pub struct Gateway {
     shared: Arc<Shared>,
     workers: Vec<Worker>,
     control: Control,
+    access_log: Writer,
     fallback: Option<Fallback>,
 }
 
@@ -58,6 +61,17 @@ pub enum StartError {
     Listen(ListenError),
     /// A worker did not come up.
     Worker(io::Error),
+    /// The access log cannot be written.
+    AccessLog(OutputError),
+}
+
+/// What a gateway may be started with.
+#[derive(Default)]
+pub struct Start {
+    /// Reads the configuration anew, for reloads.
+    pub load: Option<Load>,
+    /// Listening sockets that somebody else has bound: the service manager, or the process before.
+    pub sockets: Vec<Handed>,
 }
 
 /// A worker or the control thread has ended with a panic.
@@ -73,29 +87,35 @@ impl Gateway {
     /// # Errors
     /// See [`StartError`]. Addresses are bound all or none.
     pub fn start(config: &Config) -> Result<Gateway, StartError> {
-        Gateway::start_with(config, None)
+        Gateway::start_with(config, Start::default())
     }
 
-    /// Starts a gateway that can read its configuration anew with `load`.
+    /// Starts a gateway with what its process has.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start_with(config: &Config, load: Option<Load>) -> Result<Gateway, StartError> {
+    pub fn start_with(config: &Config, start: Start) -> Result<Gateway, StartError> {
+        let Start { load, sockets: mut handed } = start;
         let mut snapshot = Snapshot::compile(config).map_err(StartError::Config)?;
         control::fit_descriptors(&mut snapshot, None);
         let count = snapshot.gateway.workers;
         let mut doorways: Vec<Arc<Doorway>> = Vec::new();
         for listener in &snapshot.listeners {
-            let opened = Doorway::open(&listener.name, listener.address, count, &doorways);
+            let opened = Doorway::open(&listener.name, listener.address, count, &doorways, &mut handed);
             doorways.push(opened.map_err(StartError::Listen)?);
         }
         let (shared, admin) = (Shared::new(count), snapshot.admin.clone());
+        let access_log =
+            Writer::start(snapshot.access_log.as_deref(), shared.clone()).map_err(StartError::AccessLog)?;
         let published = Published::new(Edition::first(Arc::new(snapshot), doorways, Instant::from_clock()));
         let failed = |error| match admin {
             Some(admin) => StartError::Listen(ListenError { name: "admin".to_owned(), address: admin.address, error }),
             None => StartError::Worker(error),
         };
-        let control = Control::start(published.clone(), shared.clone(), load).map_err(failed)?;
+        let control = Control::start(published.clone(), shared.clone(), load, &mut handed).map_err(failed)?;
+        for Handed { asked, .. } in handed {
+            tracing::warn!("a socket at {asked} was handed over, and no listener asks for that address: it is closed");
+        }
         let (sender, reports) = channel();
         let mut threads = Vec::new();
         for index in 0..count {
@@ -120,7 +140,7 @@ impl Gateway {
         shared.wake_with(workers.iter().map(|worker| worker.waker.clone()));
         // What was published before they could be woken is seen now.
         shared.wake_workers();
-        Ok(Gateway { published, shared, workers, control, fallback })
+        Ok(Gateway { published, shared, workers, control, access_log, fallback })
     }
 
     /// Makes `config` run instead of what runs; requests and connections go on. It returns when it runs, and blocks until
@@ -138,6 +158,12 @@ impl Gateway {
     #[must_use]
     pub fn reload_handle(&self) -> &ReloadHandle {
         self.control.reload()
+    }
+
+    /// What hands over to a new process.
+    #[must_use]
+    pub fn upgrade_handle(&self) -> &UpgradeHandle {
+        self.control.upgrade()
     }
 
     /// Where the listener `name` listens, with its real port.
@@ -190,6 +216,12 @@ impl Gateway {
         self.fallback.as_ref()
     }
 
+    /// What the writer of the access log can be told, such as to open its file anew.
+    #[must_use]
+    pub fn access_log(&self) -> &Orders {
+        self.access_log.orders()
+    }
+
     /// Tells the workers to finish what runs and to stop, after the configured delay; returns at once.
     pub fn drain(&self) {
         self.control.drain().drain();
@@ -207,6 +239,8 @@ impl Gateway {
     /// When one of them has crashed.
     pub fn join(self) -> Result<(), Crashed> {
         let ended: Vec<_> = self.workers.into_iter().map(|worker| worker.thread.join()).collect();
+        // A pipe that nobody reads is no crash.
+        let _ = self.access_log.stop();
         let control = self.control.stop();
         if control.is_err() || ended.iter().any(Result::is_err) { Err(Crashed) } else { Ok(()) }
     }
@@ -257,7 +291,10 @@ fn run_worker(index: usize, published: Arc<Published>, shared: Arc<Shared>, repo
         Err(error) => return drop(report.send(Err(error))),
     };
     let handle = runtime.handle();
-    let sockets = edition.doorways.iter().filter_map(|doorway| Some((doorway.clone(), doorway.take(index)?)));
+    let sockets = edition
+        .doorways
+        .iter()
+        .flat_map(|doorway| std::iter::from_fn(move || doorway.take(index)).map(move |bound| (doorway.clone(), bound)));
     let entries =
         sockets.map(|(doorway, bound)| handle.listen(bound).map(|listener| worker::Entry { listener, doorway }));
     let entries = match entries.collect::<io::Result<Vec<_>>>() {
@@ -288,6 +325,7 @@ impl fmt::Display for StartError {
             StartError::Config(diagnostics) => write!(formatter, "{diagnostics}"),
             StartError::Listen(error) => error.fmt(formatter),
             StartError::Worker(error) => write!(formatter, "a worker did not start: {error}"),
+            StartError::AccessLog(error) => write!(formatter, "{error}"),
         }
     }
 }

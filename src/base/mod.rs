@@ -6,5 +6,6 @@ pub mod recycler;
 pub mod request_id;
 pub mod secret;
 pub mod slab;
+pub mod statuses;
 pub mod time;
 pub mod units;

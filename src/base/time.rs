@@ -53,8 +53,55 @@ pub fn thread_cpu_time() -> Duration {
 /// The time of day: milliseconds since 1970 (UTC).
 #[must_use]
 pub fn unix_millis() -> u64 {
+    unix_micros() / 1000
+}
+
+/// The time of day: microseconds since 1970 (UTC).
+#[must_use]
+pub fn unix_micros() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Realtime);
-    (time.tv_sec as u64).wrapping_mul(1000).wrapping_add(time.tv_nsec as u64 / 1_000_000)
+    (time.tv_sec as u64).wrapping_mul(1_000_000).wrapping_add(time.tv_nsec as u64 / 1000)
+}
+
+/// A second of the calendar that everybody uses (proleptic Gregorian, UTC).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Calendar {
+    /// The year.
+    pub year: u64,
+    /// The month, from 1.
+    pub month: u64,
+    /// The day of the month, from 1.
+    pub day: u64,
+    /// The hour, from 0.
+    pub hour: u64,
+    /// The minute.
+    pub minute: u64,
+    /// The second; there are no leap seconds in this time.
+    pub second: u64,
+}
+
+impl Calendar {
+    /// So many seconds after 1970 began.
+    #[must_use]
+    pub const fn of(unix_seconds: u64) -> Calendar {
+        let (days, second) = (unix_seconds / 86_400, unix_seconds % 86_400);
+        // Years that begin in March have their odd day at the end; 400 of them have 146,097 days. The first of them here
+        // is the year 0.
+        let days = days + 719_468;
+        let (era, day_of_era) = (days / 146_097, days % 146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let from_march = (5 * day_of_year + 2) / 153;
+        let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+        Calendar {
+            year: era * 400 + year_of_era + (month <= 2) as u64,
+            month,
+            day: day_of_year - (153 * from_march + 2) / 5 + 1,
+            hour: second / 3600,
+            minute: second / 60 % 60,
+            second: second % 60,
+        }
+    }
 }
 
 impl Add<Duration> for Instant {
@@ -85,6 +132,27 @@ mod tests {
         assert_eq!(Instant::NEVER + Duration::from_secs(1), Instant::NEVER);
         assert_eq!(Instant::ZERO + Duration::MAX, Instant::NEVER);
         assert_eq!(Instant::ZERO - Instant::NEVER, Duration::ZERO);
+    }
+
+    /// Day by day, by the rule of leap years alone.
+    #[test]
+    fn two_thousand_years_day_by_day() {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..2000 * 366 {
+            let second = days * 86_399 % 86_400;
+            let expected =
+                Calendar { year, month, day, hour: second / 3600, minute: second % 3600 / 60, second: second % 60 };
+            assert_eq!(Calendar::of(days * 86_400 + second), expected);
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let length = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize - 1];
+            day += 1;
+            if day > length {
+                (month, day) = (month + 1, 1);
+            }
+            if month > 12 {
+                (year, month) = (year + 1, 1);
+            }
+        }
     }
 
     #[test]

@@ -39,6 +39,7 @@ use std::sync::Arc;
 pub use crate::base::decode::{Diagnostic, Diagnostics, Severity, SourceFile, SourceMap};
 use crate::base::units::Setting;
 use crate::net::Address;
+use crate::policy::access_log::AccessLogConfig;
 use crate::upstream::targets::TargetConfig;
 pub use admin::AdminConfig;
 pub(crate) use check::router;
@@ -61,6 +62,8 @@ pub struct Config {
     pub listeners: Vec<ListenerConfig>,
     /// `[admin]`, or `admin = false`.
     pub admin: Setting<AdminConfig>,
+    /// `[access_log]`; `None` where it is not there, and nothing is logged.
+    pub access_log: Option<AccessLogConfig>,
     /// `[defaults]`.
     pub defaults: DefaultsConfig,
     /// `[services.NAME]`.

@@ -17,6 +17,7 @@ use super::sections::{
 use super::{Config, check, suspect};
 use crate::base::decode::{Diagnostic, FromValue, Section, SourceFile, SourceMap, Value, WHOLE_FILE, Wrong, text};
 use crate::base::units::{Rate, Setting, Size};
+use crate::policy::access_log::{AccessLogConfig, ScopeConfig};
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::{RulesConfig, Scope};
 use crate::policy::limits::LimitsConfig;
@@ -50,13 +51,15 @@ pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> (Confi
         Some(Setting::On(section)) => Setting::On(AdminConfig::read(section).unwrap_or_default()),
         None => Setting::On(AdminConfig::default()),
     };
+    let access_log = file.table("access_log", "[access_log]").map(AccessLogConfig::read);
     let defaults = file.table("defaults", "[defaults]").map(defaults).unwrap_or_default();
     let services = file.named("services", |name, section| Some(service(name, section)));
     let routes = file.named("routes", route);
     file.finish(&["consumers"]);
     // Who has read the files puts them in.
     let source = Arc::new(SourceMap::new(SourceFile::new("", "")));
-    let config = Config { source, gateway, listeners, admin, defaults, services, routes, warnings: Vec::new() };
+    let warnings = Vec::new();
+    let config = Config { source, gateway, listeners, admin, access_log, defaults, services, routes, warnings };
     let router = check::config(&config, faults);
     (config, router)
 }
@@ -133,8 +136,9 @@ fn defaults(mut section: Section<'_, '_>) -> DefaultsConfig {
     let limits = limits(&mut section);
     let headers = RulesConfig::read(&mut section, Scope::Shared);
     let retries = RetriesConfig::read(&mut section);
+    let access_log = ScopeConfig::read(&mut section);
     section.finish(&["auth", "rate_limit", "cache"]);
-    DefaultsConfig { limits, headers, retries }
+    DefaultsConfig { limits, headers, retries, access_log }
 }
 
 fn service(name: Spanned<String>, section: &mut Section<'_, '_>) -> ServiceConfig {
@@ -210,6 +214,7 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
     section.read("preserve_host", &mut preserve_host);
     let sticky = sticky(section, action.as_ref());
     let mirror = MirrorConfig::read(section);
+    let access_log = ScopeConfig::read(section);
     section.finish(&["auth", "rate_limit", "cache"]);
     Some(RouteConfig {
         name,
@@ -224,6 +229,7 @@ fn route(name: Spanned<String>, section: &mut Section<'_, '_>) -> Option<RouteCo
         preserve_host,
         sticky,
         mirror,
+        access_log,
     })
 }
 

@@ -11,6 +11,7 @@ use serde_spanned::Spanned;
 use super::dns::DnsConfig;
 use crate::base::decode::Diagnostic;
 use crate::base::units::{Rate, Setting, Size};
+use crate::policy::access_log::ScopeConfig;
 use crate::policy::forwarded::ForwardedConfig;
 use crate::policy::headers::RulesConfig;
 use crate::policy::limits::LimitsConfig;
@@ -190,6 +191,8 @@ pub struct DefaultsConfig {
     pub headers: RulesConfig,
     /// `retries`.
     pub retries: Option<Setting<RetriesConfig>>,
+    /// `access_log`.
+    pub access_log: Option<Setting<ScopeConfig>>,
 }
 
 /// `[services.NAME]`: a backend.
@@ -280,6 +283,8 @@ pub struct RouteConfig {
     pub sticky: Option<Spanned<HashBy>>,
     /// `mirror`: where copies of requests go.
     pub mirror: Option<MirrorConfig>,
+    /// `access_log`: which of its requests have a line there, where that differs from `[defaults]`.
+    pub access_log: Option<Setting<ScopeConfig>>,
     /// `preserve_host`: whether the client's Host is sent on, and not the target's own.
     pub preserve_host: bool,
 }

@@ -82,7 +82,7 @@ fn the_reference_file_has_every_key() {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gateway.toml")).unwrap();
     // An unknown key is answered with all that are known.
     let probe = "zzzzzzzz = 1\n[gateway]\nzzzzzzzz = 1\n[gateway.limits]\nzzzzzzzz = 1\n[gateway.request_id]\nzzzzzzzz = 1\n[listeners.x]\nzzzzzzzz = 1\n\
-        [admin]\nzzzzzzzz = 1\n[services.x]\nzzzzzzzz = 1\n[services.x.pool]\nzzzzzzzz = 1\n\
+        [admin]\nzzzzzzzz = 1\n[access_log]\nzzzzzzzz = 1\n[access_log.sample]\nzzzzzzzz = 1\n[access_log.mask]\nzzzzzzzz = 1\n[services.x]\nzzzzzzzz = 1\n[services.x.pool]\nzzzzzzzz = 1\n\
         [services.x.health]\nzzzzzzzz = 1\n[gateway.dns]\nzzzzzzzz = 1\n[services.x.ejection]\nzzzzzzzz = 1\n[services.x.retries]\nzzzzzzzz = 1\n[services.x.affinity]\nzzzzzzzz = 1\n\
         [services.x.fallback]\nzzzzzzzz = 1\n[services.x.balance]\nmethod = \"consistent_hash\"\nzzzzzzzz = 1\n\
         [services.y]\ntargets = [{ zzzzzzzz = 1 }]\nbalance = { method = \"p2c_ewma\", zzzzzzzz = 1 }\n[defaults]\nzzzzzzzz = 1\n\
@@ -90,7 +90,7 @@ fn the_reference_file_has_every_key() {
     let faults = Config::parse("probe.toml", probe).unwrap_err();
     let lists: Vec<&str> =
         faults.iter().filter_map(|fault| fault.help.as_deref()?.strip_prefix("there is only: ")).collect();
-    assert_eq!(lists.len(), 21, "{faults}");
+    assert_eq!(lists.len(), 24, "{faults}");
     for key in lists.iter().flat_map(|list| list.split(", ")) {
         let is_there = [format!("{key} = "), format!("[{key}]"), format!("[{key}."), format!(".{key}]")];
         assert!(is_there.iter().any(|form| text.contains(form.as_str())), "config/gateway.toml has no `{key}`");

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::supervisor;
 use crate::shard::Shared;
 use crate::snapshot::publish::Published;
 
@@ -15,12 +16,13 @@ use crate::snapshot::publish::Published;
 #[derive(Clone, Debug)]
 pub struct DrainHandle {
     shared: Arc<Shared>,
+    published: Arc<Published>,
     order: Arc<Notify>,
 }
 
 impl DrainHandle {
-    pub(super) fn new(shared: Arc<Shared>) -> DrainHandle {
-        DrainHandle { shared, order: Arc::default() }
+    pub(super) fn new(shared: Arc<Shared>, published: Arc<Published>) -> DrainHandle {
+        DrainHandle { shared, published, order: Arc::default() }
     }
 
     /// Begins to drain; returns at once. Doing it again changes nothing.
@@ -30,6 +32,7 @@ impl DrainHandle {
 
     /// Drains without a delay, as when a worker has crashed.
     pub fn drain_at_once(&self) {
+        self.published.current().doorways.iter().for_each(|doorway| doorway.close_spares());
         self.shared.drain();
         self.shared.wake_workers();
     }
@@ -48,11 +51,12 @@ impl DrainHandle {
     }
 
     /// Carries the order out when it comes.
-    pub(super) async fn carry_out(self, published: Arc<Published>) {
+    pub(super) async fn carry_out(self) {
         self.order.notified().await;
         self.shared.leave();
         self.shared.wake_workers();
-        if let Some(delay) = published.current().snapshot.gateway.drain_delay {
+        supervisor::stopping();
+        if let Some(delay) = self.published.current().snapshot.gateway.drain_delay {
             tracing::info!(?delay, "leaving: /ready answers 503, and connections end with their next answer");
             tokio::time::sleep(delay).await;
         }

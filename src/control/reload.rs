@@ -15,9 +15,11 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::access_log::{self, OutputError};
 use super::board::Board;
 use super::care::Care;
 use super::descriptors::fit_descriptors;
+use super::supervisor;
 use super::watch::content;
 use crate::base::time::{Instant, unix_millis};
 use crate::config::{Config, Diagnostics};
@@ -59,6 +61,8 @@ pub enum Refused {
     Config(Diagnostics),
     /// An address cannot be listened at.
     Listen(ListenError),
+    /// The access log cannot be written.
+    AccessLog(OutputError),
     /// The gateway was not started from a file, or no longer takes orders, or has too many.
     Impossible(&'static str),
 }
@@ -247,12 +251,17 @@ impl Reloader {
         waiting: Vec<oneshot::Sender<Outcome>>,
     ) -> Option<Arc<Edition>> {
         let began = Instant::from_clock();
+        supervisor::reloading();
         let (outcome, before) = match self.replace(wanted).await {
             Ok(Some((reloaded, before))) => (Ok(Arc::new(reloaded)), Some(before)),
             // Nobody is told of what has not happened.
-            Ok(None) => return None,
+            Ok(None) => {
+                supervisor::ready();
+                return None;
+            }
             Err(refused) => (Err(Arc::new(refused)), None),
         };
+        supervisor::ready();
         self.board.reloads.note(&outcome);
         tell(&outcome, cause, Instant::from_clock() - began);
         for reply in waiting {
@@ -296,6 +305,8 @@ impl Reloader {
         self.care.take_over(&edition, services);
         let (number, edition) = (edition.number, Arc::new(edition));
         let (routes, services) = (edition.snapshot.routes.len(), edition.snapshot.services.len());
+        let stays = |doorway: &&Arc<Doorway>| edition.doorways.iter().any(|other| Arc::ptr_eq(doorway, other));
+        current.doorways.iter().filter(|doorway| !stays(doorway)).for_each(|doorway| doorway.close_spares());
         let before = self.published.replace(edition);
         self.shared.wake_workers();
         Ok(Some((Reloaded { number, routes, services, opened, closed, needs_restart }, before)))
@@ -348,6 +359,10 @@ fn prepare(mut config: Config, running: &Edition) -> Result<Prepared, Refused> {
     (snapshot.gateway.driver, snapshot.gateway.pin) = (before.gateway.driver, before.gateway.pin);
     snapshot.admin = Admin::reloaded(before.admin.as_ref(), snapshot.admin.as_ref());
     fit_descriptors(&mut snapshot, Some(before.gateway.connections_per_worker));
+    let output = |snapshot: &Snapshot| snapshot.access_log.as_ref().map(|log| log.output.clone());
+    if let Some(log) = snapshot.access_log.as_ref().filter(|log| output(before).as_ref() != Some(&log.output)) {
+        access_log::check(log).map_err(Refused::AccessLog)?;
+    }
     let (doorways, opened) = open_all(&snapshot, running).map_err(Refused::Listen)?;
     let listeners = before.listeners.iter().zip(&running.doorways);
     let gone = listeners.filter(|(_, doorway)| !doorways.iter().any(|other| Arc::ptr_eq(doorway, other)));
@@ -365,7 +380,8 @@ fn open_all(snapshot: &Snapshot, running: &Edition) -> Result<(Vec<Arc<Doorway>>
             continue;
         }
         let ours: Vec<_> = running.doorways.iter().chain(&doorways).cloned().collect();
-        let doorway = Doorway::open(&listener.name, listener.address, snapshot.gateway.workers, &ours)?;
+        let doorway =
+            Doorway::open(&listener.name, listener.address, snapshot.gateway.workers, &ours, &mut Vec::new())?;
         opened.push(format!("{} ({})", listener.name, doorway.address()));
         doorways.push(doorway);
     }
@@ -397,6 +413,7 @@ impl fmt::Display for Refused {
         match self {
             Refused::Config(diagnostics) => diagnostics.fmt(formatter),
             Refused::Listen(error) => error.fmt(formatter),
+            Refused::AccessLog(error) => error.fmt(formatter),
             Refused::Impossible(why) => formatter.write_str(why),
         }
     }

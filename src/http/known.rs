@@ -74,6 +74,7 @@ known! {
     Location = "Location",
     RetryAfter = "Retry-After",
     MaxForwards = "Max-Forwards",
+    Traceparent = "Traceparent",
 }
 
 const _: () = assert!(Known::ALL.len() < 64, "a KnownSet has 64 bits");

@@ -8,6 +8,7 @@ pub mod proxy_protocol;
 mod reader;
 mod stream;
 
+pub use crate::runtime::inherit::Handed;
 pub use crate::runtime::{Bound, Handle, Listener, Over, Sleep, TimedOut, bind, is_taken};
 pub use address::Address;
 pub use reader::Reader;

@@ -41,6 +41,12 @@ impl Reader {
         self.received
     }
 
+    /// How many bytes have been used in all.
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        self.received - self.bytes().len() as u64
+    }
+
     /// Takes note that the first `count` bytes have been used.
     ///
     /// # Panics

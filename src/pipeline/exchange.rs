@@ -7,6 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::account::Account;
 use crate::base::request_id::RequestId;
 use crate::base::time::Instant;
 use crate::http::body::BodyDecoder;
@@ -113,6 +114,8 @@ pub struct Exchange {
     pub origin: Origin,
     /// When the head was complete.
     pub started: Instant,
+    /// What there is to say of it once it is over.
+    pub account: Account,
     /// The service whose fixed response answers it.
     pub fallback: Option<ServiceId>,
     /// Its client has a cookie for a target that may be used.
@@ -173,11 +176,15 @@ impl Exchange {
         (self.fallback, self.affinity) = (None, false);
         self.cookie.clear();
         self.parsed = false;
+        self.account = Account::default();
     }
 
     /// Gives the exchange its id, its origin and its time of start.
-    pub fn begin(&mut self, now: Instant, unix_millis: u64, fields: &Fields, client: &Client) {
+    pub fn begin(&mut self, now: Instant, unix_micros: u64, fields: &Fields, client: &Client) {
         self.started = now;
+        self.account.times.began = now;
+        self.account.unix_micros = unix_micros;
+        let unix_millis = unix_micros / 1000;
         if self.parsed {
             self.origin = fields.forwarding.origin(&client.address, &self.request, false);
             self.id = fields.request_ids.of(&self.request, self.origin.trusted, unix_millis);

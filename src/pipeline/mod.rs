@@ -5,11 +5,13 @@
 //! by name; a stage without I/O is a plain function. Every refusal is a
 //! [`Reject`].
 
+pub mod account;
 pub mod backend;
 pub mod exchange;
 mod facts;
 mod keys;
 pub mod local;
+pub mod logged;
 pub mod reject;
 mod relay;
 pub mod tunnel;

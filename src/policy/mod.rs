@@ -1,5 +1,6 @@
 //! What a route demands of a request, and what the gateway says of it.
 
+pub mod access_log;
 pub mod forwarded;
 pub mod headers;
 pub mod limits;

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -179,7 +179,19 @@ fn explain(refusal: &Refusal) -> Fallback {
 
 /// A listening socket that no runtime has taken yet; it can move to another thread.
 #[derive(Debug)]
-pub struct Bound(OwnedFd);
+pub struct Bound(pub(super) OwnedFd);
+
+impl From<Bound> for OwnedFd {
+    fn from(bound: Bound) -> OwnedFd {
+        bound.0
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 impl Bound {
     /// Where it listens, with the real port if it was asked for port 0.
@@ -188,6 +200,14 @@ impl Bound {
     /// The system's.
     pub fn address(&self) -> io::Result<SocketAddr> {
         sys::local_address(&self.0)
+    }
+
+    /// The same socket once more.
+    ///
+    /// # Errors
+    /// The system's, such as when descriptors have run out.
+    pub fn try_clone(&self) -> io::Result<Bound> {
+        self.0.try_clone().map(Bound)
     }
 
     pub(super) fn into_fd(self) -> OwnedFd {

@@ -20,6 +20,7 @@ use crate::base::time::unix_millis;
 use crate::net::{Address, Handle};
 use crate::observe::counters::{Counter, Counters};
 use crate::observe::events::{Event, Events};
+use crate::policy::access_log::{Mailboxes, Recorder};
 use crate::upstream::balance::Balancer;
 use crate::upstream::endpoint::Endpoint;
 use crate::upstream::members::Members;
@@ -36,6 +37,8 @@ pub struct Shared {
     pub counters: Vec<Counters>,
     /// What the control thread writes to the log.
     pub events: Events,
+    /// What the writer of the access log writes.
+    pub access_log: Mailboxes,
     /// Where each worker is asked for its connections, in their order.
     pub desks: Vec<Desk>,
     /// What wakes each worker, once all are up.
@@ -55,7 +58,7 @@ impl Shared {
         let counters = (0..workers).map(|_| Counters::default()).collect();
         let desks = (0..workers).map(|_| Desk::default()).collect();
         let (events, wakers, phase) = (Events::default(), OnceLock::new(), AtomicU8::new(SERVING));
-        Arc::new(Shared { counters, events, desks, wakers, phase })
+        Arc::new(Shared { counters, events, access_log: Mailboxes::new(workers), desks, wakers, phase })
     }
 
     /// Says what wakes the workers' own tasks; only the first time counts.
@@ -119,6 +122,8 @@ pub struct Shard {
     attendant: RefCell<Option<Waker>>,
     /// Copies of requests that are on their way.
     pub copies: Rc<Copies>,
+    /// Where lines of the access log begin their way.
+    pub access_log: Recorder,
 }
 
 /// What a worker keeps for one service.
@@ -137,8 +142,10 @@ impl Shard {
     #[must_use]
     pub fn new(handle: Handle, shared: Arc<Shared>, index: usize) -> Rc<Shard> {
         let (leaving, draining, copies, services, former, attendant) = Default::default();
-        let date = Cell::new((0, [0; 29]));
-        Rc::new(Shard { handle, shared, index, leaving, draining, date, services, former, attendant, copies })
+        let (date, access_log) = (Cell::new((0, [0; 29])), Recorder::new(shared.access_log.of(index).clone()));
+        let state =
+            Shard { handle, shared, index, leaving, draining, date, services, former, attendant, copies, access_log };
+        Rc::new(state)
     }
 
     /// Takes these for all services that there are. Those that are gone keep no connection any more; requests of theirs
@@ -272,14 +279,12 @@ impl Shard {
     /// Tells the control thread that a target is left out from now on.
     pub fn tell_ejected(&self, endpoint: &Endpoint) {
         self.counters().count(Counter::Ejections);
-        let peer = if let Address::Tcp(address) = endpoint.address() { Some(*address) } else { None };
+        let target = if let Address::Tcp(address) = endpoint.address() { Some(*address) } else { None };
         self.tell(Event {
             code: "target_ejected",
             detail: "A target failed too many requests and is left out for a while.",
-            status: None,
-            peer,
-            request: None,
-            errno: None,
+            target,
+            ..Event::default()
         });
     }
 }

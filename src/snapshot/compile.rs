@@ -17,6 +17,7 @@ use crate::config::admin::HostName;
 use crate::config::{
     AdminConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ListenerConfig, ServiceConfig, router,
 };
+use crate::policy::access_log::AccessLog;
 use crate::policy::forwarded::Forwarding;
 use crate::policy::request_id::RequestIds;
 use crate::policy::via::Via;
@@ -49,6 +50,11 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         fields,
         listeners: listeners.map(listener).collect(),
         admin: admin(&config.admin),
+        access_log: AccessLog::compile(
+            config.access_log.as_ref(),
+            config.routes.iter().map(|route| route.name.get_ref().as_str()),
+            config.services.iter().map(|service| service.name.get_ref().as_str()),
+        ),
         services: config.services.iter().map(|written| service(written, &services)).collect::<Result<_, _>>()?,
         routes,
         outlines,

@@ -10,9 +10,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_queue::ArrayQueue;
+use crossbeam_queue::{ArrayQueue, SegQueue};
 
-use crate::net::{Address, Bound, bind, is_taken};
+use crate::net::{Address, Bound, Handed, bind, is_taken};
 
 /// How often, and after what pause, an address that is taken is tried again.
 const TRIES: u32 = 20;
@@ -25,13 +25,16 @@ pub struct Doorway {
     asked: SocketAddr,
     /// Where it really is.
     address: SocketAddr,
-    /// One place for each worker's socket.
+    /// One place for the sockets of each worker.
     sockets: Box<[ArrayQueue<Bound>]>,
+    /// All of them once more, to be handed on to the process that replaces this one.
+    spares: SegQueue<Bound>,
 }
 
 impl Doorway {
     /// Listens at `asked` once for each of `workers`, for the listener `name`. `ours` are those that this process has
-    /// already: an address that one of them covers is not taken by somebody else.
+    /// already: an address that one of them covers is not taken by somebody else. Of the sockets in `handed` that are meant
+    /// for this address, all are used, and nothing is bound then.
     ///
     /// # Errors
     /// The system's, such as `AddrInUse` when another process listens there.
@@ -40,30 +43,32 @@ impl Doorway {
         asked: SocketAddr,
         workers: usize,
         ours: &[Arc<Doorway>],
+        handed: &mut Vec<Handed>,
     ) -> Result<Arc<Doorway>, ListenError> {
-        let opened = Doorway::bind(asked, workers, ours);
+        let is_meant = |handed: &mut Handed| handed.asked == asked.to_string();
+        let handed: Vec<Bound> = handed.extract_if(.., is_meant).map(Handed::into_bound).collect();
+        let sockets = if handed.is_empty() { bind_all(asked, workers, ours) } else { share(handed, workers) };
+        let opened = sockets.and_then(|sockets| Doorway::of(asked, workers, sockets));
         opened.map(Arc::new).map_err(|error| ListenError { name: name.to_owned(), address: asked.into(), error })
     }
 
-    fn bind(asked: SocketAddr, workers: usize, ours: &[Arc<Doorway>]) -> io::Result<Doorway> {
-        if ours.iter().all(|other| other.address.port() != asked.port()) {
-            wait_until_free(asked)?;
+    fn of(asked: SocketAddr, workers: usize, sockets: Vec<Bound>) -> io::Result<Doorway> {
+        let address = sockets.first().ok_or(io::ErrorKind::InvalidInput)?.address()?;
+        let spares = SegQueue::new();
+        let most = sockets.len().div_ceil(workers);
+        let places: Box<[ArrayQueue<Bound>]> = (0..workers).map(|_| ArrayQueue::new(most)).collect();
+        for (socket, place) in sockets.into_iter().zip((0..workers).cycle()) {
+            spares.push(socket.try_clone()?);
+            let put = places[place].push(socket);
+            debug_assert!(put.is_ok(), "it has room for its part");
         }
-        let mut address = asked;
-        let mut sockets = Vec::with_capacity(workers);
-        for _ in 0..workers {
-            let bound = bind(address)?;
-            // With port 0 the first one has found the port for the others.
-            address = bound.address()?;
-            sockets.push(full(bound));
-        }
-        Ok(Doorway { asked, address, sockets: sockets.into() })
+        Ok(Doorway { asked, address, sockets: places, spares })
     }
 
     /// A doorway whose sockets the workers have already, such as those of an in-memory network.
     #[must_use]
     pub fn taken(address: SocketAddr) -> Arc<Doorway> {
-        Arc::new(Doorway { asked: address, address, sockets: Box::default() })
+        Arc::new(Doorway { asked: address, address, sockets: Box::default(), spares: SegQueue::new() })
     }
 
     /// Where it is, with its real port.
@@ -78,7 +83,24 @@ impl Doorway {
         self.asked
     }
 
-    /// The socket of worker `worker`, unless it has it already.
+    /// All its sockets once more, for the process that replaces this one; none once they are closed.
+    ///
+    /// # Errors
+    /// The system's, such as when descriptors have run out.
+    pub fn copies(&self) -> io::Result<Vec<Bound>> {
+        let kept: Vec<Bound> = std::iter::from_fn(|| self.spares.pop()).collect();
+        let copies = kept.iter().map(Bound::try_clone).collect();
+        kept.into_iter().for_each(|socket| self.spares.push(socket));
+        copies
+    }
+
+    /// Closes what is kept for another process, so that the sockets end when the workers have closed theirs. This comes
+    /// first, or connections would be queued that nobody accepts.
+    pub fn close_spares(&self) {
+        while self.spares.pop().is_some() {}
+    }
+
+    /// The next socket of worker `worker`, unless it has them already.
     #[must_use]
     pub fn take(&self, worker: usize) -> Option<Bound> {
         self.sockets.get(worker)?.pop()
@@ -117,11 +139,28 @@ impl fmt::Display for ListenError {
 
 impl std::error::Error for ListenError {}
 
-fn full(bound: Bound) -> ArrayQueue<Bound> {
-    let place = ArrayQueue::new(1);
-    let put = place.push(bound);
-    debug_assert!(put.is_ok(), "it has room for one");
-    place
+/// One socket for each worker.
+fn bind_all(asked: SocketAddr, workers: usize, ours: &[Arc<Doorway>]) -> io::Result<Vec<Bound>> {
+    if ours.iter().all(|other| other.address.port() != asked.port()) {
+        wait_until_free(asked)?;
+    }
+    let (mut address, mut sockets) = (asked, Vec::with_capacity(workers));
+    for _ in 0..workers {
+        let bound = bind(address)?;
+        // With port 0 the first one has found the port for the others.
+        address = bound.address()?;
+        sockets.push(bound);
+    }
+    Ok(sockets)
+}
+
+/// At least one socket for each worker, of those that were handed over: where there are fewer, some accept from one.
+fn share(mut handed: Vec<Bound>, workers: usize) -> io::Result<Vec<Bound>> {
+    let given = handed.len();
+    for more in given..workers {
+        handed.push(handed[more % given].try_clone()?);
+    }
+    Ok(handed)
 }
 
 /// Waits a while for an address that is taken: the kernel needs a moment to take the sockets of a process that was killed
@@ -147,7 +186,8 @@ mod tests {
 
     #[test]
     fn each_worker_takes_its_socket_once() {
-        let doorway = Doorway::open("public", (Ipv4Addr::LOCALHOST, 0).into(), 2, &[]).expect("a free port");
+        let doorway =
+            Doorway::open("public", (Ipv4Addr::LOCALHOST, 0).into(), 2, &[], &mut Vec::new()).expect("a free port");
         assert_ne!(doorway.address().port(), 0);
         for worker in 0..2 {
             let bound = doorway.take(worker).expect("its socket");
@@ -155,14 +195,23 @@ mod tests {
             assert!(doorway.take(worker).is_none());
         }
         assert!(doorway.take(2).is_none());
+        assert_eq!(
+            (doorway.copies().expect("free descriptors").len(), doorway.copies().expect("free descriptors").len()),
+            (2, 2)
+        );
+        doorway.close_spares();
+        assert!(doorway.copies().expect("none is needed").is_empty());
     }
 
     #[test]
     fn an_address_is_shared_with_ourselves_and_nobody_else() {
-        let ours = Doorway::open("public", (Ipv4Addr::LOCALHOST, 0).into(), 1, &[]).expect("a free port");
-        let again = Doorway::open("public", ours.address(), 1, std::slice::from_ref(&ours)).expect("it is ours");
+        let ours =
+            Doorway::open("public", (Ipv4Addr::LOCALHOST, 0).into(), 1, &[], &mut Vec::new()).expect("a free port");
+        let again = Doorway::open("public", ours.address(), 1, std::slice::from_ref(&ours), &mut Vec::new())
+            .expect("it is ours");
         assert_eq!(again.address(), ours.address());
-        let error = Doorway::open("public", ours.address(), 1, &[]).expect_err("it is somebody else's");
+        let error =
+            Doorway::open("public", ours.address(), 1, &[], &mut Vec::new()).expect_err("it is somebody else's");
         assert_eq!(error.error.kind(), io::ErrorKind::AddrInUse);
     }
 }

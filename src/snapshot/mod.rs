@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::base::secret::Secret;
 use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::net::Address;
+use crate::policy::access_log::{AccessLog, Sampling};
 use crate::policy::forwarded::Forwarding;
 use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
@@ -52,6 +53,8 @@ pub struct Snapshot {
     pub listeners: Vec<Listener>,
     /// Where operators connect, and who of them is let in; `None` where nobody is.
     pub admin: Option<Admin>,
+    /// The access log, if there is one.
+    pub access_log: Option<Arc<AccessLog>>,
     /// All services, in the order of the file.
     pub services: Vec<Service>,
     /// All routes, in the order of the file.
@@ -223,6 +226,8 @@ pub struct Route {
     pub sticky: Option<HashBy>,
     /// Where copies of its requests go.
     pub mirror: Option<Mirror>,
+    /// Which of its requests have a line in the access log; `None` for none.
+    pub access_log: Option<Sampling>,
     /// The lane for requests that this one's service cannot take.
     pub fallback: Option<usize>,
     /// The lanes but the first, which is the route itself. They have none of their own.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use super::compile::{name, service_id};
 use super::{Action, Fields, Route, ServiceId, Timeouts};
 use crate::config::{ActionConfig, Config, Diagnostic, RouteConfig, TimeoutsConfig};
+use crate::policy::access_log::AccessLog;
 use crate::policy::forwarded;
 use crate::policy::headers::Rules;
 use crate::policy::limits::Limits;
@@ -97,6 +98,10 @@ fn lane(
         split: None,
         sticky: None,
         mirror: None,
+        access_log: AccessLog::sampling(
+            config.access_log.as_ref(),
+            [written.access_log.as_ref(), config.defaults.access_log.as_ref()],
+        ),
         fallback: None,
         lanes: Box::default(),
     })

@@ -17,5 +17,4 @@ pub mod queue;
 pub mod retry;
 pub mod settings;
 pub mod split;
-pub mod statuses;
 pub mod targets;

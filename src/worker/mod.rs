@@ -6,6 +6,7 @@
 
 mod accept;
 mod census;
+mod finish;
 mod proxied;
 mod serve;
 
@@ -34,6 +35,9 @@ const SPARE_EXCHANGES: usize = 256;
 
 /// How often dead and old connections to backends are looked for.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How long lines of the access log wait for others, so that they go to their writer together.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// How long after a panic one of the worker's own tasks is begun anew. Those in line wait meanwhile for requests to end.
 const AFTER_PANIC: Duration = Duration::from_millis(200);
@@ -133,12 +137,14 @@ pub async fn run(
         if worker.is_empty() { Poll::Ready(()) } else { Poll::Pending }
     });
     let _ = handle.timeout(deadline, std::pin::pin!(emptied)).await;
+    worker.shard.access_log.hand_over();
 }
 
 /// Begins the tasks without which the worker would go on, but not for long.
 fn keep_house(worker: &Rc<Worker>) {
     let handle = &worker.shard.handle;
-    let (for_sweep, for_attend) = (worker.clone(), worker.clone());
+    let (for_sweep, for_attend, for_lines) = (worker.clone(), worker.clone(), worker.clone());
+    handle.keep("access log", AFTER_PANIC, move || hand_over_lines(for_lines.clone()));
     handle.keep("sweep", AFTER_PANIC, move || sweep(for_sweep.clone()));
     handle.keep("attend", AFTER_PANIC, move || attend(for_attend.clone()));
 }
@@ -151,6 +157,16 @@ async fn sweep(worker: Rc<Worker>) {
         // First, for it is to be told of a sweep that panics each time.
         worker.beat();
         shard.sweep(shard.handle.now());
+    }
+}
+
+/// Hands lines of the access log over a moment after the first of them.
+async fn hand_over_lines(worker: Rc<Worker>) {
+    let (shard, lines) = (&worker.shard, &worker.shard.access_log);
+    loop {
+        poll_fn(|context| lines.poll_pending(context)).await;
+        shard.handle.sleep(GATHER).await;
+        lines.hand_over();
     }
 }
 
@@ -231,18 +247,17 @@ impl Worker {
             shard.handle.wake_all();
         }
         for doorway in &view.edition().doorways {
-            let Some(bound) = doorway.take(index) else { continue };
-            match shard.handle.listen(bound) {
+            let sockets = std::iter::from_fn(|| doorway.take(index));
+            sockets.for_each(|bound| match shard.handle.listen(bound) {
                 Ok(listener) => self.open(listener, doorway.clone()),
                 Err(error) => shard.tell(Event {
                     code: "listen_failed",
                     detail: "A worker cannot accept connections of a listener that a reload has added; restart the gateway.",
-                    status: None,
                     peer: Some(doorway.address()),
-                    request: None,
                     errno: error.raw_os_error(),
+                    ..Event::default()
                 }),
-            }
+            });
         }
     }
 

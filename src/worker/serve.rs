@@ -8,17 +8,20 @@ use std::rc::Rc;
 use std::task::Poll;
 use std::time::Duration;
 
+use super::finish::{count_status, finish};
 use super::{Admission, Door, Refusal, Worker, proxied};
 use crate::base::recycler::Recycler;
-use crate::base::time::{Instant, unix_millis};
+use crate::base::time::{Instant, unix_micros};
 use crate::http::h1::parse::Progress;
 use crate::http::message::Framing;
 use crate::net::{Reader, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
+use crate::pipeline::account::{End, nanos};
 use crate::pipeline::local::{self, What};
 use crate::pipeline::tunnel::{Traffic, Tunnel, TunnelEnd};
 use crate::pipeline::{self, Client, Ended, Exchange, Reject, View};
+use crate::policy::access_log::Pending;
 use crate::policy::forwarded::ClientAddress;
 use crate::shard::Shard;
 use crate::shard::census::Activity;
@@ -121,7 +124,14 @@ pub(super) struct Connection {
     number: u32,
     requests: u32,
     counted: u64,
-    tunnel: Option<Box<Tunnel>>,
+    tunnel: Option<Box<Switched>>,
+}
+
+/// A tunnel that is to be run, and its line in the access log, which is to be finished.
+struct Switched {
+    tunnel: Box<Tunnel>,
+    line: Option<Box<Pending>>,
+    began: Instant,
 }
 
 impl Connection {
@@ -164,7 +174,7 @@ impl Connection {
         if let Some((code, detail)) = refused.describe() {
             shard.counters().count(Counter::ProxyRefused);
             let peer = self.client.address.socket();
-            shard.tell(Event { code, detail, status: None, peer, request: None, errno: None });
+            shard.tell(Event { code, detail, peer, ..Event::default() });
         }
         false
     }
@@ -186,6 +196,7 @@ impl Connection {
 
     /// Serves one request.
     async fn request(&mut self, x: &mut Exchange) -> Next {
+        x.account.received = self.client.reader.used();
         let view = self.view();
         match self.receive_head(&view, x).await {
             Ok(true) => {}
@@ -207,28 +218,27 @@ impl Connection {
         let received = self.client.reader.received();
         counters.add(Counter::BytesReceived, received - std::mem::replace(&mut self.counted, received));
         match ended {
-            Ok(Ended::Replied { status, keep_alive: true }) => {
-                count_status(&self.worker.shard, status);
-                Next::Request
+            Ok(Ended::Replied { status, keep_alive }) => {
+                finish(&view, &self.worker.shard, &self.client, x, End::Replied, status);
+                if keep_alive { Next::Request } else { Next::Linger }
             }
-            Ok(Ended::Replied { status, keep_alive: false }) => {
-                count_status(&self.worker.shard, status);
-                Next::Linger
+            Ok(Ended::Local { status }) => {
+                let next = self.answer(&view, x, What::Route(status), may_keep_alive).await;
+                finish(&view, &self.worker.shard, &self.client, x, End::Local, status);
+                next
             }
-            Ok(Ended::Local { status }) => self.answer(&view, x, What::Route(status), may_keep_alive).await,
             Ok(Ended::Cut { status, reset, why }) => {
-                count_status(&self.worker.shard, status);
-                counters.count(Counter::ResponsesCut);
                 self.tell(x, why.code(), why.detail(), Some(status));
+                finish(&view, &self.worker.shard, &self.client, x, End::Cut(why), status);
                 if reset { Next::Reset } else { Next::Linger }
             }
             Ok(Ended::Switched(tunnel)) => {
-                count_status(&self.worker.shard, 101);
-                self.tunnel = Some(tunnel);
+                let line = finish(&view, &self.worker.shard, &self.client, x, End::Switched, 101);
+                self.tunnel = Some(Box::new(Switched { tunnel, line, began: x.started }));
                 Next::Tunnel
             }
             Ok(Ended::ClientGone) => {
-                counters.count(Counter::ClientsGone);
+                finish(&view, &self.worker.shard, &self.client, x, End::ClientGone, 0);
                 Next::Close
             }
             Err(reject) => self.refuse(&view, x, reject).await,
@@ -237,16 +247,26 @@ impl Connection {
 
     /// Gives a request its id, its origin and its time of start.
     fn begin(&self, x: &mut Exchange, view: &View) {
-        x.begin(self.worker.shard.handle.now(), unix_millis(), &view.snapshot().fields, &self.client);
+        x.begin(self.worker.shard.handle.now(), unix_micros(), &view.snapshot().fields, &self.client);
     }
 
     /// Runs the tunnel that the connection has become.
     async fn tunnel(&mut self) -> Next {
-        let Some(tunnel) = self.tunnel.take() else { return Next::Close };
+        let Some(switched) = self.tunnel.take() else { return Next::Close };
+        let Switched { tunnel, line, began } = *switched;
         let shard = self.worker.shard.clone();
         let open = OpenTunnel::new(&shard);
-        let end = tunnel.run(&mut self.client, &Traffic::new(shard.counters())).await;
+        let traffic = Traffic::new(shard.counters());
+        let end = tunnel.run(&mut self.client, &traffic).await;
         drop(open);
+        if let Some(line) = line {
+            line.record(&shard.access_log, |facts| {
+                facts.code = end.code();
+                facts.received += traffic.up();
+                facts.sent += traffic.down();
+                facts.spent.total = nanos(began, shard.handle.now_exactly());
+            });
+        }
         if end == TunnelEnd::Closed {
             return Next::Close;
         }
@@ -255,14 +275,7 @@ impl Connection {
             return Next::Linger;
         }
         let (code, detail) = (end.code(), end.detail());
-        shard.tell(Event {
-            code,
-            detail,
-            status: None,
-            peer: self.client.address.socket(),
-            request: None,
-            errno: None,
-        });
+        shard.tell(Event { code, detail, peer: self.client.address.socket(), ..Event::default() });
         Next::Reset
     }
 
@@ -300,7 +313,9 @@ impl Connection {
         counters.refuse(reject.cause());
         self.tell(x, answer.code, answer.detail, Some(answer.status));
         x.describe(&answer);
-        self.answer(view, x, What::Refusal(answer), true).await
+        let next = self.answer(view, x, What::Refusal(answer), true).await;
+        finish(view, &self.worker.shard, &self.client, x, End::Refused(reject), answer.status);
+        next
     }
 
     /// Sends a response that is made here, and gets rid of what is left of the request.
@@ -317,6 +332,7 @@ impl Connection {
         if !matches!(shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
             return Next::Close;
         }
+        x.account.sent = x.reply.len() as u64;
         match left {
             Some(left) if keep_alive => self.discard(left).await,
             _ => Next::Linger,
@@ -370,6 +386,7 @@ impl Connection {
             detail,
             status,
             peer: self.client.address.socket(),
+            target: x.account.socket(),
             request: Some(x.id),
             errno: None,
         });
@@ -421,16 +438,6 @@ fn body_left(x: &Exchange) -> Option<u64> {
         Framing::Chunked if x.upload.decoder.is_done() && received > 0 => Some(0),
         Framing::Chunked | Framing::UntilClose => None,
     }
-}
-
-fn count_status(shard: &Shard, status: u16) {
-    shard.counters().count(match status {
-        0..200 => Counter::Responses1xx,
-        200..300 => Counter::Responses2xx,
-        300..400 => Counter::Responses3xx,
-        400..500 => Counter::Responses4xx,
-        _ => Counter::Responses5xx,
-    });
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The gateway as a process of its own.
 
 use std::net::SocketAddr;
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use rustix::process::Signal;
 
 use crate::client::{Client, Response};
 use crate::probe::{self, Memory};
-use crate::program::{Directory, Finished, Program, wait_until};
+use crate::program::{Directory, Finished, Program, wait_for, wait_until};
 
 /// The built binary.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_tidegate");
@@ -22,9 +22,12 @@ pub(crate) struct Setup {
     targets: Vec<String>,
     gateway: String,
     listener: String,
+    admin: String,
     service: String,
     route: String,
     wrapper: Vec<String>,
+    /// Whole sections, in front of all others.
+    sections: String,
 }
 
 impl Setup {
@@ -35,9 +38,9 @@ impl Setup {
 
     /// One worker, and everything goes to `targets`.
     pub(crate) fn to(driver: &'static str, targets: impl IntoIterator<Item = impl ToString>) -> Setup {
-        let (gateway, listener, service, route, wrapper) = Default::default();
+        let (gateway, listener, admin, service, route, wrapper, sections) = Default::default();
         let targets = targets.into_iter().map(|target| format!("\"{}\"", target.to_string())).collect();
-        Setup { driver, workers: 1, targets, gateway, listener, service, route, wrapper }
+        Setup { driver, workers: 1, targets, gateway, listener, admin, service, route, wrapper, sections }
     }
 
     pub(crate) fn workers(mut self, workers: usize) -> Setup {
@@ -56,9 +59,21 @@ impl Setup {
         self.gateway(&format!("dns = {{ servers = [\"{server}\"], min_ttl = \"1s\" }}"))
     }
 
+    /// Adds a section.
+    pub(crate) fn section(mut self, text: &str) -> Setup {
+        self.sections += &format!("{text}\n");
+        self
+    }
+
     /// Adds a line to `[listeners.public]`.
     pub(crate) fn listener(mut self, line: &str) -> Setup {
         self.listener += &format!("{line}\n");
+        self
+    }
+
+    /// Adds a line to `[admin]`.
+    pub(crate) fn admin(mut self, line: &str) -> Setup {
+        self.admin += &format!("{line}\n");
         self
     }
 
@@ -82,11 +97,15 @@ impl Setup {
 
     /// The configuration file.
     pub(crate) fn text(&self) -> String {
-        let Setup { driver, workers, targets, gateway, listener, service, route, .. } = self;
+        format!("{}{}", self.sections, self.usual_text())
+    }
+
+    fn usual_text(&self) -> String {
+        let Setup { driver, workers, targets, gateway, listener, admin, service, route, .. } = self;
         let targets = targets.join(", ");
         format!(
             "[gateway]\ndriver = \"{driver}\"\nworkers = {workers}\npin = false\n{gateway}\n\
-             [listeners.public]\naddress = \"127.0.0.1:0\"\n{listener}\n[admin]\naddress = \"127.0.0.1:0\"\n\n\
+             [listeners.public]\naddress = \"127.0.0.1:0\"\n{listener}\n[admin]\naddress = \"127.0.0.1:0\"\n{admin}\n\
              [services.app]\ntargets = [{targets}]\n{service}\n\
              [routes.app]\npath = \"/*\"\nservice = \"app\"\nlimits = {{ body = false }}\n{route}\n"
         )
@@ -195,7 +214,13 @@ impl Gateway {
         self.program.signal(Signal::TERM);
         let finished = self.program.finish();
         assert!(finished.status.success(), "{finished:?}");
-        assert!(!finished.errors.contains("panicked"), "{finished:?}");
+        assert!(!finished.errors.contains("panicked") && !finished.errors.contains("a panic,"), "{finished:?}");
+    }
+
+    /// Waits until it ends by itself, whoever else has its streams then; says how.
+    #[track_caller]
+    pub(crate) fn wait_for_end(&mut self) -> ExitStatus {
+        wait_for("the end of the process", || self.program.ended())
     }
 
     /// Waits until it ends by itself.

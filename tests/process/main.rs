@@ -10,6 +10,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of this binary is tests")]
 
+mod access_log;
 mod backends;
 mod bodies;
 mod churn;
@@ -25,6 +26,7 @@ mod gateway;
 mod idle;
 mod load;
 mod named;
+mod openapi;
 mod origin;
 mod probe;
 mod program;
@@ -35,6 +37,7 @@ mod signals;
 mod slow;
 mod start;
 mod targets;
+mod upgrade;
 mod websocket;
 
 /// Makes a module for each kernel driver, with a test for each of the named functions, which take the driver's name.

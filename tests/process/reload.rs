@@ -24,7 +24,7 @@ on_both_drivers!(
 );
 
 /// Answers with the id of the request, counts on `/events` for as long as the test goes on, and is an echo behind a switch.
-fn origin(over: Arc<AtomicBool>) -> Origin {
+pub(crate) fn origin(over: Arc<AtomicBool>) -> Origin {
     Origin::start(move |request| match request.path.split_once('?') {
         None if request.path == "/events" => count(request, &over),
         None if request.path == "/tunnel" => echo(request),
@@ -57,7 +57,7 @@ fn echo(request: &mut Request) -> std::io::Result<()> {
 }
 
 /// A stream of events that somebody reads to its end; how many there were.
-fn events(gateway: &Gateway) -> JoinHandle<usize> {
+pub(crate) fn events(gateway: &Gateway) -> JoinHandle<usize> {
     let mut client = gateway.connect();
     client.ask("/events");
     client.head().unwrap();
@@ -74,10 +74,10 @@ fn events(gateway: &Gateway) -> JoinHandle<usize> {
 }
 
 /// A connection that has become an echo.
-struct Tunnel(std::net::TcpStream);
+pub(crate) struct Tunnel(std::net::TcpStream);
 
 impl Tunnel {
-    fn open(gateway: &Gateway) -> Tunnel {
+    pub(crate) fn open(gateway: &Gateway) -> Tunnel {
         let mut client = gateway.connect();
         client.send("GET /tunnel HTTP/1.1\r\nHost: a.test\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n");
         assert!(client.head().unwrap().starts_with("HTTP/1.1 101 "));
@@ -85,7 +85,7 @@ impl Tunnel {
     }
 
     #[track_caller]
-    fn is_there(&mut self) {
+    pub(crate) fn is_there(&mut self) {
         self.0.write_all(b"hello\n").unwrap();
         let mut line = String::new();
         BufReader::new(&self.0).read_line(&mut line).unwrap();

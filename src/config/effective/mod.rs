@@ -83,6 +83,9 @@ type Tables<'a> = Vec<Scope<'a>>;
 /// What collects rows.
 struct Collector<'a> {
     sources: &'a SourceMap,
+    /// Whether what holds is looked for in all scopes; else what is written in a narrow one stays what it is there, for
+    /// it may hold beside several others.
+    resolves: bool,
     /// Whether what nobody has written is left out.
     written_only: bool,
     rows: Vec<Row>,
@@ -126,7 +129,7 @@ fn route(sources: &SourceMap, tree: &DeTable<'_>, name: &str, service: Option<&s
         let all = tree.get(section).and_then(|all| all.get_ref().as_table())?;
         all.get(name).and_then(|one| one.get_ref().as_table())
     };
-    let mut collector = Collector::new(sources);
+    let mut collector = Collector { resolves: true, ..Collector::new(sources) };
     let wider = defaults(tree);
     let service_name = service.map(|name| format!("service {name}"));
     let of_service = service.and_then(|name| section("services", name));
@@ -134,6 +137,8 @@ fn route(sources: &SourceMap, tree: &DeTable<'_>, name: &str, service: Option<&s
     if let Some(table) = of_service {
         around.insert(0, Scope { name: service_name.as_deref(), table });
     }
+    // What `[access_log]` says holds for all.
+    around.push(Scope { name: Some("[access_log]"), table: tree });
     if let Some(table) = section("routes", name) {
         let own = Scope { name: None, table };
         collector.route(&["routes", name], own, &around, of_service.is_some());
@@ -155,7 +160,7 @@ fn defaults<'a>(tree: &'a DeTable<'a>) -> Tables<'a> {
 
 impl<'a> Collector<'a> {
     fn new(sources: &'a SourceMap) -> Self {
-        Self { sources, written_only: false, rows: Vec::new() }
+        Self { sources, resolves: false, written_only: false, rows: Vec::new() }
     }
 
     /// All keys of a route, those of wider scopes among them.
@@ -164,7 +169,7 @@ impl<'a> Collector<'a> {
         for key in schema::ROUTE.keys {
             match key.name {
                 "request_headers" | "response_headers" => self.rules(path, key, &scopes),
-                "limits" => self.key(path, key, &scopes),
+                "limits" | "access_log" => self.key(path, key, &scopes),
                 // What a service is asked for has no meaning where none is.
                 name => match schema::SERVICE.key(name).filter(|_| is_sent) {
                     Some(shared) => self.key(path, shared, &scopes),
@@ -203,7 +208,11 @@ impl<'a> Collector<'a> {
             }
         }
         if let (Some(inner), false) = (key.kind.table(), tables.is_empty()) {
-            return self.table(&join(path, key.name), inner, &tables);
+            let before = self.written_only;
+            self.written_only |= !self.resolves && is_partial(path, key.name);
+            self.table(&join(path, key.name), inner, &tables);
+            self.written_only = before;
+            return;
         }
         if self.written_only || !applies(key, scopes.first()) {
             return;
@@ -254,6 +263,15 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// Whether what a table leaves out comes from a wider scope, which may be another one for each request.
+fn is_partial(path: &[&str], key: &str) -> bool {
+    match path {
+        ["routes", _] => matches!(key, "retries" | "access_log"),
+        ["defaults"] => key == "access_log",
+        _ => false,
+    }
+}
+
 /// Whether the default of a key holds in this table.
 fn applies(key: &Key, own: Option<&Scope<'_>>) -> bool {
     let is = |other: &str, value: &str| {
@@ -267,6 +285,7 @@ fn applies(key: &Key, own: Option<&Scope<'_>>) -> bool {
     match key.when {
         When::Always => true,
         When::Is(other, value) => is(other, value),
+        When::IsOrFree(other, value) => is(other, value) || own.is_none_or(|own| !own.table.contains_key(other)),
         When::IsNot(other, value) => !is(other, value),
         When::Without(others) => !others.iter().any(|other| own.is_some_and(|own| own.table.contains_key(*other))),
     }

@@ -51,8 +51,6 @@ pub(super) fn file(config: &Config, tree: &DeTable<'_>) -> String {
                         true => std::iter::once(own).chain(wider.iter().copied()).collect(),
                         false => vec![own],
                     };
-                    // What a route has not written of them is its services' to say.
-                    collector.written_only = key.name == "routes" && inner.name == "retries";
                     collector.key(&path, inner, &scopes);
                 }
             });

@@ -80,6 +80,10 @@ respond = { body = "line\n\"two\" ${path.x}", headers = { X-E = "$${e}" } }
 path = "/f/*"
 service = "two"
 strip_prefix = "/f"
+access_log = { sample = { slower_than = false } }
+[access_log]
+format = "${status} ${request.header.x-a} $$"
+sample = { share = 0.5, always = ["4xx"] }
 "#;
 
 fn load(name: &str, text: &str) -> Config {
@@ -90,11 +94,11 @@ fn load(name: &str, text: &str) -> Config {
 /// All that runs, as text.
 fn what_runs(config: &Config) -> String {
     let snapshot = Snapshot::compile(config).unwrap_or_else(|faults| panic!("{}", faults.render(false)));
-    let Snapshot { gateway, limits, fields, listeners, admin, services, routes, outlines, .. } = snapshot;
+    let Snapshot { gateway, limits, fields, listeners, admin, access_log, services, routes, outlines, .. } = snapshot;
     let tests = config.routes.iter().flat_map(|route| route.matches.headers.iter().chain(&route.matches.query));
     let tests: Vec<_> = tests.map(|(name, test)| (name.get_ref(), test.get_ref())).collect();
     format!(
-        "{gateway:#?}\n{limits:#?}\n{fields:#?}\n{listeners:#?}\n{admin:#?}\n{services:#?}\n{routes:#?}\n{outlines:#?}\n{tests:#?}"
+        "{gateway:#?}\n{limits:#?}\n{fields:#?}\n{listeners:#?}\n{admin:#?}\n{access_log:#?}\n{services:#?}\n{routes:#?}\n{outlines:#?}\n{tests:#?}"
     )
 }
 
@@ -208,6 +212,10 @@ fn what_is_said_of_routes_runs() {
     // The rules of all scopes, the widest first; those of the defaults are dropped by one that says `false`.
     let rules = |rows: &[Row]| rows.iter().filter(|row| row.path[2] == "request_headers").count();
     assert_eq!((rules(&a), rules(&config.effective_route("f", Some("two")))), (1, 0));
+    let f = config.effective_route("f", Some("two"));
+    let sample = |key| value(&f, &["routes", "f", "access_log", "sample", key]);
+    assert_eq!(sample("slower_than"), pair("false", "rich.toml:74"));
+    assert_eq!(sample("share"), pair("0.5", "[access_log], rich.toml:77"));
     let e = config.effective_route("e", None);
     assert_eq!(value(&e, &["routes", "e", "timeout"]), None);
     assert_eq!(value(&e, &["routes", "e", "limits", "body"]), pair("\"1MiB\"", "[defaults], rich.toml:13"));

@@ -11,6 +11,7 @@
 //! An editor with the TOML language server completes and checks a file that begins with
 //! `#:schema tidegate.schema.json`.
 
+mod access_log;
 mod json;
 mod process;
 mod routes;
@@ -60,6 +61,8 @@ pub(super) enum When {
     Always,
     /// Where another key has this value, as it would be written.
     Is(&'static str, &'static str),
+    /// Where another key has this value, or is not written.
+    IsOrFree(&'static str, &'static str),
     /// Where another key has not this value.
     IsNot(&'static str, &'static str),
     /// Where none of these keys is there.

@@ -1,5 +1,6 @@
 //! The file itself, `[gateway]`, `[listeners.NAME]`, `[admin]` and `[defaults]`.
 
+use super::access_log::{ACCESS_LOG, SCOPE};
 use super::routes::LIMITS;
 use super::services::{RETRIES, RULES};
 use super::{ANY_NUMBER, DURATION_OR_OFF, Default, Key, Kind, NAMES, ROUTE, SERVICE, Table};
@@ -14,6 +15,7 @@ pub(in crate::config) const FILE: &Table = &Table {
         Key::of("gateway", Kind::Table(GATEWAY), "{}", "The process."),
         Key::required("listeners", Kind::Named(LISTENER), "Where clients connect."),
         Key::of("admin", Kind::Any(&[Kind::Table(ADMIN), Kind::False]), "{}", "Where operators connect."),
+        Key::free("access_log", Kind::Table(ACCESS_LOG), "One line for each request; without this section, none."),
         Key::of("defaults", Kind::Table(DEFAULTS), "{}", "What every route inherits."),
         Key::free("services", Kind::Named(SERVICE), "Backends."),
         Key::free("routes", Kind::Named(ROUTE), "Which requests go where."),
@@ -164,5 +166,6 @@ const DEFAULTS: &Table = &Table {
             "Rules over the fields of responses.",
         ),
         Key::of("retries", Kind::Any(&[Kind::Table(RETRIES), Kind::False]), "{}", "Which requests are sent again."),
+        Key::free("access_log", SCOPE, "Lines for requests of every route."),
     ],
 };

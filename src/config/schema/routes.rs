@@ -1,5 +1,6 @@
 //! `[routes.NAME]`.
 
+use super::access_log::SCOPE;
 use super::services::{
     BETWEEN_BYTES_TIMEOUT, CONNECT_TIMEOUT, FIRST_BYTE_TIMEOUT, HASH_BY, RETRIES, RULES, SEND_TIMEOUT, TIMEOUT,
 };
@@ -65,6 +66,7 @@ pub(in crate::config) const ROUTE: &Table = &Table {
             Kind::Any(&[Kind::Table(RULES), Kind::False]),
             "Rules over the fields of responses.",
         ),
+        Key::free("access_log", SCOPE, "Lines for its requests."),
     ],
 };
 

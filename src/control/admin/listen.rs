@@ -29,7 +29,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
@@ -104,23 +104,71 @@ impl Listening {
         }
     }
 
+    /// Goes on listening at a socket of the process before, which was at this address.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(in crate::control) fn adopt(address: &Address, socket: OwnedFd) -> io::Result<Listening> {
+        match address {
+            Address::Tcp(_) => {
+                let listener = TcpListener::from(socket);
+                let address = Address::Tcp(listener.local_addr()?);
+                Ok(Listening { socket: Socket::Tcp(listener), address })
+            }
+            Address::Unix(path) => {
+                let file = SocketFile { path: path.clone(), id: id(path)? };
+                Ok(Listening { socket: Socket::Unix(UnixListener::from(socket), file), address: address.clone() })
+            }
+        }
+    }
+
+    /// The same socket once more, for the process that replaces this one.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(in crate::control) fn copy(&self) -> io::Result<OwnedFd> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.as_fd().try_clone_to_owned(),
+            Socket::Unix(listener, _) => listener.as_fd().try_clone_to_owned(),
+        }
+    }
+
     /// Where it is, with its real port.
     pub(in crate::control) fn address(&self) -> &Address {
         &self.address
     }
 
-    /// Serves until it is dropped.
-    pub(super) async fn serve(self, router: Router) -> io::Result<()> {
+    /// Serves until it is dropped, or `handed_over` tells that another process does: then it lets the file be.
+    pub(super) async fn serve(self, router: Router, handed_over: &Notify) -> io::Result<()> {
+        let over = handed_over.notified();
         match self.socket {
             Socket::Tcp(listener) => {
                 let listener = tokio::net::TcpListener::from_std(listener)?;
-                serve(async || listener.accept().await.map(|(stream, _)| stream), router, LIMITS).await
+                let accept = async || listener.accept().await.map(|(stream, _)| stream);
+                tokio::select! {
+                    ended = serve(accept, router, LIMITS) => ended,
+                    () = over => Ok(()),
+                }
             }
-            Socket::Unix(listener, _file) => {
+            Socket::Unix(listener, file) => {
                 let listener = tokio::net::UnixListener::from_std(listener)?;
-                serve(async || listener.accept().await.map(|(stream, _)| stream), router, LIMITS).await
+                let accept = async || listener.accept().await.map(|(stream, _)| stream);
+                tokio::select! {
+                    ended = serve(accept, router, LIMITS) => ended,
+                    () = over => {
+                        file.leave();
+                        Ok(())
+                    }
+                }
             }
         }
+    }
+}
+
+impl SocketFile {
+    /// Leaves the file to somebody else.
+    fn leave(self) {
+        std::mem::forget(self);
     }
 }
 

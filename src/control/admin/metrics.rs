@@ -79,9 +79,23 @@ pub(super) fn render(shared: &Shared, board: &Board, now: Instant) -> String {
     text.family(name, "counter", "Tasks of the control thread that panicked and were begun anew.");
     text.series(name, &[], board.panics.load(Ordering::Relaxed));
     reloads(&mut text, board);
+    access_log(&mut text, shared);
     text.family("tidegate_build_info", "gauge", "The version that runs.");
     text.series("tidegate_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
     text.0
+}
+
+fn access_log(text: &mut Text, shared: &Shared) {
+    let lines = &shared.access_log;
+    let name = "tidegate_access_log_written_total";
+    text.family(name, "counter", "Lines of the access log that were written.");
+    text.series(name, &[], lines.written.load(Ordering::Relaxed));
+    let name = "tidegate_access_log_dropped_total";
+    text.family(name, "counter", "Lines of the access log that were not written, by why.");
+    let (no_room, failed) = (lines.dropped(), lines.failed.load(Ordering::Relaxed));
+    for (reason, count) in [("queue_full", no_room), ("write_failed", failed)] {
+        text.series(name, &[("reason", reason)], count);
+    }
 }
 
 fn reloads(text: &mut Text, board: &Board) {

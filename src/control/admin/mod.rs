@@ -41,7 +41,7 @@ use axum::http::StatusCode;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::on;
-use tokio::sync::{Mutex, oneshot};
+use tokio::sync::{Mutex, Notify, oneshot};
 
 use super::board::{Board, Service};
 use super::leave::DrainHandle;
@@ -124,21 +124,25 @@ impl Asked {
 }
 
 /// Serves until `stopped`, and does not wait for connections that are open then.
-pub(super) async fn serve(listening: Option<Listening>, views: Views, stopped: oneshot::Receiver<()>) {
-    let Some(listening) = listening else {
-        // Its sender is dropped, if ever, when nobody cares any more.
-        let _ = stopped.await;
-        return;
-    };
-    let router = router(views, listening.address().clone());
-    tokio::select! {
-        ended = listening.serve(router) => {
-            if let Err(error) = ended {
-                tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it");
+pub(super) async fn serve(
+    listening: Option<Listening>,
+    views: Views,
+    handed_over: &Notify,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    if let Some(listening) = listening {
+        let router = router(views, listening.address().clone());
+        tokio::select! {
+            ended = listening.serve(router, handed_over) => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it, and a restart brings it back");
+                }
             }
+            _ = &mut stopped => return,
         }
-        _ = stopped => {}
     }
+    // Its sender is dropped, if ever, when nobody cares any more.
+    let _ = stopped.await;
 }
 
 /// What a request has to pass before it is looked at.

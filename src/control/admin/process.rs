@@ -62,6 +62,7 @@ fn why_not(refused: &Refused) -> Problem {
     let (status, code, errors) = match refused {
         Refused::Config(faults) => (StatusCode::UNPROCESSABLE_ENTITY, "config_refused", faults.to_json()),
         Refused::Listen(_) => (StatusCode::CONFLICT, "listen_refused", Vec::new()),
+        Refused::AccessLog(_) => (StatusCode::CONFLICT, "access_log_unusable", Vec::new()),
         Refused::Impossible(_) => (StatusCode::SERVICE_UNAVAILABLE, "reload_impossible", Vec::new()),
     };
     Problem::new(status, code, refused.to_string()).member("errors", errors.into())

@@ -7,7 +7,8 @@ use super::attempt::{Failure, Progress};
 use crate::base::time::Instant;
 use crate::http::message::Method;
 use crate::observe::counters::Counter;
-use crate::pipeline::Reject;
+use crate::pipeline::account::nanos;
+use crate::pipeline::{Exchange, Reject};
 use crate::upstream::balance::TargetId;
 use crate::upstream::retry::{Cause, Decision, Facts, Sent};
 
@@ -74,7 +75,7 @@ impl<'a> Again<'a> {
     }
 
     /// Whether the request goes out again after `failure`; waits until it may.
-    pub(super) async fn after(&self, failure: Failure, progress: &Progress) -> bool {
+    pub(super) async fn after(&self, failure: Failure, progress: &Progress, x: &mut Exchange) -> bool {
         let again = match failure {
             // That was decided when the answer was seen.
             Failure::Status(_) => true,
@@ -83,8 +84,10 @@ impl<'a> Again<'a> {
             Failure::Cut(_) | Failure::ClientGone => false,
         };
         let handle = &self.stage.shard.handle;
-        if again && self.next.get() > handle.now() {
+        let from = handle.now();
+        if again && self.next.get() > from {
             handle.sleep_until(self.next.get()).await;
+            x.account.times.pause += nanos(from, handle.now());
         }
         again
     }

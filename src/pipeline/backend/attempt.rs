@@ -73,6 +73,10 @@ pub(super) struct Progress {
     pub(super) status: Cell<u16>,
     /// When its head was there.
     pub(super) answered: Cell<Option<Instant>>,
+    /// When the request had begun to go out.
+    pub(super) began: Cell<Option<Instant>>,
+    /// When the response had begun to go to the client, if more of it was to come.
+    pub(super) replied: Cell<Option<Instant>>,
     pub(super) bytes_sent: Cell<u64>,
     /// Something of the request's body is gone: it cannot be sent again.
     pub(super) lost: Cell<bool>,

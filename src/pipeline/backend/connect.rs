@@ -12,6 +12,7 @@ use crate::base::time::Instant;
 use crate::net::{self, Reader};
 use crate::observe::counters::Counter;
 use crate::pipeline::Reject;
+use crate::pipeline::account::Opened;
 use crate::snapshot::Timeouts;
 use crate::upstream::balance::{InFlight, Target};
 use crate::upstream::pool::Connection;
@@ -23,6 +24,8 @@ pub(super) struct Upstream {
     pub(super) reader: Reader,
     /// It has carried other requests before.
     pub(super) reused: bool,
+    /// When it began to be made, if it is new.
+    pub(super) opened: Option<Opened>,
 }
 
 /// Which targets a request may go to.
@@ -47,6 +50,8 @@ pub(super) struct Unconnected {
     pub(super) reject: Reject,
     /// The target that is to blame, and since when it was waited for.
     pub(super) target: Option<(InFlight, Instant)>,
+    /// When a connection began to be made.
+    pub(super) opened: Option<Opened>,
 }
 
 /// What there is for a request, without waiting.
@@ -79,7 +84,7 @@ pub(super) async fn connect(
     match found {
         Found::Idle(target, connection) => {
             stage.shard.counters().count(Counter::UpstreamReused);
-            Ok((target.begin(), Upstream { connection, reader: Reader::default(), reused: true }))
+            Ok((target.begin(), Upstream { connection, reader: Reader::default(), reused: true, opened: None }))
         }
         // It is as rare as it is large.
         Found::Leased(target, lease) => Box::pin(open(stage, target, lease, wanted.preface, waiting)).await,
@@ -89,7 +94,7 @@ pub(super) async fn connect(
 }
 
 fn unconnected(reject: Reject) -> Unconnected {
-    Unconnected { reject, target: None }
+    Unconnected { reject, target: None, opened: None }
 }
 
 /// The best target that has a connection to give, if it `may` be taken.
@@ -184,6 +189,7 @@ async fn open(
     // A backend that is slow to accept must not take the buffers from those that answer.
     waiting.park();
     let began = handle.now_exactly();
+    let opened = Some(Opened { woken: handle.now(), began });
     let patience = (began + stage.route.timeouts.connect).min(stage.deadline);
     let made = async {
         let stream = net::connect(handle, target.endpoint.address()).await?;
@@ -197,7 +203,8 @@ async fn open(
         Ok(Ok(stream)) => {
             counters.count(Counter::UpstreamConnects);
             let connection = Connection { stream, lease };
-            return Ok((in_flight, Upstream { connection, reader: Reader::default(), reused: false }));
+            let reader = Reader::default();
+            return Ok((in_flight, Upstream { connection, reader, reused: false, opened }));
         }
         Ok(Err(error)) if is_shortage(&error) => {
             // Idle connections are what we can do without.
@@ -220,7 +227,7 @@ async fn open(
         _ => true,
     };
     let target = to_blame.then_some((in_flight, began));
-    Err(Unconnected { reject, target })
+    Err(Unconnected { reject, target, opened })
 }
 
 /// Whether the machine or the process has run out of something.

@@ -68,6 +68,9 @@ pub(super) async fn download(
             Fault::Malformed(error) if !progress.replying.get() => Failure::Refused(Reject::BadResponseBody(error)),
             _ => Failure::Cut(Cut::Broken),
         })?;
+        if !head.is_empty() && !step.done {
+            progress.replied.set(Some(rules.handle.now_exactly()));
+        }
         head = &[];
         progress.replying.set(true);
         progress.bytes_sent.set(relay.sent());

@@ -32,6 +32,7 @@ mod upload;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::account::Times;
 use super::exchange::{Client, Exchange};
 use super::tunnel::{Held, Tunnel};
 use super::{Cut, Ended, Reject, View, keys};
@@ -86,6 +87,7 @@ pub async fn proxy(
     });
     let ended = loop {
         let lane = route.lane(place);
+        x.account.service = lane.action.service();
         let ended = match stage(shard, view, lane, x.started, may_keep_alive) {
             Some(stage) => forward(&stage, x, client).await,
             None => Err(Reject::NoTarget),
@@ -170,7 +172,7 @@ async fn attempts(
     let mut wanted = first();
     wanted.preferred = affinity::preferred(stage, x);
     loop {
-        let connected = connect(stage, &wanted, &mut client.reader).await;
+        let connected = connect_timed(stage, &wanted, &mut x.account.times, client).await;
         let (in_flight, mut upstream) = match connected {
             Ok(connected) => connected,
             // Somebody was quicker, or there may be fewer now. It goes the way of all others.
@@ -181,16 +183,18 @@ async fn attempts(
             Err(unconnected) => {
                 if let Some((in_flight, began)) = unconnected.target {
                     again.goes_to(in_flight.target().id());
+                    x.account.goes_to(in_flight.target());
                     conclude(stage, in_flight, Outcome::Failed, stage.shard.handle.now() - began);
                 }
                 wanted = first();
-                if again.after(Failure::Refused(unconnected.reject), &Progress::default()).await {
+                if again.after(Failure::Refused(unconnected.reject), &Progress::default(), x).await {
                     continue;
                 }
                 return Err(unconnected.reject);
             }
         };
         again.goes_to(in_flight.target().id());
+        x.account.goes_to(in_flight.target());
         let began = stage.shard.handle.now();
         affinity::remember(stage, in_flight.target(), x);
         let authority = in_flight.target().endpoint.host();
@@ -198,7 +202,7 @@ async fn attempts(
         switch::ask(x)?;
         let progress = Progress::default();
         let ended = attempt(stage, x, client, &mut upstream, again, &progress).await;
-        stage.shard.counters().add(Counter::BytesSent, progress.bytes_sent.get());
+        take_note(stage, &progress, x);
         let failure = match ended {
             Ok(answer) => return Ok(settle(stage, answer, in_flight, upstream, &progress, began, switch)),
             Err(failure) => failure,
@@ -217,9 +221,38 @@ async fn attempts(
             conclude(stage, in_flight, outcome, end - began);
         }
         drop(upstream);
-        if !again.after(failure, &progress).await {
+        if !again.after(failure, &progress, x).await {
             return give_up(failure, &progress, x);
         }
+    }
+}
+
+/// Finds a connection, and takes note of how long that took.
+async fn connect_timed(
+    stage: &Stage<'_>,
+    wanted: &Wanted<'_>,
+    times: &mut Times,
+    client: &mut Client,
+) -> Result<(InFlight, Upstream), Unconnected> {
+    let from = stage.shard.handle.now();
+    let connected = connect(stage, wanted, &mut client.reader).await;
+    let opened = match &connected {
+        Ok((_, upstream)) => upstream.opened,
+        Err(unconnected) => unconnected.opened,
+    };
+    times.add_connection(from, opened, stage.shard.handle.now());
+    connected
+}
+
+/// Takes note of what has come of an attempt.
+fn take_note(stage: &Stage<'_>, progress: &Progress, x: &mut Exchange) {
+    let sent = progress.bytes_sent.get();
+    stage.shard.counters().add(Counter::BytesSent, sent);
+    let account = &mut x.account;
+    account.sent += sent;
+    account.times.replied = progress.replied.get();
+    if let Some(began) = progress.began.get() {
+        account.times.add_attempt(began, progress.answered.get(), stage.shard.handle.now());
     }
 }
 

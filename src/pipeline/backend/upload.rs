@@ -23,6 +23,9 @@ pub(super) async fn upload(
     let mut waited = Duration::ZERO;
     loop {
         let step = relay.step(head).map_err(|fault| Failure::Refused(refusal(fault)))?;
+        if !head.is_empty() {
+            progress.began.set(Some(rules.handle.now_exactly()));
+        }
         head = &[];
         let done = step.done;
         progress.lost.set(relay.body.recorded.get().is_none());

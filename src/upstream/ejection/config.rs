@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Ejection, FailureRate};
 use crate::base::decode::{Diagnostic, FromValue, Section, Value, Wrong};
+use crate::base::statuses::StatusSet;
 use crate::base::units::{Setting, display_duration};
-use crate::upstream::statuses::StatusSet;
 
 /// `[services.NAME.ejection]`.
 #[derive(Clone, Debug, PartialEq)]

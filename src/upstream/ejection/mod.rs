@@ -41,7 +41,7 @@ pub use config::EjectionConfig;
 
 use super::endpoint::Endpoint;
 use super::members::Members;
-use super::statuses::StatusSet;
+use crate::base::statuses::StatusSet;
 use crate::base::time::Instant;
 
 /// When targets of one service are ejected, and for how long.

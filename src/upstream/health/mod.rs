@@ -39,7 +39,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 
 use super::endpoint::Health;
-use super::statuses::StatusSet;
+use crate::base::statuses::StatusSet;
 use crate::net::proxy_protocol::{self, Endpoints, Version};
 
 /// How much of a body is read.

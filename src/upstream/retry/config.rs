@@ -6,8 +6,8 @@ use toml::de::DeValue;
 
 use super::Retries;
 use crate::base::decode::{Diagnostic, FromValue, Section, Value, Wrong, closest, text};
+use crate::base::statuses::StatusSet;
 use crate::base::units::{Setting, Size, display_duration};
-use crate::upstream::statuses::StatusSet;
 
 /// One `retries` table. `None` is a key that is not there, and is inherited.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -52,7 +52,7 @@ use std::time::Duration;
 pub use budget::RetryBudget;
 pub use config::{Conditions, RetriesConfig};
 
-use super::statuses::StatusSet;
+use crate::base::statuses::StatusSet;
 
 /// What is sent again. Made by [`RetriesConfig::compile`].
 #[derive(Clone, Debug, PartialEq)]

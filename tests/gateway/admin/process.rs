@@ -7,6 +7,7 @@ use tidegate::base::units::Setting;
 use tidegate::config::Config;
 use tidegate::control::operations::LogLevel;
 use tidegate::control::reload::Load;
+use tidegate::gateway::Start;
 use tidegate::net::Address;
 
 use super::{boot, exchange, json, post, request};
@@ -78,7 +79,8 @@ fn a_reload_is_reported_or_refused_with_each_fault() {
     let mut config = Config::parse("test.toml", minimal).expect("the example is right");
     config.use_free_ports();
     config.gateway.workers = 1;
-    let gateway = tidegate::gateway::Gateway::start_with(&config, Some(load)).expect("it starts");
+    let gateway = tidegate::gateway::Gateway::start_with(&config, Start { load: Some(load), ..Start::default() })
+        .expect("it starts");
     let post = || ask_running(&gateway, request("POST", "/reload", "", ""));
     let good = post();
     let view = json(&good);

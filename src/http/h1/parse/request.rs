@@ -153,6 +153,23 @@ impl RequestHead {
         self.query.map(|(start, end)| self.section.text(start, end))
     }
 
+    /// The path and, behind a `?`, the query, as they were received; see [`path`](Self::path).
+    pub fn uri_bytes(&self) -> &[u8] {
+        match self.query {
+            // What is between the two is the mark. A target without a path begins with it.
+            Some((_, end)) => self.section.part(self.path.0, end),
+            None => self.path_bytes(),
+        }
+    }
+
+    /// The host as bytes, empty if there is none; see [`host`](Self::host).
+    pub fn host_bytes(&self) -> &[u8] {
+        match self.section.part(self.authority.0, self.authority.1) {
+            b"" => self.host_field().unwrap_or_default(),
+            authority => authority,
+        }
+    }
+
     /// The authority of an absolute-form target.
     pub fn authority(&self) -> Option<&str> {
         Some(self.section.text(self.authority.0, self.authority.1)).filter(|authority| !authority.is_empty())
@@ -215,7 +232,7 @@ impl RequestHead {
     }
 
     /// The method's text as bytes.
-    pub(in crate::http) fn method_bytes(&self) -> &[u8] {
+    pub fn method_bytes(&self) -> &[u8] {
         self.section.part(0, self.method_end)
     }
 
