@@ -1,5 +1,6 @@
 //! The command line: parse it, and do what it says.
 
+mod explain;
 mod serve;
 
 use std::io::{IsTerminal, Write};
@@ -9,9 +10,9 @@ use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use tracing_subscriber::EnvFilter;
 
-use crate::config::{Config, Diagnostics, Severity};
+use crate::config::{Config, Diagnostics, Severity, schema};
+use crate::control::log::{self, Log};
 use crate::demo;
 use crate::snapshot::Snapshot;
 
@@ -42,6 +43,16 @@ enum Command {
         #[arg(long, value_enum, default_value_t = Format::Human)]
         format: Format,
     },
+    /// Say which route a request takes, why, what else came close, and what holds for it: exit code 0 if one takes it.
+    Explain(explain::Arguments),
+    /// Print the configuration as it holds: every key with its value and where that comes from, secrets masked.
+    Config {
+        /// The configuration file.
+        #[arg(long, short, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Print a JSON Schema of the configuration file, for editors.
+    Schema,
     /// Print a completion script for a shell, such as `tidegate completions bash > /etc/bash_completion.d/tidegate`.
     Completions {
         /// The shell.
@@ -68,21 +79,30 @@ pub fn main() -> ExitCode {
     match arguments.command {
         Command::Check { config, format } => check(&config, format),
         Command::Run { config: path } => {
-            log_to_stderr();
+            let log = log::start();
             match Config::load(&path) {
                 Ok(config) => {
                     for warning in config.warnings().compact().lines() {
                         tracing::warn!("{warning}");
                     }
-                    serve::serve(&config, Some(Arc::new(move || Config::load(&path))), |_| String::new())
+                    serve::serve(&config, Some(Arc::new(move || Config::load(&path))), &log, |_| String::new())
                 }
                 Err(faults) => refuse(&faults),
             }
         }
         Command::Demo => {
-            log_to_stderr();
-            run_demo()
+            let log = log::start();
+            run_demo(&log)
         }
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Config { config } => match Config::load(&config) {
+            Ok(config) => {
+                show(&config.warnings());
+                exit_code(print_all(config.effective().as_bytes()))
+            }
+            Err(faults) => refuse(&faults),
+        },
+        Command::Schema => exit_code(print_all(format!("{:#}\n", schema::document()).as_bytes())),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "tidegate", &mut script);
@@ -106,17 +126,6 @@ fn print_all(bytes: &[u8]) -> bool {
 
 fn exit_code(good: bool) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-/// Human lines on a terminal, JSON otherwise; `TIDEGATE_LOG` takes another level, such as `debug`.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("TIDEGATE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        builder.with_target(false).init();
-    } else {
-        builder.json().flatten_event(true).init();
-    }
 }
 
 fn check(path: &Path, format: Format) -> ExitCode {
@@ -177,15 +186,15 @@ fn say(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
-fn run_demo() -> ExitCode {
+fn run_demo(log: &Log) -> ExitCode {
     let mut config = match Config::parse("config/demo.toml", include_str!("../config/demo.toml")) {
         Ok(config) => config,
         Err(faults) => return refuse(&faults),
     };
     match demo::start(&mut config) {
-        Ok(_origins) => serve::serve(&config, None, demo::banner),
+        Ok(_origins) => serve::serve(&config, None, log, demo::banner),
         Err(error) => {
-            tracing::error!(%error, "the demo's own services did not start");
+            tracing::error!(%error, "the demo's own services did not start; it needs free ports on loopback, and descriptors");
             ExitCode::FAILURE
         }
     }

@@ -59,7 +59,10 @@ async fn serve(origins: Vec<(std::net::TcpListener, Router)>) {
         serving.spawn(async move { axum::serve(tokio::net::TcpListener::from_std(listener)?, router).await });
     }
     while let Some(ended) = serving.join_next().await {
-        tracing::error!(?ended, "a service of the demo has ended");
+        tracing::error!(
+            ?ended,
+            "a service of the demo has ended, and its routes answer 502 from now on; start the demo anew"
+        );
     }
 }
 

@@ -10,6 +10,7 @@
 //! control/             the control thread: names, health checks, admin listener, log
 //! worker/              thread, accept, serve, drain
 //! pipeline/            the straight line of one request; reject (every refusal); backend
+//! explain/             which route a request takes, and why
 //! config/ snapshot/    what the user wrote -> what runs
 //! shard/               per-core state
 //! router/  policy/  upstream/
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod demo;
+pub mod explain;
 pub mod gateway;
 pub mod http;
 pub mod net;

@@ -17,6 +17,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::say;
 use crate::config::Config;
 use crate::control::access_log::Orders as AccessLog;
+use crate::control::log::Log;
 use crate::control::reload::{Load, ReloadHandle};
 use crate::control::supervisor;
 use crate::control::upgrade::{IS_READY, Program, UpgradeHandle};
@@ -24,7 +25,7 @@ use crate::gateway::{Crashed, Gateway, Start};
 use crate::runtime::inherit::Inherited;
 
 /// Serves until a signal, then drains; a second signal ends at once.
-pub(super) fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gateway) -> String) -> ExitCode {
+pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl Fn(&Gateway) -> String) -> ExitCode {
     // Of this path, not of what is there when it is needed.
     let program = Program::current();
     let inherited = match Inherited::take() {
@@ -37,7 +38,7 @@ pub(super) fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gatewa
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            tracing::error!(%error, "cannot wait for signals");
+            tracing::error!(%error, "cannot wait for signals, and does not start; see whether descriptors have run out (`ulimit -n`)");
             return ExitCode::FAILURE;
         }
     };
@@ -51,10 +52,11 @@ pub(super) fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gatewa
             return ExitCode::FAILURE;
         }
         (_, Err(error)) => {
-            tracing::error!(%error, "cannot wait for signals");
+            tracing::error!(%error, "cannot wait for signals, and does not start; see whether descriptors have run out (`ulimit -n`)");
             return ExitCode::FAILURE;
         }
     };
+    gateway.operations().on_log_level(log.handle().operation());
     announce(&gateway);
     say(&banner(&gateway));
     supervisor::ready();
@@ -83,7 +85,7 @@ pub(super) fn serve(config: &Config, load: Option<Load>, banner: impl Fn(&Gatewa
     match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(crashed)) => {
-            tracing::error!("{crashed}");
+            tracing::error!("{crashed}; the process ends, start it anew and report the panic");
             ExitCode::FAILURE
         }
         None => {

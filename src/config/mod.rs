@@ -24,8 +24,10 @@
 pub mod admin;
 mod check;
 pub mod dns;
+pub mod effective;
 mod load;
 mod read;
+pub mod schema;
 pub mod sections;
 mod suspect;
 mod warnings;

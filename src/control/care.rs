@@ -109,7 +109,7 @@ impl Care {
         self.client = match Client::new(dns, self.board.dns.clone()) {
             Ok(client) => Some(Arc::new(client)),
             Err(error) => {
-                tracing::error!(%error, "names cannot be resolved; targets with names are not used");
+                tracing::error!(%error, "names cannot be resolved; targets with names are not used; mend what the error says and reload");
                 None
             }
         };

@@ -16,7 +16,7 @@ mod board;
 mod care;
 mod descriptors;
 pub mod leave;
-mod log;
+pub mod log;
 pub mod operations;
 mod probe;
 pub mod reload;
@@ -29,10 +29,12 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::Receiver;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
 use crate::net::{Address, Handed};
@@ -44,7 +46,7 @@ use care::Care;
 pub use descriptors::fit_descriptors;
 use leave::DrainHandle;
 use operations::Operations;
-use reload::{Load, ReloadHandle, Reloader};
+use reload::{Load, Order, ReloadHandle, Reloader};
 use upgrade::UpgradeHandle;
 
 /// From the end of a task that has crashed to its next beginning.
@@ -89,55 +91,23 @@ impl Control {
         let (ready, is_ready) = std::sync::mpsc::channel();
         let (reload, orders) = ReloadHandle::new();
         let drain = DrainHandle::new(shared.clone(), published.clone());
-        let (own, order, alarm) = (reload.clone(), drain.clone(), drain.clone());
         let upgrade = UpgradeHandle {
             published: published.clone(),
             drain: drain.clone(),
             admin: listening.as_ref().and_then(|listening| listening.copy().ok()).map(Arc::new),
             handed_over: Arc::default(),
         };
-        let handed_over = upgrade.handed_over.clone();
-        let (for_views, drain_too) = (operations.clone(), drain.clone());
-        let body = move || {
-            runtime.block_on(async {
-                let board: Arc<Board> = Arc::default();
-                let mut tasks = JoinSet::new();
-                let (name, events) = ("the task that writes events to the log".to_owned(), shared.clone());
-                let make = move || log::write_events(events.clone());
-                tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
-                let mut care = Care::new(board.clone());
-                let services = care.prepare(&edition).await;
-                care.take_over(&edition, services);
-                drop(edition);
-                board.reloads.start();
-                // Nobody listens any more if the start has failed meanwhile.
-                let _ = ready.send(());
-                tasks.spawn(order.carry_out());
-                tasks.spawn(supervisor::watchdog(shared.clone()));
-                let views = Views {
-                    published: published.clone(),
-                    shared: shared.clone(),
-                    board: board.clone(),
-                    reload: own.clone(),
-                    drain: drain_too,
-                    operations: for_views,
-                    census: Arc::default(),
-                    scrape: Arc::default(),
-                };
-                let is_watched = load.is_some();
-                let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);
-                if is_watched {
-                    let name = "the task that watches the configuration".to_owned();
-                    let (of, files, reload) = (published.clone(), board.clone(), own);
-                    let make = move || watch::watch(of.clone(), files.clone(), reload.clone());
-                    tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
-                }
-                tasks.spawn(reloader.run(orders));
-                admin::serve(listening, views, &handed_over, stopped).await;
-                tasks.shutdown().await;
-                log::write_all(&shared, &mut log::Throttle::default());
-            });
+        let duties = Duties {
+            published,
+            shared,
+            load,
+            reload: reload.clone(),
+            drain: drain.clone(),
+            operations: operations.clone(),
+            handed_over: upgrade.handed_over.clone(),
         };
+        let alarm = drain.clone();
+        let body = move || runtime.block_on(duties.carry_out(listening, orders, ready, stopped));
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || alarm.guard("the control thread", body))?;
@@ -187,6 +157,59 @@ impl Control {
     }
 }
 
+/// What the thread has to look after.
+struct Duties {
+    published: Arc<Published>,
+    shared: Arc<Shared>,
+    load: Option<Load>,
+    reload: ReloadHandle,
+    drain: DrainHandle,
+    operations: Arc<Operations>,
+    handed_over: Arc<Notify>,
+}
+
+impl Duties {
+    /// Looks after it until told to stop. `ready` is told once what runs first is looked after.
+    async fn carry_out(
+        self,
+        listening: Option<Listening>,
+        orders: Receiver<Order>,
+        ready: Sender<()>,
+        stopped: oneshot::Receiver<()>,
+    ) {
+        let Duties { published, shared, load, reload, drain, operations, handed_over } = self;
+        let board: Arc<Board> = Arc::default();
+        let mut tasks = JoinSet::new();
+        let (name, events) = ("the task that writes events to the log".to_owned(), shared.clone());
+        let make = move || log::write_events(events.clone());
+        tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
+        let mut care = Care::new(board.clone());
+        let edition = published.current();
+        let services = care.prepare(&edition).await;
+        care.take_over(&edition, services);
+        drop(edition);
+        board.reloads.start();
+        // Nobody listens any more if the start has failed meanwhile.
+        let _ = ready.send(());
+        tasks.spawn(drain.clone().carry_out());
+        tasks.spawn(supervisor::watchdog(shared.clone()));
+        let is_watched = load.is_some();
+        let reloader = Reloader::new(published.clone(), shared.clone(), board.clone(), care, load);
+        if is_watched {
+            let name = "the task that watches the configuration".to_owned();
+            let (of, files, reload) = (published.clone(), board.clone(), reload.clone());
+            let make = move || watch::watch(of.clone(), files.clone(), reload.clone());
+            tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
+        }
+        tasks.spawn(reloader.run(orders));
+        let (census, scrape) = Default::default();
+        let views = Views { published, shared: shared.clone(), board, reload, drain, operations, census, scrape };
+        admin::serve(listening, views, &handed_over, stopped).await;
+        tasks.shutdown().await;
+        log::write_all(&shared, &mut log::Throttle::default());
+    }
+}
+
 /// Runs a task that does not end by itself, and begins it anew when it has crashed.
 async fn keep_alive<F>(name: String, panics: Arc<AtomicU64>, pause: Duration, make: impl Fn() -> F)
 where
@@ -199,7 +222,9 @@ where
         match running.join_next().await {
             Some(Err(error)) if error.is_panic() => {
                 panics.fetch_add(1, Ordering::Relaxed);
-                tracing::error!("{name} has crashed and is begun anew: {error}");
+                tracing::error!(
+                    "{name} has crashed and is begun anew, which is a fault of Tidegate: {error}; please report it"
+                );
                 tokio::time::sleep(pause).await;
             }
             _ => return,

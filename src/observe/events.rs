@@ -14,7 +14,7 @@ use crate::base::request_id::RequestId;
 const CAPACITY: usize = 1024;
 
 /// Something that a worker has to tell.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Event {
     /// A stable name in snake case, the one that refusals are counted by.
     pub code: &'static str,
@@ -24,6 +24,8 @@ pub struct Event {
     pub status: Option<u16>,
     /// Who was on the other side.
     pub peer: Option<SocketAddr>,
+    /// The target that it is about, where there is one with an address.
+    pub target: Option<SocketAddr>,
     /// The request's id, where there was a request.
     pub request: Option<RequestId>,
     /// The system's error number, where there was one.

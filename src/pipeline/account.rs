@@ -24,6 +24,7 @@
 //!
 //! [`Handle::now`]: crate::net::Handle::now
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -101,6 +102,15 @@ impl Account {
     pub fn goes_to(&mut self, target: &Rc<Target>) {
         self.attempts += 1;
         self.target = Some(target.clone());
+    }
+
+    /// Where the request was sent at last, if that is an IP address.
+    #[must_use]
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self.address() {
+            Some(Address::Tcp(address)) => Some(*address),
+            Some(Address::Unix(_)) | None => None,
+        }
     }
 
     /// Where the request was sent at last.

@@ -63,10 +63,7 @@ fn facts(x: &Exchange, client: &Client, end: End) -> Facts {
         version: x.parsed.then(|| x.request.version()),
         client: x.origin.client.ip(),
         peer: client.address.socket(),
-        target: match x.account.address() {
-            Some(Address::Tcp(address)) => Some(*address),
-            Some(Address::Unix(_)) | None => None,
-        },
+        target: x.account.socket(),
         route: x.route.map(|id| id.0),
         service: service.map(|id| id.0),
         outcome: end.name(),

@@ -70,11 +70,15 @@ impl Conditions {
         usize::from(self.methods.is_some()) + self.headers.len() + self.query.len()
     }
 
+    /// Whether requests of this listener are served.
+    pub(super) fn serves(&self, listener: ListenerId) -> bool {
+        self.listeners.is_empty() || self.listeners.contains(&listener)
+    }
+
     /// Tries a request; `text` is memory to decode in.
     pub(super) fn fit(&self, lookup: &Lookup<'_>, text: &mut Vec<u8>) -> Fit {
         let head = lookup.head;
-        let listener = self.listeners.is_empty() || self.listeners.contains(&lookup.listener);
-        if !listener
+        if !self.serves(lookup.listener)
             || !self.headers.iter().all(|condition| condition.holds_in_fields(lookup, text))
             || !self.query.iter().all(|condition| condition.holds_in_query(lookup, text))
         {
@@ -114,7 +118,7 @@ fn excludes(ours: &[Condition], theirs: &[Condition]) -> bool {
 }
 
 impl Condition {
-    fn holds_in_fields(&self, lookup: &Lookup<'_>, text: &mut Vec<u8>) -> bool {
+    pub(super) fn holds_in_fields(&self, lookup: &Lookup<'_>, text: &mut Vec<u8>) -> bool {
         let mut values = lookup.head.fields().filter(|field| self.names(field)).map(|field| field.value);
         let Some(first) = values.next() else { return false };
         let Some(second) = values.next() else { return self.test.holds(first, lookup.worker) };
@@ -131,7 +135,7 @@ impl Condition {
         field.known == self.known && (self.known != Known::Other || field.name.eq_ignore_ascii_case(&self.name))
     }
 
-    fn holds_in_query(&self, lookup: &Lookup<'_>, text: &mut Vec<u8>) -> bool {
+    pub(super) fn holds_in_query(&self, lookup: &Lookup<'_>, text: &mut Vec<u8>) -> bool {
         let Some(query) = lookup.head.query() else { return false };
         let Some(value) = query::value(query.as_bytes(), &self.name) else { return false };
         text.clear();

@@ -56,6 +56,11 @@ impl Hosts {
         *map.entry(name.as_bytes().into()).or_insert_with(make)
     }
 
+    /// All hosts with their sites: the exact ones, and those that stand for all below them.
+    pub(super) fn names(&self) -> (&Map, &Map) {
+        (&self.exact, &self.below)
+    }
+
     /// Whether no route names a host.
     pub(super) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.below.is_empty()

@@ -38,6 +38,7 @@ mod captures;
 mod compile;
 mod conditions;
 pub mod config;
+pub mod explain;
 mod expression;
 mod forward;
 mod host;
@@ -246,7 +247,7 @@ impl Router {
     /// the priority. It answers with the priority that a route must exceed to be of interest.
     fn visit(&self, lookup: &Lookup<'_>, walk: &mut tree::Walk, mut each: impl FnMut(RouteId) -> i64) {
         let mut floor = NONE;
-        let mut visit = |site: u32| {
+        self.visit_sites(lookup, |site| {
             let site = &self.sites[site as usize];
             if floor < site.top.into() {
                 self.visit_site(site, lookup, walk, |id| {
@@ -254,7 +255,12 @@ impl Router {
                     floor >= site.top.into()
                 });
             }
-        };
+        });
+    }
+
+    /// Calls `visit` with every site that takes the host of a request, the most specific first.
+    #[inline]
+    fn visit_sites(&self, lookup: &Lookup<'_>, mut visit: impl FnMut(u32)) {
         if !self.hosts.is_empty()
             && let Some(authority) = lookup.head.host()
             && let Some(host) = host::normalize(authority, &mut [0; _])

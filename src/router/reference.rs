@@ -274,6 +274,10 @@ fn agree(all: Vec<MatchConfig>, requests: Vec<Request>) -> Result<(), TestCaseEr
     for request in requests {
         let is: Answer = with(&request.text(), ListenerId(request.listener), |lookup| {
             let found = router.find(lookup, &mut captures);
+            let first =
+                router.candidates(lookup, &mut captures).into_iter().find(|candidate| candidate.fails.is_none());
+            assert_eq!(first.map(|first| first.route), found.ok(), "what is explained is what is found");
+            let found = router.find(lookup, &mut captures);
             let part = |index| Some(String::from_utf8(captures.get(index, lookup.path)?.to_vec()).unwrap());
             match found {
                 Ok(id) => Ok((id.index(), (0..).map_while(part).collect())),

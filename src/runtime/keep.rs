@@ -24,7 +24,7 @@ impl Handle {
         self.spawn(async move {
             while let Err(message) = attempt(&make).await {
                 handle.core.panics.set(handle.core.panics.get() + 1);
-                tracing::error!(%message, task = name, "a task of the worker panicked; it is begun anew in {pause:?}");
+                tracing::error!(%message, task = name, "a task of the worker panicked, which is a fault of Tidegate; it is begun anew in {pause:?}; please report it");
                 handle.sleep(pause).await;
             }
         });

@@ -192,7 +192,7 @@ impl Core {
                 Ended::Finished(key) => self.tasks.borrow_mut().remove(key),
                 Ended::Panicked(key, message) => {
                     self.panics.set(self.panics.get() + 1);
-                    tracing::error!(%message, "a task panicked and was ended; its connection is closed, the others go on");
+                    tracing::error!(%message, "a task panicked and was ended, which is a fault of Tidegate; its connection is closed, the others go on; please report it");
                     self.tasks.borrow_mut().remove(key);
                 }
             }

@@ -279,14 +279,12 @@ impl Shard {
     /// Tells the control thread that a target is left out from now on.
     pub fn tell_ejected(&self, endpoint: &Endpoint) {
         self.counters().count(Counter::Ejections);
-        let peer = if let Address::Tcp(address) = endpoint.address() { Some(*address) } else { None };
+        let target = if let Address::Tcp(address) = endpoint.address() { Some(*address) } else { None };
         self.tell(Event {
             code: "target_ejected",
             detail: "A target failed too many requests and is left out for a while.",
-            status: None,
-            peer,
-            request: None,
-            errno: None,
+            target,
+            ..Event::default()
         });
     }
 }

@@ -59,10 +59,8 @@ pub(super) async fn accept(accepting: Accepting, listener: Listener, door: Rc<Do
                 shard.tell(Event {
                     code: "accept_failed",
                     detail: "A connection could not be accepted; if descriptors have run out, raise `ulimit -n`.",
-                    status: None,
-                    peer: None,
-                    request: None,
                     errno: error.raw_os_error(),
+                    ..Event::default()
                 });
                 if is_shortage(&error) {
                     // Idle connections to backends are what we can do without.

@@ -256,10 +256,9 @@ impl Worker {
                 Err(error) => shard.tell(Event {
                     code: "listen_failed",
                     detail: "A worker cannot accept connections of a listener that a reload has added; restart the gateway.",
-                    status: None,
                     peer: Some(doorway.address()),
-                    request: None,
                     errno: error.raw_os_error(),
+                    ..Event::default()
                 }),
             });
         }

@@ -174,7 +174,7 @@ impl Connection {
         if let Some((code, detail)) = refused.describe() {
             shard.counters().count(Counter::ProxyRefused);
             let peer = self.client.address.socket();
-            shard.tell(Event { code, detail, status: None, peer, request: None, errno: None });
+            shard.tell(Event { code, detail, peer, ..Event::default() });
         }
         false
     }
@@ -275,14 +275,7 @@ impl Connection {
             return Next::Linger;
         }
         let (code, detail) = (end.code(), end.detail());
-        shard.tell(Event {
-            code,
-            detail,
-            status: None,
-            peer: self.client.address.socket(),
-            request: None,
-            errno: None,
-        });
+        shard.tell(Event { code, detail, peer: self.client.address.socket(), ..Event::default() });
         Next::Reset
     }
 
@@ -393,6 +386,7 @@ impl Connection {
             detail,
             status,
             peer: self.client.address.socket(),
+            target: x.account.socket(),
             request: Some(x.id),
             errno: None,
         });

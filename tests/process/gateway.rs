@@ -26,6 +26,8 @@ pub(crate) struct Setup {
     service: String,
     route: String,
     wrapper: Vec<String>,
+    /// Whole sections, in front of all others.
+    sections: String,
 }
 
 impl Setup {
@@ -36,9 +38,9 @@ impl Setup {
 
     /// One worker, and everything goes to `targets`.
     pub(crate) fn to(driver: &'static str, targets: impl IntoIterator<Item = impl ToString>) -> Setup {
-        let (gateway, listener, admin, service, route, wrapper) = Default::default();
+        let (gateway, listener, admin, service, route, wrapper, sections) = Default::default();
         let targets = targets.into_iter().map(|target| format!("\"{}\"", target.to_string())).collect();
-        Setup { driver, workers: 1, targets, gateway, listener, admin, service, route, wrapper }
+        Setup { driver, workers: 1, targets, gateway, listener, admin, service, route, wrapper, sections }
     }
 
     pub(crate) fn workers(mut self, workers: usize) -> Setup {
@@ -55,6 +57,12 @@ impl Setup {
     /// Asks this name server, and no other.
     pub(crate) fn resolver(self, server: SocketAddr) -> Setup {
         self.gateway(&format!("dns = {{ servers = [\"{server}\"], min_ttl = \"1s\" }}"))
+    }
+
+    /// Adds a section.
+    pub(crate) fn section(mut self, text: &str) -> Setup {
+        self.sections += &format!("{text}\n");
+        self
     }
 
     /// Adds a line to `[listeners.public]`.
@@ -89,6 +97,10 @@ impl Setup {
 
     /// The configuration file.
     pub(crate) fn text(&self) -> String {
+        format!("{}{}", self.sections, self.usual_text())
+    }
+
+    fn usual_text(&self) -> String {
         let Setup { driver, workers, targets, gateway, listener, admin, service, route, .. } = self;
         let targets = targets.join(", ");
         format!(
@@ -202,7 +214,7 @@ impl Gateway {
         self.program.signal(Signal::TERM);
         let finished = self.program.finish();
         assert!(finished.status.success(), "{finished:?}");
-        assert!(!finished.errors.contains("panicked"), "{finished:?}");
+        assert!(!finished.errors.contains("panicked") && !finished.errors.contains("a panic,"), "{finished:?}");
     }
 
     /// Waits until it ends by itself, whoever else has its streams then; says how.

@@ -10,11 +10,13 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "all of this binary is tests")]
 
+mod access_log;
 mod backends;
 mod bodies;
 mod churn;
 mod client;
 mod clients;
+mod commands;
 mod demo;
 mod descriptors;
 mod dns;

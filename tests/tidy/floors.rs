@@ -26,11 +26,11 @@ const DATA_PLANE: &[&str] =
     &["worker", "pipeline", "shard", "router", "policy", "upstream", "http", "net", "runtime", "observe", "base"];
 
 /// The floors that see `now` as an argument.
-const TOLD_THE_TIME: &[&str] = &["pipeline", "config", "snapshot", "router", "policy", "upstream", "http"];
+const TOLD_THE_TIME: &[&str] = &["pipeline", "explain", "config", "snapshot", "router", "policy", "upstream", "http"];
 
 const EVERYWHERE_BUT_RUNTIME: &[&str] = &[
-    "main", "cli", "gateway", "control", "worker", "pipeline", "config", "snapshot", "shard", "router", "policy",
-    "upstream", "http", "net", "observe", "base",
+    "main", "cli", "gateway", "control", "worker", "pipeline", "explain", "config", "snapshot", "shard", "router",
+    "policy", "upstream", "http", "net", "observe", "base",
 ];
 
 /// What some floors may not use: the path, the floors, the reason and the way out.

@@ -3,6 +3,7 @@
 //! A place is a range of bytes in all of their texts, one behind the other: so a fault has one range, whichever file it
 //! is in, and only who shows it has to know that there are several.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -54,7 +55,8 @@ impl SourceFile {
 pub struct SourceMap {
     /// Each with the place of its first byte.
     files: Vec<(usize, SourceFile)>,
-    substitutions: Vec<Substitution>,
+    /// By the places of their first bytes.
+    substitutions: HashMap<usize, Substitution>,
     paths: Vec<PathBuf>,
 }
 
@@ -65,6 +67,8 @@ pub struct Substitution {
     pub span: Range<usize>,
     /// What it stands for, as values are decoded from it.
     pub value: Secret,
+    /// Whether something was put in, not only a dollar sign written.
+    pub replaced: bool,
     /// Whether what was put in may be a secret.
     pub hidden: bool,
 }
@@ -88,7 +92,7 @@ impl SourceMap {
     /// One file, for now.
     #[must_use]
     pub fn new(file: SourceFile) -> Self {
-        Self { files: vec![(0, file)], substitutions: Vec::new(), paths: Vec::new() }
+        Self { files: vec![(0, file)], substitutions: HashMap::new(), paths: Vec::new() }
     }
 
     /// Puts another file in the place of the first, as long as it is the only one.
@@ -142,13 +146,13 @@ impl SourceMap {
 
     /// Takes note of a string that stands for another.
     pub fn substitute(&mut self, substitution: Substitution) {
-        self.substitutions.push(substitution);
+        self.substitutions.insert(substitution.span.start, substitution);
     }
 
     /// What the string at this place stands for, if something was put in.
     #[must_use]
     pub fn substitution(&self, span: &Range<usize>) -> Option<&Substitution> {
-        self.substitutions.iter().find(|substitution| substitution.span == *span)
+        self.substitutions.get(&span.start).filter(|substitution| substitution.span == *span)
     }
 
     /// Takes note of a file that was read, or would have been if it were there, or of a directory in which a file that

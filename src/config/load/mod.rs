@@ -16,6 +16,7 @@ pub(super) mod environment;
 mod include;
 mod substitute;
 mod syntax;
+mod tree;
 
 use std::collections::HashSet;
 use std::fs;
@@ -24,16 +25,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_spanned::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use self::environment::Environment;
 use self::substitute::{Found, Problem, Reference, sounds_secret};
+use self::tree::shift;
 use crate::base::decode::{Diagnostic, SourceFile, SourceMap, Substitution, Value, type_of};
 use crate::base::secret::{MASK, Secret};
-
-/// The sections that hold tables with names, which may come from several files.
-pub(super) const NAMED: [&str; 4] = ["listeners", "services", "routes", "consumers"];
 
 /// The longest file that is read for a configuration.
 const FILE_MOST: u64 = 64 << 20;
@@ -68,6 +66,28 @@ pub(super) struct Loader<'e> {
 
 /// A text to parse: where it begins, and what is in it.
 pub(super) type Text = (usize, Arc<str>);
+
+/// The texts of files that have been read.
+pub(super) fn texts(sources: &SourceMap) -> Vec<Text> {
+    (0..sources.files().len())
+        .map(|index| sources.file(index))
+        .map(|(base, file)| (base, file.text().clone()))
+        .collect()
+}
+
+/// The tree that a configuration was decoded from, once more, from its texts; nothing is read again.
+pub(super) fn tree_of<'t>(sources: &SourceMap, texts: &'t [Text]) -> DeTable<'t> {
+    let mut whole = DeTable::new();
+    for (base, text) in texts {
+        let (tree, _) = DeTable::parse_recoverable(text);
+        let tree = tree::settle(tree.into_inner(), *base, &mut |text, span| match sources.substitution(span) {
+            Some(substitution) => substitution.value.expose().to_owned().into(),
+            None => text,
+        });
+        tree::merge(&mut whole, tree, &mut Vec::new());
+    }
+    whole
+}
 
 impl<'e> Loader<'e> {
     /// Begins with a file.
@@ -241,10 +261,7 @@ impl<'e> Loader<'e> {
 
     /// The texts of all files.
     pub(super) fn texts(&self) -> Vec<Text> {
-        (0..self.directories.len())
-            .map(|index| self.sources.file(index))
-            .map(|(at, file)| (at, file.text().clone()))
-            .collect()
+        texts(&self.sources)
     }
 
     /// One tree of all texts, which are those of [`texts`](Self::texts); nothing where there is none to rely on.
@@ -262,8 +279,9 @@ impl<'e> Loader<'e> {
             }));
             self.incomplete |= !is_toml;
             if is_toml {
-                let tree = self.settle_table(tree.into_inner(), index, *base);
-                self.merge(&mut whole, tree, index);
+                let tree =
+                    tree::settle(tree.into_inner(), *base, &mut |text, span| self.settle_text(text, index, span));
+                tree::merge(&mut whole, tree, &mut self.faults);
             }
         }
         (!self.incomplete).then_some(whole)
@@ -290,38 +308,17 @@ impl<'e> Loader<'e> {
         (sources, faults)
     }
 
-    fn settle_table<'t>(&mut self, table: DeTable<'t>, index: usize, base: usize) -> DeTable<'t> {
-        let entries = table.into_iter().map(|(key, value)| {
-            let span = shift(&key.span(), base);
-            (Spanned::new(span, key.into_inner()), self.settle(value, index, base))
-        });
-        entries.collect()
-    }
-
-    /// A value with its place among all files and with what its strings stand for.
-    fn settle<'t>(&mut self, value: Value<'t>, index: usize, base: usize) -> Value<'t> {
-        let span = shift(&value.span(), base);
-        let settled = match value.into_inner() {
-            DeValue::Table(table) => DeValue::Table(self.settle_table(table, index, base)),
-            DeValue::Array(mut list) => {
-                for value in list.iter_mut() {
-                    let taken = std::mem::replace(value, Spanned::new(0..0, DeValue::Boolean(false)));
-                    *value = self.settle(taken, index, base);
-                }
-                DeValue::Array(list)
-            }
-            DeValue::String(text) => DeValue::String(self.settle_text(text, index, &span)),
-            other => other,
-        };
-        Spanned::new(span, settled)
-    }
-
     fn settle_text<'t>(&mut self, text: DeString<'t>, index: usize, span: &Range<usize>) -> DeString<'t> {
         match self.look_up(index, &text) {
             Ok(None) => text,
             Ok(Some(found)) => {
                 let value = Secret::new(found.text.as_str());
-                self.sources.substitute(Substitution { span: span.clone(), value, hidden: found.hidden });
+                self.sources.substitute(Substitution {
+                    span: span.clone(),
+                    value,
+                    replaced: found.replaced,
+                    hidden: found.hidden,
+                });
                 found.text.into()
             }
             Err(problem) => {
@@ -345,63 +342,16 @@ impl<'e> Loader<'e> {
             Reference::File(path) => {
                 let path = directory.join(path);
                 sources.note(&path);
-                Ok(Found { text: file_text(&path)?, hidden: true })
+                Ok(Found::new(file_text(&path)?, true))
             }
         })
     }
-
-    /// Adds the sections of a file to those of the files before it.
-    fn merge<'t>(&mut self, whole: &mut DeTable<'t>, file: DeTable<'t>, index: usize) {
-        for (key, value) in file {
-            let name = key.get_ref().to_string();
-            if name == "include" && index > 0 {
-                continue;
-            }
-            let Some((first, known)) = whole.remove_entry(&*name) else {
-                whole.insert(key, value);
-                continue;
-            };
-            let (place, is_named) = (known.span(), NAMED.contains(&name.as_str()));
-            let known = match (known.into_inner(), value.into_inner()) {
-                (DeValue::Table(mut known), DeValue::Table(more)) if is_named => {
-                    self.gather(&name, &mut known, more);
-                    DeValue::Table(known)
-                }
-                (known, more) => {
-                    let what = if matches!(more, DeValue::Table(_)) { format!("[{name}]") } else { name };
-                    let help = "write it in one file; only [listeners.NAME], [services.NAME] and [routes.NAME] can come \
-                                from several";
-                    self.faults.push(twice(&format!("`{what}`"), key.span(), first.span()).help(help));
-                    known
-                }
-            };
-            whole.insert(first, Spanned::new(place, known));
-        }
-    }
-
-    /// Adds tables with names to those of the files before.
-    fn gather<'t>(&mut self, section: &str, known: &mut DeTable<'t>, more: DeTable<'t>) {
-        for (name, value) in more {
-            match known.get_key_value(&**name.get_ref()) {
-                Some((first, _)) => {
-                    let fault = twice(&format!("`[{section}.{}]`", name.get_ref()), name.span(), first.span());
-                    self.faults.push(fault.help("give one of them another name, or remove it"));
-                }
-                None => drop(known.insert(name, value)),
-            }
-        }
-    }
-}
-
-fn twice(what: &str, second: Range<usize>, first: Range<usize>) -> Diagnostic {
-    let fault = Diagnostic::new(second, format!("{what} is there twice"), "here for the second time");
-    fault.related(first, "here for the first")
 }
 
 fn variable(environment: &Environment, name: &str, default: Option<&str>) -> Result<Found, (String, String)> {
     let help = || format!("set it where the gateway is started, or write a default: `${{{name}:-default}}`");
     let value = environment.variable(name).map_err(|problem| (problem, help()))?;
-    let found = |text: &str| Found { text: text.to_owned(), hidden: sounds_secret(name) };
+    let found = |text: &str| Found::new(text, sounds_secret(name));
     match (value, default) {
         // As in a shell, a default is also for a variable that is set to nothing.
         (Some(value), Some(default)) if value.is_empty() => Ok(found(default)),
@@ -461,10 +411,6 @@ fn display(path: &Path) -> String {
 
 fn plain(text: &str) -> String {
     text.replace(crate::base::decode::DOLLAR, "$")
-}
-
-fn shift(span: &Range<usize>, base: usize) -> Range<usize> {
-    span.start + base..span.end + base
 }
 
 #[cfg(test)]

@@ -27,8 +27,16 @@ pub(super) enum Reference<'t> {
 pub(super) struct Found {
     /// The text.
     pub(super) text: String,
+    /// Whether there was a reference.
+    pub(super) replaced: bool,
     /// Whether it may be a secret.
     pub(super) hidden: bool,
+}
+
+impl Found {
+    pub(super) fn new(text: impl Into<String>, hidden: bool) -> Self {
+        Self { text: text.into(), replaced: true, hidden }
+    }
 }
 
 /// Why there is nothing to put in.
@@ -61,7 +69,8 @@ pub(super) fn substitute<'t>(
     if !text.contains('$') {
         return Ok(None);
     }
-    let (mut made, mut hidden, mut rest) = (String::with_capacity(text.len()), false, text);
+    let (mut made, mut rest) = (String::with_capacity(text.len()), text);
+    let (mut replaced, mut hidden) = (false, false);
     while let Some((before, after)) = rest.split_once('$') {
         made.push_str(before);
         if let Some(after) = after.strip_prefix('$') {
@@ -90,10 +99,11 @@ pub(super) fn substitute<'t>(
             return Err(Problem::new(whole(), message, "leave it out there"));
         }
         made.push_str(&found.text.replace('$', DOLLAR.encode_utf8(&mut [0; 4])));
+        replaced = true;
         hidden |= found.hidden;
     }
     made.push_str(rest);
-    Ok(Some(Found { text: settle(&made), hidden }))
+    Ok(Some(Found { text: settle(&made), replaced, hidden }))
 }
 
 /// Leaves [`DOLLAR`] only where a dollar sign would be taken for the beginning of something.
@@ -179,9 +189,9 @@ mod tests {
             Reference::Variable { name: "ODD", .. } => "$ $$ ${HOST} ${client.ip} }".to_owned(),
             Reference::Variable { name: _, default: Some(default) } => default.to_owned(),
             Reference::Variable { name, default: None } => return Err((format!("no {name}"), "set it".into())),
-            Reference::File(path) => return Ok(Found { text: format!("<{path}>"), hidden: true }),
+            Reference::File(path) => return Ok(Found::new(format!("<{path}>"), true)),
         };
-        Ok(Found { text, hidden: false })
+        Ok(Found::new(text, false))
     }
 
     fn put(text: &str) -> Result<String, Problem> {
@@ -247,7 +257,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_was_put_in_is_text_and_nothing_else(value in "[$a{}.A\u{e9}]{0,8}", before in "[a{}]{0,3}", after in "[a{}]{0,3}") {
-            let look = |_: Reference<'_>| Ok(Found { text: value.clone(), hidden: false });
+            let look = |_: Reference<'_>| Ok(Found::new(value.clone(), false));
             let made = substitute(&format!("{before}${{X}}{after}"), look).unwrap();
             let text = made.map(|found| found.text).unwrap();
             prop_assert_eq!(text.replace(DOLLAR, "$"), format!("{before}{value}{after}"));

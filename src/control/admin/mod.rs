@@ -140,7 +140,7 @@ pub(super) async fn serve(
         tokio::select! {
             ended = listening.serve(router, handed_over) => {
                 if let Err(error) = ended {
-                    tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it");
+                    tracing::error!(%error, "the admin listener cannot be used; the gateway serves without it, and a restart brings it back");
                 }
             }
             _ = &mut stopped => return,

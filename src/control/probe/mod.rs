@@ -89,7 +89,7 @@ pub(super) async fn watch(service: Arc<Service>, checks: Arc<Checks>, crowd: Arc
                 if let Some(probing) = running.remove(&error.id()) {
                     crowd.panics.fetch_add(1, Ordering::Relaxed);
                     let (service, target) = (service.name(), probing.endpoint.authority());
-                    tracing::error!(service, endpoint = target, "a health check has crashed and is begun anew: {error}");
+                    tracing::error!(service, endpoint = target, "a health check has crashed and is begun anew, which is a fault of Tidegate: {error}; please report it");
                     begin = Some(Moment::now() + checks.interval);
                 }
             }

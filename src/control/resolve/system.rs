@@ -105,7 +105,9 @@ impl System {
                 self.setup = Arc::new(setup);
             }
             Err(error) => {
-                tracing::warn!("{path} has changed, and is of no use: {error}; what it said before stays in use");
+                tracing::warn!(
+                    "{path} has changed, and is of no use: {error}; what it said before stays in use; mend it, or write `servers` in [gateway.dns]"
+                );
             }
         }
     }

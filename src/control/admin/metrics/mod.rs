@@ -110,15 +110,16 @@ fn cuts(text: &mut Text, shared: &Shared) {
 
 /// What became of lines that were to be logged.
 fn logs(text: &mut Text, shared: &Shared) {
-    let log = &shared.access_log;
-    let (written, failed) = (log.written.load(Ordering::Relaxed), log.failed.load(Ordering::Relaxed));
-    let name = "tidegate_access_log_lines_total";
+    let lines = &shared.access_log;
+    let name = "tidegate_access_log_written_total";
     text.family(name, Kind::Counter, "Lines of the access log that were written.");
-    text.series(name, &[], written);
+    text.series(name, &[], lines.written.load(Ordering::Relaxed));
     let name = "tidegate_access_log_dropped_total";
-    text.family(name, Kind::Counter, "Lines of the access log that are lost, by cause.");
-    text.series(name, &[("cause", "queue_full")], log.dropped());
-    text.series(name, &[("cause", "write_failed")], failed);
+    text.family(name, Kind::Counter, "Lines of the access log that were not written, by why.");
+    let (no_room, failed) = (lines.dropped(), lines.failed.load(Ordering::Relaxed));
+    for (reason, count) in [("queue_full", no_room), ("write_failed", failed)] {
+        text.series(name, &[("reason", reason)], count);
+    }
     let name = "tidegate_events_queued";
     text.family(name, Kind::Gauge, "Log events that wait to be written.");
     text.series(name, &[], shared.events.len());

@@ -372,7 +372,10 @@ impl IoUring {
         }
         if self.operations > 0 {
             // Better to lose the memory than to have the kernel write into it.
-            tracing::error!(operations = self.operations, "io_uring operations did not end; their buffers are leaked");
+            tracing::error!(
+                operations = self.operations,
+                "io_uring operations did not end with their worker; their buffers are leaked until the process ends, which it may do now"
+            );
             self.buffers.leak();
         }
     }
