@@ -57,6 +57,8 @@ pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl
         }
     };
     gateway.operations().on_log_level(log.handle().operation());
+    let lines = log.handle().clone();
+    gateway.operations().on_lost_lines(move || lines.lost());
     announce(&gateway);
     say(&banner(&gateway));
     supervisor::ready();

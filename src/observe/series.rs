@@ -170,6 +170,7 @@ pub struct ServiceBlock {
     cut: AtomicU64,
     attempts: AtomicU64,
     retries: AtomicU64,
+    over_budget: AtomicU64,
     /// Connections that are kept.
     idle: AtomicU64,
     times: [Fine; Time::ALL.len()],
@@ -200,9 +201,9 @@ impl Time {
 
 impl Default for ServiceBlock {
     fn default() -> Self {
-        let [received, sent, cut, attempts, retries, idle] = Default::default();
+        let [received, sent, cut, attempts, retries, over_budget, idle] = Default::default();
         let (statuses, times) = ([const { AtomicU64::new(0) }; _], Default::default());
-        ServiceBlock { statuses, received, sent, cut, attempts, retries, idle, times }
+        ServiceBlock { statuses, received, sent, cut, attempts, retries, over_budget, idle, times }
     }
 }
 
@@ -244,6 +245,11 @@ impl ServiceBlock {
         if finished.cut {
             bump(&self.cut, 1);
         }
+    }
+
+    /// Counts a request that was not sent again because too many others were. Only the owning worker may call this.
+    pub fn count_over_budget(&self) {
+        bump(&self.over_budget, 1);
     }
 }
 
@@ -325,10 +331,10 @@ impl Series<ServiceBlock> {
         [self.sum(|block| &block.received), self.sum(|block| &block.sent), self.sum(|block| &block.cut)]
     }
 
-    /// How often requests were sent, and how often again.
+    /// How often requests were sent, how often again, and how often not again because too many others were.
     #[must_use]
-    pub fn attempts(&self) -> [u64; 2] {
-        [self.sum(|block| &block.attempts), self.sum(|block| &block.retries)]
+    pub fn attempts(&self) -> [u64; 3] {
+        [self.sum(|block| &block.attempts), self.sum(|block| &block.retries), self.sum(|block| &block.over_budget)]
     }
 
     /// Connections that are kept for the next request.

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use tidegate::control::operations::LostLines;
+use tidegate::observe::counters::Counter;
 
 use crate::harness::{Boot, Client, Driver, Gate, Gateway, Origin, Response, eventually, on_both_drivers};
 
@@ -140,7 +142,7 @@ fn connections_are_told_by_what_they_do() {
         };
         let (mut asking, idle) = (gateway.connect(), gateway.connect());
         states(2, 0);
-        asking.send("GET /users/a HTTP/1.1\r\nHost: h\r\n\r\n");
+        asking.send("GET /users/long HTTP/1.1\r\nHost: h\r\n\r\n");
         states(1, 1);
         gate.open();
         assert_eq!(asking.response().status, 200);
@@ -150,6 +152,73 @@ fn connections_are_told_by_what_they_do() {
         });
         drop((asking, idle));
         states(0, 0);
+    });
+}
+
+#[test]
+fn waits_and_timeouts_are_told_by_kind() {
+    const SLOW: &str = "[routes.slow]\npath = \"/slow/*\"\nservice = \"app\"\nfirst_byte_timeout = \"20ms\"\n";
+    on_both_drivers(|driver| {
+        let gate = Gate::default();
+        let origin = Origin::holding("held", &gate);
+        let text =
+            format!("{ROUTES}{SLOW}").replace("[routes.users]", "pool = { max_connections = 1 }\n[routes.users]");
+        let gateway = boot(&text, &origin, driver).start();
+        assert_eq!(series(&gateway)["tidegate_upstream_connections_limit{service=\"app\"}"], 1.0);
+        assert_eq!(gateway.request("GET /slow/long HTTP/1.1\r\nHost: h\r\n\r\n").status, 504);
+        let expected = [("first_byte", 1), ("queue", 0), ("connect", 0), ("head", 0), ("body", 0), ("total", 0)];
+        let kinds = beginning(&gateway, "tidegate_timeouts_total");
+        for (kind, count) in expected {
+            assert!(kinds.contains(&(format!("{{kind=\"{kind}\"}}"), count)), "{kind} in {kinds:?}");
+        }
+        assert_eq!(series(&gateway)["tidegate_refusals_total{code=\"first_byte_timeout\"}"], 1.0);
+        let (mut first, mut second) = (gateway.connect(), gateway.connect());
+        let waiting = |count: f64| {
+            eventually("one waits", || {
+                series(&gateway)["tidegate_upstream_waiting_requests{service=\"app\"}"] == count
+            });
+        };
+        first.send("GET /users/long HTTP/1.1\r\nHost: h\r\n\r\n");
+        eventually("it has the connection", || {
+            beginning(&gateway, "tidegate_upstream_connections{").iter().any(|(_, count)| *count == 1)
+                && beginning(&gateway, "tidegate_upstream_active_requests").iter().any(|(_, count)| *count == 1)
+        });
+        second.send("GET /users/b HTTP/1.1\r\nHost: h\r\n\r\n");
+        waiting(1.0);
+        gate.open();
+        assert_eq!((first.response().status, second.response().status), (200, 200));
+        waiting(0.0);
+        eventually("the wait is counted", || {
+            series(&gateway).get("tidegate_service_queue_seconds_count{service=\"app\"}") == Some(&1.0)
+        });
+    });
+}
+
+#[test]
+fn retries_and_those_over_budget_are_told_by_service() {
+    on_both_drivers(|driver| {
+        let bad = || Origin::start().reply("/users/a", 503, "no");
+        let origins = [bad(), bad()];
+        let retries = "ejection = false\nretries = { attempts = 2, on = [\"503\"], budget = 0.0, backoff = \"1ms\" }\n";
+        let text = ROUTES.replace("[routes.users]", &format!("{retries}[routes.users]"));
+        let targets = origins.each_ref().map(Origin::address);
+        let gateway = Gateway::from(&text).targets("app", &targets).driver(driver).workers(1).start();
+        let count = |name: &str| series(&gateway).get(&format!("{name}{{service=\"app\"}}")).copied().unwrap_or(0.0);
+        let mut client = gateway.connect();
+        let mut sent = 0.0;
+        // A hundred in ten seconds are free, so that it takes at least as many.
+        while count("tidegate_service_retries_over_budget_total") == 0.0 {
+            client.send("GET /users/a HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(client.response().status, 503);
+            sent += 1.0;
+        }
+        eventually("all are counted", || count("tidegate_service_duration_seconds_count") == sent);
+        let [attempts, again, over] =
+            ["attempts", "retries", "retries_over_budget"].map(|name| count(&format!("tidegate_service_{name}_total")));
+        assert_eq!((attempts, again + over, over), (sent + again, sent, 1.0));
+        let all = series(&gateway);
+        assert_eq!((all["tidegate_retries_total"], all["tidegate_retries_over_budget_total"]), (again, over));
+        assert!(again >= 100.0, "{again}");
     });
 }
 
@@ -201,7 +270,11 @@ fn names(expression: &str) -> impl Iterator<Item = &str> {
 fn known() -> BTreeSet<String> {
     let origin = Origin::start();
     let gateway = boot(ROUTES, &origin, Driver::Epoll).start();
+    gateway.running().operations().on_lost_lines(|| LostLines { dropped: 3, suppressed: 5 });
     let text = scrape(&gateway, "").text().to_owned();
+    for line in ["{reason=\"queue_full\"} 3", "{reason=\"same_message\"} 5"] {
+        assert!(text.contains(&format!("\ntidegate_log_dropped_total{line}\n")), "{text}");
+    }
     let mut known = BTreeSet::new();
     for line in text.lines() {
         if let ["#", "TYPE", name, kind] = line.split(' ').collect::<Vec<_>>()[..] {
@@ -210,6 +283,53 @@ fn known() -> BTreeSet<String> {
         }
     }
     known
+}
+
+/// What there is to know, and the series that tell it.
+const TOLD: [(&str, &[&str]); 23] = [
+    ("requests by route, method and status", &["tidegate_route_requests_total"]),
+    ("requests by service and status", &["tidegate_service_requests_total", "tidegate_requests_total"]),
+    ("time of the gateway alone", &["tidegate_service_gateway_seconds_bucket"]),
+    ("time of the backend", &["tidegate_service_backend_seconds_bucket", "tidegate_service_first_byte_seconds_bucket"]),
+    ("time in all", &["tidegate_service_duration_seconds_bucket", "tidegate_route_duration_seconds_bucket"]),
+    ("bytes", &["tidegate_client_received_bytes_total", "tidegate_client_sent_bytes_total"]),
+    ("bytes by route", &["tidegate_route_received_bytes_total", "tidegate_route_sent_bytes_total"]),
+    ("bytes by service", &["tidegate_service_received_bytes_total", "tidegate_service_sent_bytes_total"]),
+    ("connections by state", &["tidegate_connections_by_state", "tidegate_connections_limit"]),
+    (
+        "pool use",
+        &["tidegate_upstream_connections", "tidegate_service_idle_connections", "tidegate_upstream_reused_total"],
+    ),
+    ("queueing", &["tidegate_upstream_waiting_requests", "tidegate_service_queue_seconds_bucket"]),
+    ("retries", &["tidegate_service_attempts_total", "tidegate_service_retries_total"]),
+    ("the budget of retries", &["tidegate_service_retries_over_budget_total", "tidegate_retries_over_budget_total"]),
+    ("ejections", &["tidegate_ejections_total", "tidegate_upstream_ejected"]),
+    ("timeouts by kind", &["tidegate_timeouts_total"]),
+    ("refusals by code", &["tidegate_refusals_total", "tidegate_cuts_total"]),
+    ("reloads", &["tidegate_config_reloads_total", "tidegate_config_last_reload_successful"]),
+    (
+        "losses of mailboxes and logs",
+        &["tidegate_events_dropped_total", "tidegate_access_log_dropped_total", "tidegate_log_dropped_total"],
+    ),
+    ("the share that workers are busy", &["tidegate_worker_busy_ratio", "tidegate_worker_cpu_seconds_total"]),
+    ("wake-ups", &["tidegate_worker_wake_ups_total"]),
+    ("descriptors", &["process_open_fds", "process_max_fds"]),
+    ("memory", &["process_resident_memory_bytes", "process_virtual_memory_bytes"]),
+    (
+        "what runs",
+        &["tidegate_build_info", "tidegate_config_edition", "tidegate_config_last_success_timestamp_seconds"],
+    ),
+];
+
+#[test]
+fn all_that_there_is_to_know_is_told() {
+    let known = known();
+    for (what, names) in TOLD {
+        names.iter().for_each(|name| assert!(known.contains(*name), "{name}, for {what}"));
+    }
+    for (_, _, name, _) in Counter::ALL {
+        assert!(known.contains(*name), "{name}");
+    }
 }
 
 #[track_caller]

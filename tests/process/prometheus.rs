@@ -50,8 +50,16 @@ impl Prometheus {
         assert_eq!(answer["status"], "success", "{answer}");
         answer["data"]["result"].get(0)?["value"][1].as_str()?.parse().ok()
     }
+
+    /// The unit of a family of series, if it is known.
+    fn unit(&self, family: &str) -> Option<String> {
+        let path = format!("/api/v1/metadata?metric={family}");
+        let answer: Value = serde_json::from_str(&Client::connect(self.address).get(&path).text()).unwrap();
+        Some(answer["data"][family].get(0)?["unit"].as_str()?.to_owned())
+    }
 }
 
+/// The text for who does not ask for another format.
 fn scrape(gateway: &Gateway) -> String {
     Client::connect(gateway.admin).get("/metrics").text()
 }
@@ -75,6 +83,7 @@ fn scraped_and_asked(driver: &'static str) {
     let (good, faults) = check(&scrape(&gateway));
     assert!(good && faults.is_empty(), "{faults}");
     assert!(!check("a_total{x=1} 1\n").0, "it does find faults");
+    assert!(scrape(&gateway).contains("\ntidegate_log_dropped_total{reason=\"queue_full\"} 0\n"));
 
     let prometheus = Prometheus::start(gateway.admin);
     let seven = |query: &str| wait_for(query, || prometheus.ask(query).filter(|value| *value == 7.0));
@@ -86,6 +95,8 @@ fn scraped_and_asked(driver: &'static str) {
     assert!(prometheus.ask("process_resident_memory_bytes%7Bjob=%22tidegate%22%7D").unwrap() > 1e6);
     let started = prometheus.ask("time()-process_start_time_seconds%7Bjob=%22tidegate%22%7D").unwrap();
     assert!((-2.0..600.0).contains(&started), "{started}");
+    // There are units in OpenMetrics only: it is what Prometheus prefers.
+    assert_eq!(prometheus.unit("tidegate_service_duration_seconds").as_deref(), Some("seconds"));
     // The rules are evaluated, too.
     wait_for("a recorded series", || prometheus.ask("tidegate:service_requests:rate5m%7Bservice=%22app%22%7D"));
 }
@@ -96,6 +107,13 @@ fn promtool_finds_the_rules_and_the_sample_well() {
         let said = run("promtool", &["check", what, &format!("{FILES}/{file}")]).good();
         assert!(said.contains("SUCCESS"), "{said}");
     }
+}
+
+#[test]
+fn alerts_fire_when_they_are_to() {
+    let tests = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/promtool/rules_test.yml");
+    let said = run("promtool", &["test", "rules", tests]).good();
+    assert!(said.contains("SUCCESS"), "{said}");
 }
 
 /// Fifty times a second, for a while.

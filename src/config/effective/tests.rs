@@ -84,6 +84,8 @@ access_log = { sample = { slower_than = false } }
 [access_log]
 format = "${status} ${request.header.x-a} $$"
 sample = { share = 0.5, always = ["4xx"] }
+[metrics]
+routes = 7
 "#;
 
 fn load(name: &str, text: &str) -> Config {
@@ -94,11 +96,12 @@ fn load(name: &str, text: &str) -> Config {
 /// All that runs, as text.
 fn what_runs(config: &Config) -> String {
     let snapshot = Snapshot::compile(config).unwrap_or_else(|faults| panic!("{}", faults.render(false)));
-    let Snapshot { gateway, limits, fields, listeners, admin, access_log, services, routes, outlines, .. } = snapshot;
+    let Snapshot { gateway, limits, fields, listeners, admin, access_log, metrics, services, routes, outlines, .. } =
+        snapshot;
     let tests = config.routes.iter().flat_map(|route| route.matches.headers.iter().chain(&route.matches.query));
     let tests: Vec<_> = tests.map(|(name, test)| (name.get_ref(), test.get_ref())).collect();
     format!(
-        "{gateway:#?}\n{limits:#?}\n{fields:#?}\n{listeners:#?}\n{admin:#?}\n{access_log:#?}\n{services:#?}\n{routes:#?}\n{outlines:#?}\n{tests:#?}"
+        "{gateway:#?}\n{limits:#?}\n{fields:#?}\n{listeners:#?}\n{admin:#?}\n{access_log:#?}\n{metrics:#?}\n{services:#?}\n{routes:#?}\n{outlines:#?}\n{tests:#?}"
     )
 }
 

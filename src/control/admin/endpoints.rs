@@ -170,7 +170,15 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         "all of them",
     )]),
     Endpoint::new(Get, "/metrics", "metrics", "All that was counted, for Prometheus", InTime(metrics::metrics))
-        .answers(&[(200, Text(metrics::Format::Classic.kind()), "the text format of Prometheus")]),
+        .answers(&[
+            (
+                200,
+                Text(metrics::Format::Classic.kind()),
+                "the text format of Prometheus, or OpenMetrics for who accepts it",
+            ),
+            (200, Text(metrics::Format::OpenMetrics.kind()), "OpenMetrics"),
+            (500, Problem, "the text could not be made"),
+        ]),
     Endpoint::new(Post, "/reload", "reload", "Read the configuration again and make it run", InTime(process::reload))
         .answers(&[
             (200, Json("Reloaded"), "it runs"),

@@ -97,16 +97,20 @@ fn responses(endpoint: &Endpoint, needs_token: bool) -> Value {
         ]);
     }
     all.extend(endpoint.answers);
-    let answers = all.into_iter().map(|(status, shape, when)| {
+    let mut answers = Map::new();
+    for (status, shape, when) in all {
         let (kind, schema) = match shape {
             Shape::Json(name) => ("application/json", schema::refer(name)),
             Shape::Any => ("application/json", json!({ "type": "object" })),
             Shape::Text(kind) => (kind, json!({ "type": "string" })),
             Shape::Problem => ("application/problem+json", schema::refer("Problem")),
         };
-        (status.to_string(), json!({ "description": when, "content": { kind: { "schema": schema } } }))
-    });
-    Value::Object(answers.collect())
+        // One status can have a content of several kinds.
+        let answer = answers.entry(status.to_string());
+        let answer = answer.or_insert_with(|| json!({ "description": when, "content": {} }));
+        answer["content"][kind] = json!({ "schema": schema });
+    }
+    Value::Object(answers)
 }
 
 /// Problem details (RFC 9457), with our members. Those of a reload have `errors` besides.

@@ -20,7 +20,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt as format, reload};
 
-use super::operations::LogLevel;
+use super::operations::{LogLevel, LostLines};
 pub(super) use events::{Throttle, write_all, write_events};
 use queue::{Lines, Queue, Shape};
 
@@ -112,16 +112,10 @@ impl LogHandle {
         LogLevel { get: Box::new(move || get.level()), set: Box::new(move |level| set.set_level(level)) }
     }
 
-    /// Lines that were lost because who reads the log was too slow.
+    /// Lines that nobody has seen.
     #[must_use]
-    pub fn dropped(&self) -> u64 {
-        self.queue.dropped()
-    }
-
-    /// Lines that were left out because there were too many of one message.
-    #[must_use]
-    pub fn suppressed(&self) -> u64 {
-        self.queue.suppressed()
+    pub fn lost(&self) -> LostLines {
+        LostLines { dropped: self.queue.dropped(), suppressed: self.queue.suppressed() }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::http::message::Method;
 use crate::observe::counters::Counter;
 use crate::pipeline::account::nanos;
 use crate::pipeline::{Exchange, Reject};
+use crate::snapshot::ServiceId;
 use crate::upstream::balance::TargetId;
 use crate::upstream::retry::{Cause, Decision, Facts, Sent};
 
@@ -117,13 +118,21 @@ impl<'a> Again<'a> {
         }
         let counters = self.stage.shard.counters();
         if !self.stage.backend.budget.borrow_mut().allow(now, policy.budget) {
-            counters.count(Counter::RetriesOverBudget);
+            self.count_over_budget();
             return false;
         }
         counters.count(Counter::Retries);
         self.retries.set(retries);
         self.next.set(next);
         true
+    }
+
+    /// Counts a request that is not sent again because too many others were.
+    fn count_over_budget(&self) {
+        let Stage { shard, view, route, .. } = self.stage;
+        shard.counters().count(Counter::RetriesOverBudget);
+        let service = route.action.service().map(ServiceId::index);
+        view.edition().service_series.at(service).of(shard.index()).count_over_budget();
     }
 }
 

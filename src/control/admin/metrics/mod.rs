@@ -21,6 +21,7 @@ use super::upstreams::{is_ejected, requests, usable};
 use super::{Asked, Later, Views};
 use crate::base::time::Instant;
 use crate::control::board::{Board, Service};
+use crate::control::operations::LostLines;
 use crate::control::resolve::Failure;
 use crate::observe::counters::{Counter, sum};
 use crate::pipeline::{Cut, Reject};
@@ -34,14 +35,19 @@ use text::{Kind, Text};
 /// All of it, for who asks. One asks at a time, for the text of many routes is long.
 pub(super) fn metrics<'a>(views: &'a Views, asked: &'a Asked) -> Later<'a> {
     Box::pin(async {
-        let _turn = views.scrape.lock().await;
+        // Held by the thread that makes the text, even if who has asked does not wait for it.
+        let turn = views.scrape.clone().lock_owned().await;
         let format = Format::of(&asked.accept);
         let mut text = Text::new(format);
         gateway(&mut text, &views.shared, &views.board, Instant::from_clock());
         let (edition, shared) = (views.published.current(), views.shared.clone());
+        if let Some(lost) = views.operations.lost_lines() {
+            log(&mut text, lost);
+        }
         configuration(&mut text, &edition);
         // Ten thousand routes take a while; what else the control thread has to do does not wait for them.
         let rest = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             series::workers(&mut text, &shared, Instant::from_clock());
             process::process(&mut text);
             series::services(&mut text, &edition.service_series);
@@ -76,7 +82,7 @@ fn gateway(text: &mut Text, shared: &Shared, board: &Board, now: Instant) {
     services(text, board, now);
     targets(text, board, now);
     names(text, board, now);
-    logs(text, shared);
+    mailboxes(text, shared);
     let name = "tidegate_control_panics_total";
     text.family(name, Kind::Counter, "Tasks of the control thread that panicked and were begun anew.");
     text.series(name, &[], board.panics.load(Ordering::Relaxed));
@@ -108,8 +114,17 @@ fn cuts(text: &mut Text, shared: &Shared) {
     }
 }
 
-/// What became of lines that were to be logged.
-fn logs(text: &mut Text, shared: &Shared) {
+/// What was lost of the operations log.
+fn log(text: &mut Text, lost: LostLines) {
+    let name = "tidegate_log_dropped_total";
+    text.family(name, Kind::Counter, "Lines of the operations log that were not written, by why.");
+    for (reason, count) in [("queue_full", lost.dropped), ("same_message", lost.suppressed)] {
+        text.series(name, &[("reason", reason)], count);
+    }
+}
+
+/// What became of what workers had to tell: lines of the access log, and events for the operations log.
+fn mailboxes(text: &mut Text, shared: &Shared) {
     let lines = &shared.access_log;
     let name = "tidegate_access_log_written_total";
     text.family(name, Kind::Counter, "Lines of the access log that were written.");
@@ -147,6 +162,13 @@ fn configuration(text: &mut Text, edition: &Edition) {
     for (name, help, value) in gauges {
         text.family(name, Kind::Gauge, help);
         text.series(name, &[], value);
+    }
+    let name = "tidegate_upstream_connections_limit";
+    text.family(name, Kind::Gauge, "Connections that each target of the service may have; absent where none is set.");
+    for service in &snapshot.services {
+        if let Some(limit) = service.settings.pool.max_connections {
+            text.series(name, &[("service", &service.name)], limit);
+        }
     }
 }
 
