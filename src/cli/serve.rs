@@ -56,9 +56,7 @@ pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl
             return ExitCode::FAILURE;
         }
     };
-    gateway.operations().on_log_level(log.handle().operation());
-    let lines = log.handle().clone();
-    gateway.operations().on_lost_lines(move || lines.lost());
+    offer(&gateway, log);
     announce(&gateway);
     say(&banner(&gateway));
     supervisor::ready();
@@ -95,6 +93,13 @@ pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl
             ExitCode::FAILURE
         }
     }
+}
+
+/// Lets operators ask the log, and tell it how much to say.
+fn offer(gateway: &Gateway, log: &Log) {
+    let (operations, log) = (gateway.operations(), log.handle().clone());
+    operations.on_log_level(log.operation());
+    operations.on_lost_lines(move || log.lost());
 }
 
 /// Says what runs, and on what.

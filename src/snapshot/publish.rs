@@ -1,8 +1,9 @@
 //! What runs now, and how it is replaced.
 //!
 //! An [`Edition`] is one snapshot together with the state that its names stand for: the members of its services, the
-//! open tunnels of its routes, the series of both, the sockets of its listeners. Whatever the next edition has by the same name (or, for
-//! sockets, at the same address) is the same object, so that pools, health, counters and tunnels outlive a reload.
+//! open tunnels of its routes, the series of both, the sockets of its listeners. Whatever the next edition has by the
+//! same name (or, for sockets, at the same address) is the same object, so that pools, health, counters and tunnels
+//! outlive a reload.
 //!
 //! The control thread publishes an edition with one store, after all that it refers to is in place. A worker compares one
 //! number for each request, and takes the whole edition when it has changed; a request keeps to the edition that it has

@@ -27,7 +27,7 @@ fn start(driver: &'static str, origin: &Origin, output: &str) -> Gateway {
 }
 
 /// A backend that answers with the id of the request.
-fn echo() -> Origin {
+pub(crate) fn echo() -> Origin {
     Origin::start(|request| {
         let id = request.path.split_once("id=").map_or("none", |(_, id)| id).to_owned();
         request.reply(&id)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::access_log::echo;
 use crate::client::Client;
 use crate::gateway::{Gateway, Setup};
 use crate::load::Wrk;
@@ -30,8 +31,9 @@ impl Prometheus {
     fn start(target: SocketAddr) -> Prometheus {
         let directory = Directory::new();
         let sample = std::fs::read_to_string(format!("{FILES}/scrape.yml")).unwrap();
-        assert!(sample.contains("127.0.0.1:9180") && sample.contains("scrape_interval: 15s"));
-        let sample = sample.replace("127.0.0.1:9180", &target.to_string()).replace(": 15s", ": 500ms");
+        let address = sample.split("targets: [\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a target");
+        assert!(sample.contains("scrape_interval: 15s"));
+        let sample = sample.replace(address, &target.to_string()).replace(": 15s", ": 500ms");
         let file = directory.write("scrape.yml", sample);
         directory.write("rules.yml", std::fs::read_to_string(format!("{FILES}/rules.yml")).unwrap());
         let data = format!("--storage.tsdb.path={}", directory.path("data"));
@@ -119,7 +121,7 @@ fn alerts_fire_when_they_are_to() {
 /// Fifty times a second, for a while.
 fn scraped_often_under_load(driver: &'static str) {
     const SCRAPES: u32 = 150;
-    let gateway = Setup::new(driver, Origin::plain().address).workers(2).start();
+    let gateway = Setup::new(driver, echo().address).workers(2).start();
     let wrk = Wrk::start(gateway.public, "GET", "scraped", 8);
     let mut scraper = Client::connect(gateway.admin);
     let start = Instant::now();
