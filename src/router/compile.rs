@@ -13,6 +13,7 @@ use super::forward::Forward;
 use super::host::{Host, Hosts, parse};
 use super::path::Slashes;
 use super::pattern::{self, Pattern};
+use super::ties::{sort, tie, ties_in};
 use super::tree::TreeBuilder;
 use super::{ListenerId, Paths, RouteId, Router, Rule, Site};
 use crate::base::decode::{Diagnostic, closest};
@@ -285,92 +286,4 @@ impl Builder {
 fn grow(sites: &mut Vec<Growing>, tree: &mut TreeBuilder) -> u32 {
     sites.push(Growing { root: tree.node(), expressions: Vec::new(), top: i32::MIN });
     u32::try_from(sites.len() - 1).expect("fewer hosts than fit 32 bits")
-}
-
-/// What decides among routes with the same host and path: the higher priority, then the number of conditions.
-fn rank(rules: &[Option<Rule>], id: RouteId) -> (i32, usize) {
-    rules[id.index()].as_ref().map_or((0, 0), |rule| (rule.priority, rule.conditions.count()))
-}
-
-/// Brings routes with the same host and path into order.
-fn sort(group: &mut [RouteId], rules: &[Option<Rule>]) {
-    group.sort_by_key(|&id| {
-        let (priority, conditions) = rank(rules, id);
-        (std::cmp::Reverse(priority), std::cmp::Reverse(conditions), id)
-    });
-}
-
-/// The pairs of a group, which is in order, between which nothing decides: for each route the first of the file that it
-/// clashes with.
-fn ties_in(group: &[RouteId], rules: &[Option<Rule>]) -> Vec<(RouteId, RouteId)> {
-    let mut ties = Vec::new();
-    for equals in group.chunk_by(|a, b| rank(rules, *a) == rank(rules, *b)) {
-        let (kinds, mixed) = by_value(equals, rules);
-        let clash_in = |group: &[usize], place: usize| {
-            let before = group.iter().take_while(|other| **other < place);
-            before.copied().find(|&other| !kept_apart(rules, equals[place], equals[other]))
-        };
-        for kind in kinds {
-            for &place in &kind {
-                // Others of its kind, and those that may be of any.
-                let first = [clash_in(&kind, place), clash_in(&mixed, place)].into_iter().flatten().min();
-                ties.extend(first.map(|other| (equals[other], equals[place])));
-            }
-        }
-        for &place in &mixed {
-            let first = (0..place).find(|&other| !kept_apart(rules, equals[place], equals[other]));
-            ties.extend(first.map(|other| (equals[other], equals[place])));
-        }
-    }
-    ties
-}
-
-/// Divides routes, by their places, by the value of the header or query key that most of them have to be exactly so: no
-/// request fulfils two with different values. Those without it are given back at the end. Ten thousand routes that one
-/// header tells apart would be fifty million pairs to compare.
-fn by_value(equals: &[RouteId], rules: &[Option<Rule>]) -> (Vec<Vec<usize>>, Vec<usize>) {
-    let exact = |place: usize| rules[equals[place].index()].iter().flat_map(|rule| rule.conditions.exact());
-    let mut counts: HashMap<_, usize> = HashMap::new();
-    for (name, _) in (0..equals.len()).flat_map(exact) {
-        *counts.entry(name).or_default() += 1;
-    }
-    let Some((most, _)) = counts.into_iter().max_by_key(|&(name, count)| (count, name)) else {
-        return (Vec::new(), (0..equals.len()).collect());
-    };
-    let (mut kinds, mut mixed): (HashMap<&[u8], Vec<usize>>, _) = (HashMap::new(), Vec::new());
-    for place in 0..equals.len() {
-        match exact(place).find(|(name, _)| *name == most) {
-            Some((_, value)) => kinds.entry(value).or_default().push(place),
-            None => mixed.push(place),
-        }
-    }
-    (kinds.into_values().collect(), mixed)
-}
-
-fn kept_apart(rules: &[Option<Rule>], a: RouteId, b: RouteId) -> bool {
-    let (Some(a), Some(b)) = (&rules[a.index()], &rules[b.index()]) else { return true };
-    let paths = match (&a.paths, &b.paths) {
-        (Paths::Expression(a), Paths::Expression(b)) => a.excludes(b),
-        _ => false,
-    };
-    paths || a.conditions.excludes(&b.conditions)
-}
-
-/// The fault of two routes between which nothing decides.
-fn tie(routes: &[RouteInput<'_>], rules: &[Option<Rule>], first: RouteId, second: RouteId) -> Diagnostic {
-    let (a, b) = (&routes[first.index()], &routes[second.index()]);
-    let names = format!("routes `{}` and `{}`", a.name.get_ref(), b.name.get_ref());
-    let rule = rules[second.index()].as_ref();
-    let (message, help) = if rule.is_some_and(|rule| matches!(rule.paths, Paths::Expression(_))) {
-        let help = "let each begin with `^` and other text, or give one a higher `priority` or one more condition";
-        (format!("the expressions of {names} may match the same path"), help)
-    } else if rule.is_some_and(|rule| rule.conditions.count() > 0) {
-        let help = "give one a higher `priority`, or one more condition";
-        (format!("{names} have the same paths and as many conditions, and a request can fulfil both"), help)
-    } else {
-        let help = "change the path of one, or give it a condition (`methods`, `headers`, `query`) or a `priority`";
-        (format!("{names} take the same requests"), help)
-    };
-    let fault = Diagnostic::new(b.matches.place(b.name), message, format!("`{}` takes them here", b.name.get_ref()));
-    fault.related(a.matches.place(a.name), format!("`{}` takes them here", a.name.get_ref())).help(help)
 }

@@ -75,6 +75,11 @@ impl Expression {
         self.anchored
     }
 
+    /// What every text that matches begins with: one of these. `None` where that cannot be said.
+    pub(super) fn prefixes(&self) -> Option<&[Box<[u8]>]> {
+        self.prefixes.as_deref()
+    }
+
     /// Whether `text` matches. `worker` is the one who asks.
     #[must_use]
     pub(super) fn is_match(&self, text: &[u8], worker: usize) -> bool {

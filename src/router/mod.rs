@@ -45,6 +45,7 @@ mod host;
 pub mod path;
 mod pattern;
 mod reach;
+mod ties;
 mod tree;
 
 use crate::base::decode::Diagnostic;

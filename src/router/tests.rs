@@ -403,25 +403,47 @@ fn what_is_wrong_with_one_route() {
     }
 }
 
+/// Expressions, and what each of them tells of the beginning of a path.
+const EXPRESSIONS: [(&str, &[&str]); 8] = [
+    ("~ ^/a", &["/a"]),
+    ("~ ^/ab?", &["/a"]),
+    ("~ ^/abc", &["/abc"]),
+    ("~ ^/(abd|b)", &["/abd", "/b"]),
+    ("~ ^/(b|c)/", &["/b/", "/c/"]),
+    ("~ ^/c/d", &["/c/d"]),
+    ("~ ^/[^/]+/x", &["/"]),
+    ("~ /x$", &[""]),
+];
+
 proptest::proptest! {
-    /// Routes of one path, each with some headers and query keys that must be `1`, `2` or there at all: every route is
-    /// told of with the first that nothing keeps apart from it, as if all pairs had been compared.
+    /// Routes of one path or of expressions, each with some headers and query keys that must be `1`, `2` or there at all:
+    /// every route is told of with the first that nothing keeps apart from it, as if all pairs had been compared.
     #[test]
-    fn ties_are_those_of_all_pairs(written in proptest::collection::vec(proptest::array::uniform3(0..4_u8), 0..9)) {
+    fn ties_are_those_of_all_pairs(
+        written in proptest::collection::vec((0..EXPRESSIONS.len(), proptest::array::uniform3(0..4_u8)), 0..9),
+        expressions in proptest::bool::ANY,
+    ) {
         let test = |value: u8| if value == 3 { "true".to_owned() } else { format!("\"{value}\"") };
         let mut text = String::new();
-        for (index, values) in written.iter().enumerate() {
-            text += &format!("[routes.r{index}]\npath = \"/p\"\n");
+        for (index, (expression, values)) in written.iter().enumerate() {
+            let path = if expressions { EXPRESSIONS[*expression].0 } else { "/p" };
+            text += &format!("[routes.r{index}]\npath = \"{path}\"\n");
             for (name, value) in ["headers.a", "headers.b", "query.a"].into_iter().zip(values).filter(|(_, value)| **value > 0) {
                 text += &format!("{name} = {}\n", test(*value));
             }
         }
         let count = |values: &[u8; 3]| values.iter().filter(|value| **value > 0).count();
-        let apart = |a: &[u8; 3], b: &[u8; 3]| a.iter().zip(b).any(|(a, b)| a != b && (1..3).contains(a) && (1..3).contains(b));
+        let begin_apart = |a: usize, b: usize| {
+            let differ = |a: &str, b: &str| !a.starts_with(b) && !b.starts_with(a);
+            expressions && EXPRESSIONS[a].1.iter().all(|a| EXPRESSIONS[b].1.iter().all(|b| differ(a, b)))
+        };
+        let apart = |(x, a): &(usize, [u8; 3]), (y, b): &(usize, [u8; 3])| {
+            begin_apart(*x, *y) || a.iter().zip(b).any(|(a, b)| a != b && (1..3).contains(a) && (1..3).contains(b))
+        };
         let mut expected = Vec::new();
-        for (index, values) in written.iter().enumerate() {
+        for (index, route) in written.iter().enumerate() {
             let mut before = written[..index].iter().enumerate();
-            let clash = before.find(|(_, other)| count(other) == count(values) && !apart(other, values));
+            let clash = before.find(|(_, other)| count(&other.1) == count(&route.1) && !apart(other, route));
             expected.extend(clash.map(|(other, _)| (other, index)));
         }
         expected.sort_unstable();

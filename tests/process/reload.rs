@@ -21,6 +21,7 @@ on_both_drivers!(
     reloads_under_load_cut_nobody,
     a_hundred_signals_a_second_are_borne,
     a_thousand_routes_are_reloaded_without_a_leak,
+    ten_thousand_routes_take_bounded_memory,
 );
 
 /// Answers with the id of the request, counts on `/events` for as long as the test goes on, and is an echo behind a switch.
@@ -183,6 +184,50 @@ fn a_thousand_routes_are_reloaded_without_a_leak(driver: &'static str) {
     eprintln!("{driver}: {before:?} after {} reloads of 1,000 routes, {after:?} after {turns}", turns / 2);
     // A snapshot of these is several MiB; the allocator keeps one or two more.
     assert!(after.resident < before.resident + 32 * 1024 * 1024, "{before:?} {after:?}");
+    gateway.stop();
+}
+
+/// Ten thousand routes of all kinds to a thousand services: started with, reloaded, and each found.
+fn ten_thousand_routes_take_bounded_memory(driver: &'static str) {
+    const ROUTES: usize = 10_000;
+    const SERVICES: usize = 1000;
+    let origin = origin(Arc::default());
+    let mut setup = Setup::new(driver, origin.address).workers(2).gateway("watch = false");
+    let services = (0..SERVICES).map(|number| format!("[services.s{number}]\ntargets = [\"{}\"]\n", origin.address));
+    let routes = (0..ROUTES).map(|number| {
+        let keys = match number % 4 {
+            0 => format!("path = \"/below/{number}/*\"\nheaders = {{ x-version = \"1\" }}"),
+            1 => format!("path = \"/captured/{number}/{{id}}/orders/{{order}}\"\nmethods = [\"GET\"]"),
+            2 => format!("hosts = [\"t{number}.example.com\", \"*.t{number}.example.com\"]"),
+            _ => format!("path = \"~ ^/expression/{number}/[0-9]+$\""),
+        };
+        format!("[routes.r{number}]\nservice = \"s{}\"\n{keys}\n", number % SERVICES)
+    });
+    setup = setup.section(&services.chain(routes).collect::<String>());
+    let gateway = setup.clone().start();
+    let mut client = gateway.connect();
+    let ask_all = |client: &mut Client| {
+        for number in (0..ROUTES).step_by(997) {
+            let (host, path) = match number % 4 {
+                0 => ("a".to_owned(), format!("/below/{number}/x")),
+                1 => ("a".to_owned(), format!("/captured/{number}/7/orders/8")),
+                2 => (format!("www.t{number}.example.com"), "/".to_owned()),
+                _ => ("a".to_owned(), format!("/expression/{number}/9")),
+            };
+            client.send(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nX-Version: 1\r\n\r\n"));
+            assert_eq!(client.response().status, 200, "{number}");
+        }
+    };
+    ask_all(&mut client);
+    let started = gateway.memory();
+    // The old one and the new one are there at once while it reloads.
+    for _ in 0..5 {
+        assert_eq!(gateway.reload(&setup.text()).status, 200);
+        ask_all(&mut client);
+    }
+    let reloaded = gateway.memory();
+    eprintln!("{driver}: {started:?} with 10,000 routes, {reloaded:?} after reloads");
+    assert!(started.peak < 256 << 20 && reloaded.peak < 384 << 20, "{started:?} {reloaded:?}");
     gateway.stop();
 }
 

@@ -120,7 +120,16 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
     vec![
         ("Health", object(&[("status", word(&["ok"]))])),
         ("Ready", object(&[("status", word(&["starting", "serving", "leaving", "draining"]))])),
-        ("LogLevel", object(&[("level", text("a level, or a filter such as info,tidegate::control=debug"))])),
+        ("LogLevel", object(&[("level", log_filter())])),
         ("Reloaded", reloaded),
     ]
+}
+
+/// A filter of the log, as [`LogHandle::set_level`](crate::control::log::LogHandle::set_level) takes it.
+fn log_filter() -> Value {
+    let level = "(off|error|warn|info|debug|trace)";
+    let part = format!("([A-Za-z_][A-Za-z0-9_]*(::[A-Za-z0-9_]+)*=)?{level}");
+    let mut filter = text("a level, or a filter such as info,tidegate::control=debug");
+    filter["pattern"] = format!("^{part}(,{part})*$").into();
+    filter
 }

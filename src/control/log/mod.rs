@@ -129,9 +129,12 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
     let is_level = |text: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text));
     let parts: Vec<&str> = text.split(',').map(str::trim).collect();
     for part in &parts {
-        let level = part.rsplit_once('=').map_or(*part, |(_, level)| level);
+        let (name, level) = part.rsplit_once('=').unwrap_or(("tidegate", part));
         if !is_level(level) {
             return Err(format!("there is no level `{level}`; {HELP}"));
+        }
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':')) {
+            return Err(format!("no part of the program is named `{name}`; {HELP}"));
         }
     }
     EnvFilter::try_new(parts.join(",")).map_err(|error| format!("`{text}` cannot be read: {error}; {HELP}"))
@@ -167,6 +170,9 @@ mod tests {
         {
             let fault = filter(bad).expect_err("it is wrong");
             assert!(fault.starts_with(&format!("there is no level `{named}`; write off, error, warn, ")), "{fault}");
+        }
+        for bad in ["=info", "tide gate=info", "[span]=info"] {
+            assert!(filter(bad).expect_err("it is wrong").starts_with("no part of the program is named"), "{bad}");
         }
     }
 
