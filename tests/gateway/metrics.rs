@@ -10,7 +10,7 @@ use tidegate::observe::counters::Counter;
 use crate::harness::{Boot, Client, Driver, Gate, Gateway, Origin, Response, eventually, on_both_drivers};
 
 const ROUTES: &str = "[gateway]\n[listeners.public]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
-    [services.app]\ntargets = [\"127.0.0.1:0\"]\n\
+    [services.app]\ntargets = [\"unix:/nowhere.sock\"]\n\
     [routes.users]\npath = \"/users/*\"\nservice = \"app\"\n\
     [routes.orders]\npath = \"/orders/*\"\nservice = \"app\"\n\
     [routes.fixed]\npath = \"/fixed\"\nrespond = { status = 200, body = \"fixed\" }\n";
