@@ -2,7 +2,7 @@
 //!
 //! Names and units are those that Prometheus advises: base units, `_total` for what only grows. Nothing is asked of the
 //! workers: what they write, each for itself, is read and added up. What is counted of routes and services, and what the
-//! kernel says, is put together on a thread of its own.
+//! kernel says, is put together on a thread of its own, which gives way to the workers where processors are short.
 //!
 //! Series of targets are those of the targets that there are now; a target that is gone takes its series with it, so
 //! that their number is bounded by the configuration and the last answers of name servers.
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use axum::http::StatusCode;
+use tokio::sync::oneshot;
 
 use super::answer::{Answer, Problem};
 use super::upstreams::{is_ejected, requests, usable};
@@ -45,19 +46,29 @@ pub(super) fn metrics<'a>(views: &'a Views, asked: &'a Asked) -> Later<'a> {
             log(&mut text, lost);
         }
         configuration(&mut text, &edition);
-        // Ten thousand routes take a while; what else the control thread has to do does not wait for them.
-        let rest = tokio::task::spawn_blocking(move || {
+        // Ten thousand routes take a while: neither what else the control thread has to do nor workers wait for them.
+        let (done, whole) = oneshot::channel();
+        let body = move || {
             let _turn = turn;
+            process::give_way();
             series::workers(&mut text, &shared, Instant::from_clock());
             process::process(&mut text);
             series::services(&mut text, &edition.service_series);
             series::routes(&mut text, &edition.route_series);
-            text.finish()
-        });
-        let failed = "The text could not be made; the log says why.";
-        let text = rest.await.map_err(|_| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics_failed", failed))?;
-        Ok(Answer::text(format.kind(), text))
+            // Who has asked may have gone.
+            let _ = done.send(text.finish());
+        };
+        if let Err(error) = std::thread::Builder::new().name("metrics".to_owned()).spawn(body) {
+            tracing::error!(%error, "no thread for what is asked of /metrics; see whether the system has run out of them");
+            return Err(failed());
+        }
+        Ok(Answer::text(format.kind(), whole.await.map_err(|_| failed())?))
     })
+}
+
+fn failed() -> Problem {
+    let detail = "The text could not be made; the log says why.";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "metrics_failed", detail)
 }
 
 /// What is counted of the gateway as a whole, of services and of targets.
