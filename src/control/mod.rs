@@ -12,6 +12,7 @@
 
 pub mod access_log;
 mod admin;
+mod aside;
 mod board;
 mod care;
 mod descriptors;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::access_log::{self, OutputError};
+use super::aside::aside;
 use super::board::Board;
 use super::care::Care;
 use super::descriptors::fit_descriptors;
@@ -33,9 +34,6 @@ const CLEARANCE: Duration = Duration::from_secs(1);
 
 /// How many may wait for a reload; another one is told to come again.
 const WAITING_MOST: usize = 256;
-
-/// How far behind the workers it is compiled: with this it gets a quarter of a processor that a worker wants whole.
-const NICE: i32 = 5;
 
 /// Reads the configuration anew, from wherever the gateway was started with.
 pub type Load = Arc<dyn Fn() -> Result<Config, Diagnostics> + Send + Sync>;
@@ -278,7 +276,7 @@ impl Reloader {
     async fn replace(&mut self, wanted: Wanted) -> Result<Option<(Reloaded, Arc<Edition>)>, Refused> {
         let current = self.published.current();
         let (load, running, known, watched) = (self.load.clone(), current.clone(), self.read, self.board.watched());
-        let made = aside(move || {
+        let made = aside("reload", move || {
             let (config, load) = match (wanted, load) {
                 (Wanted::Config(config), _) => return (known, None, prepare(*config, &running).map(Some)),
                 (wanted, Some(load)) => (wanted, load),
@@ -314,20 +312,6 @@ impl Reloader {
         self.shared.wake_workers();
         Ok(Some((Reloaded { number, routes, services, opened, closed, needs_restart }, before)))
     }
-}
-
-/// Does some work on a thread of its own, behind the workers where processors are short: a reload can take its time.
-/// `None` if it panics, or there is no thread to be had.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
-    let (reply, made) = oneshot::channel();
-    let body = move || {
-        // Of this thread alone, on Linux. Where it cannot be, the work is done like any other.
-        let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), NICE);
-        // Who waits for it may have gone.
-        let _ = reply.send(work());
-    };
-    std::thread::Builder::new().name("reload".to_owned()).spawn(body).ok()?;
-    made.await.ok()
 }
 
 /// What is in one of the lists, once.

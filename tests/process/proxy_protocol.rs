@@ -128,9 +128,10 @@ fn services_learn_who_the_client_is(driver: &'static str) {
 
 /// nginx closes a connection without a header, whoever makes it: checks have one, too.
 fn checks_pass(driver: &'static str, version: &str) {
-    let health = "health = { path = \"/\", interval = \"50ms\", unhealthy = 1 }";
+    // A check may take as long as the interval, also on a busy machine.
+    let health = "health = { path = \"/\", interval = \"500ms\", unhealthy = 1 }";
     let (gateway, _nginx, _directory) = gateway(driver, &format!("proxy_protocol = \"{version}\"\n{health}"));
-    wait_until("some checks", || gateway.metric("tidegate_health_checks_total{service=\"app\",result=\"passed\"}") > 5);
+    wait_until("some checks", || gateway.metric("tidegate_health_checks_total{service=\"app\",result=\"passed\"}") > 2);
     assert_eq!(gateway.metric("tidegate_health_checks_total{service=\"app\",result=\"failed\"}"), 0, "{version}");
     gateway.stop();
 }

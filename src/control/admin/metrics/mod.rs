@@ -15,12 +15,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use axum::http::StatusCode;
-use tokio::sync::oneshot;
 
 use super::answer::{Answer, Problem};
 use super::upstreams::{is_ejected, requests, usable};
 use super::{Asked, Later, Views};
 use crate::base::time::Instant;
+use crate::control::aside::aside;
 use crate::control::board::{Board, Service};
 use crate::control::operations::LostLines;
 use crate::control::resolve::Failure;
@@ -46,23 +46,16 @@ pub(super) fn metrics<'a>(views: &'a Views, asked: &'a Asked) -> Later<'a> {
             log(&mut text, lost);
         }
         configuration(&mut text, &edition);
-        // Ten thousand routes take a while: neither what else the control thread has to do nor workers wait for them.
-        let (done, whole) = oneshot::channel();
-        let body = move || {
+        // Ten thousand routes take a while.
+        let whole = aside("metrics", move || {
             let _turn = turn;
-            process::give_way();
             series::workers(&mut text, &shared, Instant::from_clock());
             process::process(&mut text);
             series::services(&mut text, &edition.service_series);
             series::routes(&mut text, &edition.route_series);
-            // Who has asked may have gone.
-            let _ = done.send(text.finish());
-        };
-        if let Err(error) = std::thread::Builder::new().name("metrics".to_owned()).spawn(body) {
-            tracing::error!(%error, "no thread for what is asked of /metrics; see whether the system has run out of them");
-            return Err(failed());
-        }
-        Ok(Answer::text(format.kind(), whole.await.map_err(|_| failed())?))
+            text.finish()
+        });
+        Ok(Answer::text(format.kind(), whole.await.ok_or_else(failed)?))
     })
 }
 

@@ -5,19 +5,10 @@
 use std::fs;
 
 use rustix::param::{clock_ticks_per_second, page_size};
-use rustix::process::{Resource, getrlimit, setpriority_process};
+use rustix::process::{Resource, getrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 use super::text::{Kind, Seconds, Text};
-
-/// How nice the thread is that makes the text: it gets a tenth of what a worker gets who wants the same processor.
-const NICE: i32 = 10;
-
-/// Makes the calling thread give way to others from now on. Where that is not allowed, it does not.
-pub(super) fn give_way() {
-    // Of Linux, it is the thread's own.
-    let _ = setpriority_process(None, NICE);
-}
 
 /// All of it. Reads files of the kernel's.
 pub(super) fn process(text: &mut Text) {
@@ -98,19 +89,6 @@ mod tests {
     fn the_machine_was_started_once() {
         let told = boot_time(&fs::read_to_string("/proc/stat").unwrap()).unwrap();
         assert!(told.abs_diff(boot_time_by_clocks()) < 5, "{told}");
-    }
-
-    #[test]
-    fn one_thread_alone_gives_way() {
-        use rustix::process::getpriority_process;
-        let before = getpriority_process(None).unwrap();
-        let there = std::thread::spawn(|| {
-            give_way();
-            getpriority_process(None).unwrap()
-        });
-        let after = there.join().unwrap();
-        assert!(after == NICE || before > NICE, "{after}");
-        assert_eq!(getpriority_process(None).unwrap(), before);
     }
 
     #[test]
