@@ -144,6 +144,11 @@ impl Orders {
         let Some(program) = self.program.clone() else {
             return tracing::error!("the program of this process is not known, so it cannot be started anew");
         };
+        if self.upgrade.is_over() {
+            return tracing::warn!(
+                "this process drains and has handed over, or ends; send the signal to the one that serves"
+            );
+        }
         if self.is_upgrading.swap(true, Ordering::AcqRel) {
             return tracing::warn!("a new process is being started already; wait for what the log says of it");
         }

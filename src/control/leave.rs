@@ -30,6 +30,11 @@ impl DrainHandle {
         self.order.notify_one();
     }
 
+    /// Whether it leaves or drains already.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.shared.is_leaving() || self.shared.is_draining()
+    }
+
     /// Drains without a delay, as when a worker has crashed.
     pub fn drain_at_once(&self) {
         self.published.current().doorways.iter().for_each(|doorway| doorway.close_spares());

@@ -202,10 +202,19 @@ impl Duties {
             let make = move || watch::watch(of.clone(), files.clone(), reload.clone());
             tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
         }
-        tasks.spawn(reloader.run(orders));
+        let mut reloading = JoinSet::new();
+        reloading.spawn(reloader.run(orders));
         let (census, scrape) = Default::default();
         let views = Views { published, shared: shared.clone(), board, reload, drain, operations, census, scrape };
-        admin::serve(listening, views, &handed_over, stopped).await;
+        tokio::select! {
+            () = admin::serve(listening, views, &handed_over, stopped) => {}
+            // What it has half done nobody can go on with: the thread crashes, too, and the process drains and ends.
+            Some(Err(crash)) = reloading.join_next() => {
+                if let Ok(panic) = crash.try_into_panic() {
+                    std::panic::resume_unwind(panic);
+                }
+            }
+        }
         tasks.shutdown().await;
         log::write_all(&shared, &mut log::Throttle::default());
     }

@@ -141,6 +141,7 @@ impl ReloadHandle {
 }
 
 const ENDING: &str = "the gateway is ending";
+const DRAINING: &str = "this process drains, and takes no other configuration";
 
 /// How reloads have gone so far.
 #[derive(Debug, Default)]
@@ -183,7 +184,7 @@ impl Reloads {
                 self.refused.fetch_add(1, Ordering::Relaxed);
             }
         }
-        let fault = outcome.as_ref().err().map(|refused| refused.to_string());
+        let fault = outcome.as_ref().err().map(|refused| brief(refused));
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
     }
 }
@@ -227,13 +228,19 @@ impl Reloader {
             // Where one reload follows the other, there is no quiet second.
             drop_unused(&mut former);
             // This thread keeps a handle, so there is always somebody who could ask.
-            let Some(Order { wanted, cause, reply }) = order else { return };
+            let Some(Order { mut wanted, mut cause, reply }) = order else { return };
             let mut waiting = vec![reply];
             // Those who want a configuration of their own have to wait for it; all others are content with one reading.
             let mut later = Vec::new();
             while let Ok(other) = orders.try_recv() {
                 match (&wanted, &other.wanted) {
-                    (Wanted::Files, Wanted::Files | Wanted::Changes) => waiting.push(other.reply),
+                    (Wanted::Files, Wanted::Files | Wanted::Changes) | (Wanted::Changes, Wanted::Changes) => {
+                        waiting.push(other.reply);
+                    }
+                    (Wanted::Changes, Wanted::Files) => {
+                        (wanted, cause) = (Wanted::Files, other.cause);
+                        waiting.push(other.reply);
+                    }
                     _ => later.push(other),
                 }
             }
@@ -252,17 +259,15 @@ impl Reloader {
         waiting: Vec<oneshot::Sender<Outcome>>,
     ) -> Option<Arc<Edition>> {
         let began = Instant::from_clock();
-        supervisor::reloading();
         let (outcome, before) = match self.replace(wanted).await {
             Ok(Some((reloaded, before))) => (Ok(Arc::new(reloaded)), Some(before)),
             // Nobody is told of what has not happened.
-            Ok(None) => {
-                supervisor::ready();
-                return None;
-            }
+            Ok(None) => return None,
             Err(refused) => (Err(Arc::new(refused)), None),
         };
-        supervisor::ready();
+        if !self.shared.is_leaving() {
+            supervisor::ready();
+        }
         self.board.reloads.note(&outcome);
         tell(&outcome, cause, Instant::from_clock() - began);
         for reply in waiting {
@@ -274,34 +279,37 @@ impl Reloader {
 
     /// Makes what is wanted run; returns what that was and the edition before, or nothing where nothing has changed.
     async fn replace(&mut self, wanted: Wanted) -> Result<Option<(Reloaded, Arc<Edition>)>, Refused> {
+        // Its listeners are another process's by now, or nobody's.
+        let is_draining = || self.shared.is_draining();
+        if is_draining() {
+            return if matches!(wanted, Wanted::Changes) { Ok(None) } else { Err(Refused::Impossible(DRAINING)) };
+        }
         let current = self.published.current();
         let (load, running, known, watched) = (self.load.clone(), current.clone(), self.read, self.board.watched());
-        let made = aside("reload", move || {
-            let (config, load) = match (wanted, load) {
-                (Wanted::Config(config), _) => return (known, None, prepare(*config, &running).map(Some)),
-                (wanted, Some(load)) => (wanted, load),
-                (_, None) => return (known, None, Err(Refused::Impossible("the gateway was not started from a file"))),
-            };
-            // Before the files are read, so that a change while they are is not lost.
-            let read = content(&watched);
-            if read == known && matches!(config, Wanted::Changes) {
-                return (known, None, Ok(None));
+        let made = aside("reload", move || match (wanted, load) {
+            (Wanted::Config(config), _) => {
+                supervisor::reloading();
+                (known, None, prepare(*config, &running).map(Some))
             }
-            let prepared = load().map_err(Refused::Config).and_then(|config| prepare(config, &running));
-            let files = match &prepared {
-                Ok(prepared) => prepared.edition.snapshot.files.clone(),
-                Err(Refused::Config(faults)) => union(&running.snapshot.files, faults.source().paths()),
-                Err(_) => return (read, None, prepared.map(Some)),
-            };
-            // Other files than before are seen for the first time.
-            let read = if files == watched { read } else { content(&files) };
-            (read, Some(files), prepared.map(Some))
+            (_, None) => (known, None, Err(Refused::Impossible("the gateway was not started from a file"))),
+            (wanted, Some(load)) => {
+                let news = matches!(wanted, Wanted::Changes).then_some(known);
+                let Some(Reading { read, files, config }) = Reading::of(&load, &running.snapshot.files, watched, news)
+                else {
+                    return (known, None, Ok(None));
+                };
+                let prepared = config.map_err(Refused::Config).and_then(|config| prepare(config, &running));
+                (read, Some(files), prepared.map(Some))
+            }
         });
         let crashed = Refused::Impossible("the configuration could not be compiled: a crash, see the log");
         let (read, files, prepared) = made.await.unwrap_or((known, None, Err(crashed)));
         self.read = read;
         files.into_iter().for_each(|files| self.board.watch(files));
         let Some(Prepared { edition, opened, closed, needs_restart }) = prepared? else { return Ok(None) };
+        if is_draining() {
+            return Err(Refused::Impossible(DRAINING));
+        }
         let services = self.care.prepare(&edition).await;
         self.care.take_over(&edition, services);
         let (number, edition) = (edition.number, Arc::new(edition));
@@ -313,6 +321,47 @@ impl Reloader {
         Ok(Some((Reloaded { number, routes, services, opened, closed, needs_restart }, before)))
     }
 }
+
+/// The configuration as the files say it.
+struct Reading {
+    /// What the files said, as [`content`] has it.
+    read: u64,
+    /// The files that are to be watched from now on.
+    files: Vec<PathBuf>,
+    config: Result<Config, Diagnostics>,
+}
+
+impl Reading {
+    /// Reads the files; nothing where they say what `known` stands for. `running` are those of what runs, and `watched`
+    /// those that were watched so far.
+    fn of(load: &Load, running: &[PathBuf], watched: Vec<PathBuf>, known: Option<u64>) -> Option<Reading> {
+        let mut files = watched;
+        // Before the files are read, so that a change while they are is not lost.
+        let mut read = content(&files);
+        if known == Some(read) {
+            return None;
+        }
+        supervisor::reloading();
+        let mut config = load();
+        for _ in 0..TURNS {
+            let named = match &config {
+                Ok(config) => config.files().to_vec(),
+                Err(faults) => union(running, faults.source().paths()),
+            };
+            if named == files {
+                break;
+            }
+            // Those that are named for the first time may have changed since they were read: once more, in that order.
+            files = named;
+            read = content(&files);
+            config = load();
+        }
+        Some(Reading { read, files, config })
+    }
+}
+
+/// How often files are read again because they name others than before.
+const TURNS: usize = 3;
 
 /// What is in one of the lists, once.
 fn union(one: &[PathBuf], other: &[PathBuf]) -> Vec<PathBuf> {
@@ -389,6 +438,22 @@ fn open_all(snapshot: &Snapshot, running: &Edition) -> Result<(Vec<Arc<Doorway>>
     Ok((doorways, opened))
 }
 
+/// Why a reload was refused, short enough for a line of a log and a label of a metric.
+fn brief(refused: &Refused) -> String {
+    let text = refused.to_string();
+    let mut lines = text.lines();
+    let mut brief: Vec<String> = lines.by_ref().take(LINES).map(|line| line.chars().take(LINE).collect()).collect();
+    match lines.count() {
+        0 => {}
+        more => brief.push(format!("and {more} more, which `tidegate check` and the answer of POST /reload tell")),
+    }
+    brief.join("\n")
+}
+
+/// The most lines of a diagnosis that are logged, and characters of each.
+const LINES: usize = 5;
+const LINE: usize = 400;
+
 /// Writes to the log how a reload has ended.
 fn tell(outcome: &Outcome, cause: &'static str, took: Duration) {
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -404,7 +469,8 @@ fn tell(outcome: &Outcome, cause: &'static str, took: Duration) {
             }
         }
         Err(refused) => {
-            tracing::error!(cause, took_ms, "the reload was refused, the old configuration serves on: {refused}")
+            let why = brief(refused);
+            tracing::error!(cause, took_ms, "the reload was refused, the old configuration serves on: {why}");
         }
     }
 }

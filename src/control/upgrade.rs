@@ -66,23 +66,29 @@ pub struct UpgradeHandle {
 }
 
 impl UpgradeHandle {
+    /// Whether this process leaves already, and has no sockets to hand over.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.drain.is_leaving()
+    }
+
     /// Starts `program` with all sockets and drains once it serves; returns the id of its process. It blocks until then,
-    /// for a minute at most.
+    /// for a minute at most. Must not be called once [`is_over`](UpgradeHandle::is_over).
     ///
     /// # Errors
     /// When the program cannot be started, ends before it serves, or does not serve in time. This process serves on then.
     pub fn upgrade(&self, program: &Program) -> io::Result<u32> {
         let mut child = self.start(program)?;
-        let pid = child.id();
-        supervisor::main_process(pid);
+        let pid = child.process.id();
         let served = wait_for(&mut child.process, child.ready);
         if let Err(error) = served {
-            supervisor::main_process(std::process::id());
             // It may have ended already.
             let _ = child.process.kill();
             let _ = child.process.wait();
             return Err(error);
         }
+        // Not before: a service whose main process ends has failed.
+        supervisor::main_process(pid);
         self.handed_over.notify_one();
         self.drain.drain_at_once();
         Ok(pid)
@@ -121,12 +127,6 @@ impl UpgradeHandle {
 struct Starting {
     process: Child,
     ready: OwnedFd,
-}
-
-impl Starting {
-    fn id(&self) -> u32 {
-        self.process.id()
-    }
 }
 
 /// Waits until the new process says that it serves.

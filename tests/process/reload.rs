@@ -364,3 +364,35 @@ fn includes_come_and_go_and_a_refused_one_is_read_again_once_it_is_right() {
     gateway.wait_for("more");
     gateway.stop();
 }
+
+#[test]
+fn an_include_that_is_refused_for_its_listener_is_taken_once_it_is_mended() {
+    let directory = Directory::new();
+    let file = directory.write("gateway.toml", saying("first"));
+    let gateway = Watching::start(&file);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let more = |address: &str| format!("[listeners.more]\naddress = \"{address}\"\n");
+    directory.write("more.toml", more(&taken.local_addr().unwrap().to_string()));
+    directory.write("gateway.toml", format!("include = [\"more.toml\"]\n{}", saying("second")));
+    gateway.program.errors().wait_for("the reload was refused");
+    assert_eq!(gateway.says(), "first");
+    // Nothing else changes than the file that only the refused configuration has.
+    directory.write("more.toml", more("127.0.0.1:0"));
+    gateway.wait_for("second");
+    gateway.program.errors().wait_for("a listener was added");
+    gateway.stop();
+}
+
+#[test]
+fn a_long_diagnosis_is_cut_in_the_log() {
+    let directory = Directory::new();
+    let file = directory.write("gateway.toml", saying("first"));
+    let gateway = Watching::start(&file);
+    let wrong = |number: usize| format!("[routes.wrong{number}]\npath = \"/{number}\"\nservice = \"nobody\"\n");
+    directory.write("gateway.toml", saying("second") + &(0..1000).map(wrong).collect::<String>());
+    let line = gateway.program.errors().wait_for("the reload was refused");
+    assert!(line.contains("wrong0") && line.contains("and 995 more, which `tidegate check`"), "{line}");
+    assert!(line.len() < 4096, "{}", line.len());
+    assert_eq!(gateway.says(), "first");
+    gateway.stop();
+}

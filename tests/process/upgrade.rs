@@ -16,7 +16,11 @@ use crate::on_both_drivers;
 use crate::program::{Directory, Program, command, python, wait_for, wait_until};
 use crate::reload::{Tunnel, events, origin};
 
-on_both_drivers!(a_new_process_takes_over_under_load, a_new_process_that_fails_changes_nothing,);
+on_both_drivers!(
+    a_new_process_takes_over_under_load,
+    a_new_process_that_fails_changes_nothing,
+    who_has_handed_over_neither_starts_nor_reloads,
+);
 
 /// The process that has taken over, ended when this is dropped; it is nobody's child.
 struct Successor(Pid);
@@ -106,6 +110,37 @@ fn a_new_process_that_fails_changes_nothing(driver: &'static str) {
     assert_eq!(Client::connect(public).get("/").text(), "hello");
     drop(successor);
     assert!(TcpStream::connect(public).is_err(), "nobody keeps the sockets");
+}
+
+fn who_has_handed_over_neither_starts_nor_reloads(driver: &'static str) {
+    let over = Arc::new(AtomicBool::new(false));
+    let origin = origin(over.clone());
+    let setup = Setup::new(driver, origin.address).workers(2);
+    let mut gateway = setup.start();
+    // What the old process stays for.
+    let stream = events(&gateway);
+    wait_until("the stream", || gateway.metric("tidegate_upstream_connects_total") == 1);
+    gateway.program().signal(Signal::USR2);
+    let errors = gateway.program().errors();
+    let successor = Successor::of(&errors.wait_for("the new process serves"));
+    gateway.program().signal(Signal::USR2);
+    errors.wait_for("send the signal to the one that serves");
+    gateway.program().signal(Signal::HUP);
+    errors.wait_for("this process drains, and takes no other configuration");
+    // Both watch the file; a listener that is new in it belongs to the one that serves.
+    let more = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = fs::read_to_string(&gateway.file).unwrap() + &format!("[listeners.more]\naddress = \"{more}\"\n");
+    fs::write(&gateway.file, text).unwrap();
+    errors.wait_for("a listener was added");
+    for _ in 0..20 {
+        assert_eq!(Client::connect(more).get("/").text(), "hello");
+    }
+    assert!(!errors.text().contains("cannot listen"), "{}", errors.text());
+    assert!(successor.is_there());
+    over.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(stream.join().unwrap() > 0);
+    assert!(gateway.wait_for_end().success());
+    drop(successor);
 }
 
 fn minimal(public: SocketAddr) -> String {
