@@ -316,13 +316,14 @@ impl Series<RouteBlock> {
 }
 
 impl Series<ServiceBlock> {
-    /// Requests by status, all that there were: the class, the status where it is counted by itself, and how many.
+    /// Requests by status: the class, the status where it is counted by itself, and how many. All that there were, and
+    /// the failures of gateways, for a rate needs a series that begins before the first failure.
     pub fn requests(&self) -> impl Iterator<Item = (&'static str, Option<u16>, u64)> {
         let classes = CLASSES.into_iter().map(|class| (class, None));
         let statuses = STATUSES.into_iter().map(|status| (CLASSES[class(status)], Some(status)));
         let all = classes.chain(statuses).enumerate();
         all.map(|(place, (class, status))| (class, status, self.sum(|block| &block.statuses[place])))
-            .filter(|(_, _, count)| *count > 0)
+            .filter(|(_, status, count)| *count > 0 || matches!(status, Some(500 | 502..=504)))
     }
 
     /// Bytes from clients, bytes to clients, and responses that were cut.

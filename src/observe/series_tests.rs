@@ -47,7 +47,10 @@ fn a_service_counts_what_only_some_requests_have() {
         ("4xx", None, 1),
         ("5xx", None, 2),
         ("2xx", Some(200), 2),
+        ("5xx", Some(500), 0),
         ("5xx", Some(502), 1),
+        ("5xx", Some(503), 0),
+        ("5xx", Some(504), 0),
     ];
     assert_eq!(users.requests().collect::<Vec<_>>(), expected);
     block.count_over_budget();
