@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 
 use super::entry::{Entry, OF_RESPONSE, Spent};
 use super::escape::{is_harmless, put_json, put_plain};
-use super::field::Field;
+use super::field::{Field, KEY_MOST};
 use super::format::{Format, Part};
 use super::number::{Clock, put_ip, put_millis, put_number, put_socket};
-use super::page::{Page, SMALL, Small, copy_small, front};
+use super::page::{Page, ROOM, SMALL, Small, copy_small, front};
 use super::{AccessLog, Header};
 use crate::http::message::Version;
 
@@ -55,6 +55,8 @@ struct Place<'o, const JSON: bool> {
     field: Field,
     out: &'o mut Page,
 }
+
+const _: () = assert!(KEY_MOST + SMALL < ROOM, "a room is for a key, a small value and a quote");
 
 impl<const JSON: bool> Place<'_, JSON> {
     /// It is not known.
