@@ -3,6 +3,7 @@
 //! The budget for parsing and rewriting a typical head is half a microsecond.
 
 use std::hint::black_box;
+use std::net::SocketAddr;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::http::body::{BodyDecoder, BodyEncoder};
@@ -10,6 +11,9 @@ use tidegate::http::fields::{FieldName, FieldValue, Known, KnownSet, NewField};
 use tidegate::http::h1::encode::{Dropped, RequestForward, ResponseForward, Target, encode_request, encode_response};
 use tidegate::http::h1::parse::{HeadLimits, RequestHead, ResponseContext, ResponseHead};
 use tidegate::http::message::{Framing, Version};
+use tidegate::policy::access_log::{
+    AccessLog, AccessLogConfig, Entry, Facts, Field as LogField, FormatConfig, Lines, PartConfig, Spent, Texts,
+};
 
 /// What wrk sends.
 const WRK: &str = "GET /users/42 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\n\r\n";
@@ -161,5 +165,55 @@ fn bodies(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(cores, requests, responses, bodies);
+/// What the writer of the access log makes of a request: a line of JSON with all usual fields, and one of a template.
+fn lines(criterion: &mut Criterion) {
+    let address = SocketAddr::from(([203, 0, 113, 7], 54321));
+    let spent = Spent {
+        gateway: 41_234,
+        queue: 1_234,
+        connect: 0,
+        first_byte: 1_230_000,
+        backend: 1_240_000,
+        total: 1_323_456,
+    };
+    let facts = Facts {
+        unix_micros: 1_700_000_000_123_456,
+        spent,
+        received: 423,
+        sent: 1367,
+        attempts: 1,
+        status: 200,
+        version: Some(Version::Http11),
+        client: Some(address.ip()),
+        peer: Some(address),
+        target: Some(SocketAddr::from(([10, 0, 0, 12], 3001))),
+        route: Some(0),
+        service: Some(0),
+        outcome: "replied",
+        code: "",
+    };
+    let texts = Texts {
+        id: b"0193515b-57a0-7cc3-98c4-dc0c0c07398f",
+        method: b"GET",
+        host: b"api.example.com",
+        uri: b"/api/users/42?fields=name,email&page=2",
+        ..Texts::default()
+    };
+    let field = |(field, _): &(LogField, _)| [PartConfig::Field(*field), PartConfig::Literal(" ".to_owned())];
+    let template = FormatConfig::Template(LogField::ALL.iter().flat_map(field).collect());
+    for (name, format) in [("json", FormatConfig::Json), ("template", template)] {
+        let config = AccessLogConfig { format, ..AccessLogConfig::default() };
+        let log = AccessLog::compile(Some(&config), ["users"].into_iter(), ["users"].into_iter());
+        let (log, mut lines) = (log.expect("it is not off"), Lines::with_capacity(4096));
+        criterion.bench_function(&format!("access_log/line/{name}"), |bencher| {
+            bencher.iter(|| {
+                lines.clear();
+                log.put_line(&black_box(Entry { facts: &facts, texts }), &mut lines);
+                black_box(lines.as_bytes().len())
+            });
+        });
+    }
+}
+
+criterion_group!(cores, requests, responses, bodies, lines);
 criterion_main!(cores);

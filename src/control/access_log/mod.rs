@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 use std::time::Duration;
 
-use crate::policy::access_log::{AccessLog, Batch, Output};
+use crate::policy::access_log::{AccessLog, Batch, Lines, Output};
 use crate::shard::Shared;
 use sink::{Sink, Told};
 
@@ -138,8 +138,14 @@ impl Orders {
 fn run(shared: &Shared, flags: &Flags, sink: Option<Sink>) {
     let mailboxes = &shared.access_log;
     mailboxes.iter().for_each(|mailbox| mailbox.attend(std::thread::current()));
-    let mut book =
-        Book { shared, sink, output: None, lines: Vec::with_capacity(WRITE), count: 0, told: Told::default() };
+    let mut book = Book {
+        shared,
+        sink,
+        output: None,
+        lines: Lines::with_capacity(WRITE + WRITE / 4),
+        count: 0,
+        told: Told::default(),
+    };
     loop {
         // Before the look into the mailboxes: what came before the order is written before it is followed.
         let (stop, reopen) = (flags.stop.load(Ordering::Acquire), flags.reopen.swap(false, Ordering::AcqRel));
@@ -153,7 +159,8 @@ fn run(shared: &Shared, flags: &Flags, sink: Option<Sink>) {
         }
         book.write();
         if reopen && let Some(sink) = &mut book.sink {
-            book.told.of(&sink.name(), sink.reopen());
+            let reopened = sink.reopen();
+            book.told.of(sink.output(), reopened);
         }
         match came {
             true => {}
@@ -169,7 +176,7 @@ struct Book<'a> {
     sink: Option<Sink>,
     /// Where the lines go that are here.
     output: Option<Output>,
-    lines: Vec<u8>,
+    lines: Lines,
     count: u64,
     told: Told,
 }
@@ -184,7 +191,7 @@ impl Book<'_> {
         for entry in batch.entries() {
             batch.log.put_line(&entry, &mut self.lines);
             self.count += 1;
-            if self.lines.len() >= WRITE {
+            if self.lines.as_bytes().len() >= WRITE {
                 self.write();
             }
         }
@@ -196,12 +203,12 @@ impl Book<'_> {
         let lines = std::mem::take(&mut self.count);
         let written = match place(&mut self.sink, output) {
             Ok(sink) => {
-                let (written, result) = sink.write(&self.lines);
-                self.told.of(&sink.name(), result);
+                let (written, result) = sink.write(self.lines.as_bytes(), lines);
+                self.told.of(output, result);
                 written
             }
             Err(error) => {
-                self.told.of(&sink::name(output), Err(error));
+                self.told.of(output, Err(error));
                 0
             }
         };

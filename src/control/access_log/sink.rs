@@ -77,8 +77,8 @@ impl Sink {
         self.output == *output
     }
 
-    pub(super) fn name(&self) -> String {
-        name(&self.output)
+    pub(super) fn output(&self) -> &Output {
+        &self.output
     }
 
     /// Opens the file anew. Where that fails, what is open stays in use.
@@ -96,8 +96,8 @@ impl Sink {
         Ok(())
     }
 
-    /// Writes lines; says how many of them are written whole, and what kept it from writing the others.
-    pub(super) fn write(&mut self, lines: &[u8]) -> (u64, io::Result<()>) {
+    /// Writes so many lines; says how many of them are written whole, and what kept it from writing the others.
+    pub(super) fn write(&mut self, lines: &[u8], count: u64) -> (u64, io::Result<()>) {
         self.look(Instant::now());
         if self.torn {
             match self.write_all(b"\n") {
@@ -106,6 +106,9 @@ impl Sink {
             }
         }
         let (length, result) = self.write_all(lines);
+        if length == lines.len() {
+            return (count, result);
+        }
         let written = &lines[..length];
         // Nothing of what is written, or a whole line, leaves the next one where it belongs.
         self.torn = written.last().is_some_and(|last| *last != b'\n');
@@ -143,7 +146,7 @@ impl Sink {
             Err(error) => error.kind() != ErrorKind::NotFound,
         };
         if !there && let Err(error) = self.reopen() {
-            let (path, advice) = (self.name(), advice(&error));
+            let (path, advice) = (name(&self.output), advice(&error));
             tracing::warn!(
                 path,
                 "the access log was moved, and cannot be made anew: {error}; lines go to where it was moved; {advice}"
@@ -170,14 +173,17 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Tells how using the output called `name` went, if that is news.
-    pub(super) fn of(&mut self, name: &str, result: io::Result<()>) {
+    /// Tells how using an output went, if that is news.
+    pub(super) fn of(&mut self, output: &Output, result: io::Result<()>) {
         let failing = result.as_ref().err().map(io::Error::kind);
-        let news = failing != self.failing;
+        if failing == self.failing {
+            return;
+        }
         self.failing = failing;
+        let name = name(output);
         match result {
-            Ok(()) if news => tracing::info!(output = name, "the access log is written again"),
-            Err(error) if news => {
+            Ok(()) => tracing::info!(output = name, "the access log is written again"),
+            Err(error) => {
                 let advice = advice(&error);
                 tracing::error!(
                     output = name,
@@ -185,7 +191,6 @@ impl Told {
                      tidegate_access_log_dropped_total, until it can; {advice}"
                 );
             }
-            _ => {}
         }
     }
 }

@@ -88,10 +88,10 @@ pub(super) const HEADERS_MAX: usize = 8 * 1024;
 pub(super) const TEXTS_MAX: usize = URI_MAX + (TEXTS - 2) * TEXT_MAX + HEADERS_MAX;
 
 /// A request that is over.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// What is known of it.
-    pub facts: Facts,
+    pub facts: &'a Facts,
     /// What came with it.
     pub texts: Texts<'a>,
 }
@@ -146,7 +146,7 @@ impl Entries {
                 (*text, rest) = rest.split_at(usize::from(*length));
             }
             let [id, traceparent, method, host, target, uri, headers] = texts;
-            Entry { facts: *facts, texts: Texts { id, traceparent, method, host, uri, target, headers } }
+            Entry { facts, texts: Texts { id, traceparent, method, host, uri, target, headers } }
         })
     }
 }

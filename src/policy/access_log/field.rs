@@ -14,12 +14,8 @@ macro_rules! fields {
             /// All of them with their names, in the order in which a line has them where nothing else is written.
             pub const ALL: &[(Field, &str)] = &[$((Field::$variant, $name),)+];
 
-            /// The key of a member of JSON that is not the first.
-            pub(super) fn key(self) -> &'static str {
-                match self {
-                    $(Field::$variant => concat!(",\"", $name, "\":"),)+
-                }
-            }
+            /// The keys of members of JSON, in the order of the fields.
+            const KEYS: [Key; Field::ALL.len()] = [$(Key::new(concat!(",\"", $name, "\":\"")),)+];
         }
     };
 }
@@ -53,7 +49,37 @@ fields! {
     Total = "total_ms",
 }
 
+/// The key of a member of JSON that is not the first, and the quote that a text begins with.
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    bytes: [u8; KEY_MOST],
+    /// With the quote.
+    length: u8,
+}
+
+/// The longest key.
+pub(super) const KEY_MOST: usize = 24;
+
+impl Key {
+    const fn new(text: &str) -> Key {
+        let (text, mut bytes) = (text.as_bytes(), [0; KEY_MOST]);
+        assert!(text.len() <= KEY_MOST, "there is room for the longest key");
+        bytes.split_at_mut(text.len()).0.copy_from_slice(text);
+        Key { bytes, length: text.len() as u8 }
+    }
+}
+
 impl Field {
+    /// Writes its key, as that of a member of JSON that is not the first, and says how long it is. The quote that a text
+    /// begins with belongs to it.
+    #[inline(always)]
+    pub(super) fn put_key(self, of_text: bool, to: &mut [u8; KEY_MOST]) -> usize {
+        static KEYS: [Key; Field::ALL.len()] = Field::KEYS;
+        let Key { bytes, length } = &KEYS[self as usize];
+        *to = *bytes;
+        usize::from(*length) - usize::from(!of_text)
+    }
+
     /// The field with this name.
     #[must_use]
     pub fn find(name: &str) -> Option<Field> {

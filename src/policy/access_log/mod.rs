@@ -63,9 +63,13 @@ mod entry;
 mod escape;
 mod field;
 mod format;
+mod line;
 mod mask;
 mod number;
+mod page;
 mod recorder;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -80,6 +84,7 @@ pub use entry::{Entry, Facts, OF_RESPONSE, Spent, Texts};
 pub use field::Field;
 use format::Format;
 pub use format::{FormatConfig, PartConfig};
+pub use line::Lines;
 use mask::Mask;
 pub use recorder::{Batch, Mailbox, Mailboxes, Pending, Recorder};
 
@@ -228,12 +233,6 @@ impl AccessLog {
             Some(Setting::Off) | None => None,
         });
         Some(Sampling::compile(written.chain([&config.sample])))
-    }
-
-    /// Writes the line of `entry` to the end of `out`.
-    pub fn put_line(&self, entry: &Entry<'_>, out: &mut Vec<u8>) {
-        self.format.put(self, entry, out);
-        out.push(b'\n');
     }
 }
 

@@ -233,7 +233,8 @@ impl Pending {
 
     /// Records the line, changed by `finish`.
     pub fn record(&self, recorder: &Recorder, finish: impl FnOnce(&mut Facts)) {
-        if let Some(Entry { mut facts, texts }) = self.entry.iter().next() {
+        if let Some(Entry { facts, texts }) = self.entry.iter().next() {
+            let mut facts = *facts;
             finish(&mut facts);
             recorder.record(&self.log, &facts, &texts);
         }
