@@ -399,7 +399,9 @@ fn decode(name: String, bytes: Vec<u8>) -> (SourceFile, Option<Diagnostic>) {
         Err(error) => {
             let place = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            let fault = Diagnostic::new(place..place + 1, "the file is not UTF-8", "this is not a character");
+            // What is shown has one of these for each piece that is no character.
+            let end = place + char::REPLACEMENT_CHARACTER.len_utf8();
+            let fault = Diagnostic::new(place..end, "the file is not UTF-8", "this is not a character");
             (SourceFile::new(name, text), Some(fault.help("save the file as UTF-8")))
         }
     }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::config::{Config, Diagnostics, Severity};
 
@@ -234,4 +236,43 @@ fn what_is_not_a_file_is_not_waited_for() {
 fn a_text_without_a_file_has_none_to_watch() {
     let config = Config::parse_in("x.toml", LISTENER, &Environment::default()).unwrap();
     assert!(config.files().is_empty());
+}
+
+/// Reads bytes as a file, and what a user would see of what is wrong with them.
+fn rendered(bytes: &[u8]) -> Option<String> {
+    let environment = Environment::of([]);
+    let mut loader = Loader::empty(SourceFile::new("main.toml", ""), &environment);
+    loader.begin("main.toml".into(), bytes.to_vec(), Path::new(""));
+    Config::decode(loader).err().map(|faults| faults.render(false))
+}
+
+#[test]
+fn what_is_no_character_is_shown() {
+    for bytes in [&b"# caf\xe9\n"[..], b"\xff\xfea\0=\x001\0", b"\xe2\x82", b"\xef\xbb\xbfa = \"\xff\"\r\n", b"\xff"] {
+        let text = rendered(bytes).unwrap();
+        assert!(text.contains("not UTF-8") && text.contains("this is not a character"), "{text}");
+    }
+    // The same in a file that another includes, whose places are moved.
+    let directory = Directory::with(&[("main.toml", &main_file("[\"latin.toml\"]"))]);
+    directory.write("latin.toml", b"# caf\xe9\n# more\n");
+    let faults = Config::load_in(&directory.0.join("main.toml"), &Environment::of([])).unwrap_err();
+    assert!(faults.render(false).contains("this is not a character"), "{}", faults.render(false));
+    assert!(directory.short(&faults).contains("latin.toml:1:6"), "{}", directory.short(&faults));
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_in_a_file_can_be_shown(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
+        prop_assert!(rendered(&bytes).is_none_or(|text| !text.is_empty()));
+    }
+
+    #[test]
+    fn a_byte_that_is_wrong_can_be_shown(
+        place in 0..LISTENER.len(),
+        bytes in prop::collection::vec(0x70..=0xff_u8, 1..4),
+    ) {
+        let mut file = LISTENER.as_bytes().to_vec();
+        file.splice(place..place, bytes);
+        prop_assert!(rendered(&file).is_none_or(|text| !text.is_empty()));
+    }
 }
