@@ -151,7 +151,9 @@ fn run(shared: &Shared, flags: &Flags, sink: Option<Sink>) {
         let (stop, reopen) = (flags.stop.load(Ordering::Acquire), flags.reopen.swap(false, Ordering::AcqRel));
         let mut came = false;
         for mailbox in mailboxes.iter() {
-            while let Some(batch) = mailbox.take() {
+            // Not for as long as there are more: a worker that is busier than the writer would have it for itself.
+            for _ in 0..mailbox.waiting() {
+                let Some(batch) = mailbox.take() else { break };
                 came = true;
                 book.add(&batch);
                 mailbox.give_back(batch);

@@ -108,6 +108,12 @@ impl Mailbox {
         debug_assert!(first);
     }
 
+    /// How many batches have come.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.full.len()
+    }
+
     /// What has come.
     #[must_use]
     pub fn take(&self) -> Option<Batch> {
