@@ -15,8 +15,6 @@
 mod print;
 mod value;
 
-pub use value::is_secret;
-
 use std::ops::Range;
 
 use serde_spanned::Spanned;
@@ -242,18 +240,23 @@ impl<'a> Collector<'a> {
 
     fn written(&mut self, path: &[&str], key: &'static Key, scope: Scope<'a>, value: &Value<'_>) {
         let place = self.sources.place(value.span().start);
+        let is_secret = matches!(key.kind, Kind::Secret);
         let from = self.sources.substitution(&value.span()).filter(|substitution| substitution.replaced);
-        let from = from.map(|substitution| (substitution, self.sources.text_at(&value.span())));
-        // A default may be a secret as well.
-        let from = from.filter(|(substitution, from)| !(substitution.hidden && from.contains(":-")));
+        let from = from.and_then(|substitution| {
+            let written = self.sources.text_at(&value.span());
+            match is_secret || substitution.hidden {
+                true => value::without_secrets(written, is_secret),
+                false => Some(written.to_owned()),
+            }
+        });
         let source = Source::Written {
             scope: scope.name.map(str::to_owned),
             place: format!("{}:{}", place.file.name(), place.line),
-            from: from.map(|(_, from)| from.to_owned()),
+            from,
         };
-        let value = match key.kind {
-            Kind::Secret => format!("\"{MASK}\""),
-            _ => value::text(self.sources, value, None),
+        let value = match is_secret {
+            true => format!("\"{MASK}\""),
+            false => value::text(self.sources, value, None),
         };
         self.rows.push(Row { path: join(path, key.name), value, source });
     }
