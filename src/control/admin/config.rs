@@ -1,4 +1,8 @@
-//! What runs, with every default filled in: `/config`.
+//! A summary of what runs, with the defaults of what it shows filled in: `/config`.
+//!
+//! What is not in it, such as the access log, the trusted proxies and what services are told of clients, is in what
+//! `tidegate config` says of the files, which has every key. This shows what has been taken from them, and with which
+//! edition.
 //!
 //! Nothing here is a secret, whatever stands in the file: a token is `***`; of health checks the names of their fields
 //! are shown and no values, of conditions the names, of rules over fields whether there are any, and of the gateway's own
