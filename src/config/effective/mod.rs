@@ -99,18 +99,6 @@ impl Config {
         print::file(self, &tree)
     }
 
-    /// What holds in a section of the file that has no name, such as `gateway`.
-    #[must_use]
-    pub fn effective_section(&self, section: &str) -> Vec<Row> {
-        let texts = load::texts(&self.source);
-        let tree = load::tree_of(&self.source, &texts);
-        let mut collector = Collector::new(&self.source);
-        if let Some(key) = schema::FILE.key(section) {
-            collector.key(&[], key, &[Scope { name: None, table: &tree }]);
-        }
-        collector.rows
-    }
-
     /// What holds for a route with one of its services: the keys of the route, each its own, else its service's, else the
     /// default; and then those of the service. `service` is nothing where the gateway answers.
     #[must_use]
@@ -119,6 +107,15 @@ impl Config {
         let tree = load::tree_of(&self.source, &texts);
         route(&self.source, &tree, name, service)
     }
+}
+
+/// What holds for the gateway as a whole, in the sections that have no name.
+pub(super) fn whole(sources: &SourceMap, tree: &DeTable<'_>) -> Vec<Row> {
+    let mut collector = Collector::new(sources);
+    for key in ["gateway", "admin", "metrics", "access_log"].into_iter().filter_map(|name| schema::FILE.key(name)) {
+        collector.key(&[], key, &[Scope { name: None, table: tree }]);
+    }
+    collector.rows
 }
 
 /// What holds for a route with one of its services.

@@ -159,14 +159,8 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         .answers(&[(200, Json("Services"), "all of them")]),
     Endpoint::new(Get, "/upstreams", "upstreams", "The targets of all services, as they are", Now(upstreams::all))
         .answers(&[(200, Json("Upstreams"), "all of them")]),
-    Endpoint::new(
-        Get,
-        "/config",
-        "config",
-        "A summary of what runs, without secrets; `tidegate config` has every key",
-        Now(config::config),
-    )
-    .answers(&[(200, Json("Config"), "the summary")]),
+    Endpoint::new(Get, "/config", "config", "What runs, with every default and no secret", Now(config::config))
+        .answers(&[(200, Json("Config"), "all of it")]),
     Endpoint::new(Get, "/connections", "connections", "The open client connections", InTime(workers::connections))
         .query(LIMIT)
         .answers(&[(200, Json("Connections"), "how many there are, and some of them")]),
