@@ -17,6 +17,43 @@ use super::decode::{FromValue, Value, Wrong, own_text};
 /// What stands for a secret wherever one would be shown.
 pub const MASK: &str = "***";
 
+/// What names of secrets have in them.
+const PARTS: [&str; 15] = [
+    "auth",
+    "cookie",
+    "credential",
+    "hmac",
+    "jwt",
+    "key",
+    "pass",
+    "pwd",
+    "secret",
+    "session",
+    "signature",
+    "signing",
+    "token",
+    "bearer",
+    "csrf",
+];
+
+/// Words that name a secret, but are also parts of words that do not.
+const WORDS: [&str; 7] = ["creds", "dsn", "otp", "pw", "salt", "sid", "sig"];
+
+/// Words that have one of [`PARTS`] in them by chance.
+const HARMLESS: [&str; 8] =
+    ["author", "authors", "authority", "bypass", "keyword", "keywords", "passive", "passthrough"];
+
+/// Whether what has this name, be it a variable, a field or a key of a query, is likely to be a secret. Words are told
+/// apart by what is neither a letter nor a digit; upper and lower case are the same.
+#[must_use]
+pub fn sounds_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.split(|c: char| !c.is_alphanumeric()).any(|word| {
+        let is_part = !HARMLESS.contains(&word) && PARTS.iter().any(|part| word.contains(part));
+        is_part || WORDS.contains(&word.trim_end_matches(|c: char| c.is_ascii_digit()))
+    })
+}
+
 /// A secret text.
 #[derive(Clone)]
 pub struct Secret(Box<str>);
@@ -100,6 +137,62 @@ mod tests {
         assert_eq!(secret.expose(), "hunter2");
         assert_eq!(secret, Secret::new("hunter2"));
         assert_ne!(secret, Secret::new("hunter3"));
+    }
+
+    #[test]
+    fn which_names_are_of_secrets() {
+        for name in [
+            "Authorization",
+            "Proxy-Authorization",
+            "X-Auth",
+            "X-Auth-Token",
+            "BACKEND_AUTH",
+            "oauth2",
+            "Set-Cookie",
+            "cookie",
+            "X-Api-Key",
+            "apikey",
+            "API_KEY",
+            "key",
+            "KEYFILE",
+            "DB_PASSWORD",
+            "DB_PASSWD",
+            "HEALTH_PASS",
+            "backendPass",
+            "ADMIN_PWD",
+            "HMAC",
+            "X-Signature",
+            "X-Amz-Signature",
+            "sig",
+            "sig2",
+            "X-Session",
+            "sessionid",
+            "sid",
+            "CREDENTIALS",
+            "DB_DSN",
+            "client_secret",
+            "id_token",
+            "JWT",
+        ] {
+            assert!(sounds_secret(name), "{name}");
+        }
+        for name in [
+            "",
+            "Accept",
+            "path",
+            "USERS_HOST",
+            "X-Author",
+            ":authority",
+            "bypass",
+            "keyword",
+            "design",
+            "side",
+            "spinning",
+            "X-Version",
+            "q",
+        ] {
+            assert!(!sounds_secret(name), "{name}");
+        }
     }
 
     #[test]

@@ -75,6 +75,9 @@ pub struct Config {
     pub routes: Vec<RouteConfig>,
     /// What is not wrong, but perhaps not what was meant.
     pub warnings: Vec<Diagnostic>,
+    /// What holds for the gateway as a whole, key by key, for people: `[gateway]`, `[admin]`, `[metrics]` and
+    /// `[access_log]`.
+    pub settings: Vec<effective::Row>,
 }
 
 impl Config {
@@ -114,13 +117,14 @@ impl Config {
         let texts = loader.texts();
         let mut found = Vec::new();
         let tree = loader.tree(&texts);
-        let config = tree.map(|tree| read::config(&tree, &mut found));
+        let config = tree.as_ref().map(|tree| read::config(tree, &mut found));
         let (source, mut faults) = loader.finish(found);
         let source = Arc::new(source);
-        match config {
-            Some((config, Some(router))) if !faults.iter().any(Diagnostic::is_error) => {
+        match (config, tree) {
+            (Some((config, Some(router))), Some(tree)) if !faults.iter().any(Diagnostic::is_error) => {
                 warnings::config(&config, &router, &mut faults);
-                Ok(Self { source, warnings: faults, ..config })
+                let settings = effective::whole(&source, &tree);
+                Ok(Self { source, warnings: faults, settings, ..config })
             }
             _ => Err(Diagnostics::new(source, faults)),
         }

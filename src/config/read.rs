@@ -60,9 +60,20 @@ pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> (Confi
     file.finish(&["consumers"]);
     // Who has read the files puts them in.
     let source = Arc::new(SourceMap::new(SourceFile::new("", "")));
-    let warnings = Vec::new();
-    let config =
-        Config { source, gateway, listeners, admin, access_log, metrics, defaults, services, routes, warnings };
+    let (warnings, settings) = (Vec::new(), Vec::new());
+    let config = Config {
+        source,
+        gateway,
+        listeners,
+        admin,
+        access_log,
+        metrics,
+        defaults,
+        services,
+        routes,
+        warnings,
+        settings,
+    };
     let router = check::config(&config, faults);
     (config, router)
 }

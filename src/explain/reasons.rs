@@ -1,7 +1,9 @@
 //! What became of each route that came close, in words.
 
+use serde_spanned::Spanned;
+
 use super::{Near, place};
-use crate::config::effective::is_secret;
+use crate::base::secret::sounds_secret;
 use crate::config::{Config, RouteConfig};
 use crate::http::query;
 use crate::router::config::TestConfig;
@@ -75,23 +77,24 @@ fn failed(config: &Config, route: &RouteConfig, lookup: &Lookup<'_>, condition: 
             let values: Vec<String> =
                 lookup.head.fields().filter(same).map(|field| super::lossy(field.value)).collect();
             let value = (!values.is_empty()).then(|| values.join(", "));
-            format!("header `{}`: {}", name.get_ref(), unlike(name.get_ref(), test.get_ref(), value))
+            format!("header `{}`: {}", name.get_ref(), unlike(config, name.get_ref(), test, value))
         }
         Condition::Query(place) => {
             let (name, test) = &route.matches.query[place];
             let found = lookup.head.query().and_then(|all| query::value(all.as_bytes(), name.get_ref().as_bytes()));
             let value = found.map(|value| super::lossy(&query::decoded(value).collect::<Vec<_>>()));
-            format!("query `{}`: {}", name.get_ref(), unlike(name.get_ref(), test.get_ref(), value))
+            format!("query `{}`: {}", name.get_ref(), unlike(config, name.get_ref(), test, value))
         }
     }
 }
 
 /// What a value is not.
-fn unlike(name: &str, test: &TestConfig, value: Option<String>) -> String {
+fn unlike(config: &Config, name: &str, test: &Spanned<TestConfig>, value: Option<String>) -> String {
+    let is_hidden = || config.source.substitution(&test.span()).is_some_and(|substitution| substitution.hidden);
     let is = value.map_or_else(|| "is not there".to_owned(), |value| format!("is \"{value}\""));
-    match test {
+    match test.get_ref() {
         TestConfig::Present => format!("it must be there, and {is}"),
-        TestConfig::Text(_) if is_secret(name) => "it must have another value".into(),
+        TestConfig::Text(_) if sounds_secret(name) || is_hidden() => "it must have another value".into(),
         TestConfig::Text(text) => match text.strip_prefix('~') {
             Some(expression) => format!("it must match {}, and {is}", expression.trim_start()),
             None => format!("it must be \"{text}\", and {is}"),

@@ -112,6 +112,47 @@ fn the_route_and_all_that_came_close() {
 }
 
 #[test]
+fn secrets_are_not_said() {
+    let text = r#"
+[listeners.public]
+address = "127.0.0.1:8080"
+[services.s]
+targets = ["127.0.0.1:1"]
+affinity = { cookie = "c", secret = "${TOK:-hush-hush}" }
+[routes.r]
+path = "/*"
+service = "s"
+[routes.key]
+priority = 1
+path = "/*"
+query = { key = "hush" }
+service = "s"
+[routes.signed]
+priority = 2
+path = "/*"
+headers = { x-plain = "${HMAC}" }
+service = "s"
+"#;
+    let config = Config::parse_in("s.toml", text, &Environment::of([("HMAC", "hush")])).unwrap();
+    let snapshot = Snapshot::compile(&config).unwrap();
+    let question = Question { method: "GET".into(), url: "/".into(), ..Question::default() };
+    let explanation = explain(&config, &snapshot, &question).unwrap();
+    let (text, json) = (explanation.to_string(), explanation.to_json().to_string());
+    assert!(text.contains("${TOK:-***}") && !text.contains("hush"), "{text}");
+    assert!(json.contains("${TOK:-***}") && !json.contains("hush"), "{json}");
+    let mut reasons = reasons(&explanation.candidates);
+    reasons.sort();
+    assert_eq!(
+        reasons,
+        [
+            "key: query `key`: it must have another value",
+            "r: takes it",
+            "signed: header `x-plain`: it must have another value",
+        ]
+    );
+}
+
+#[test]
 fn what_becomes_of_it() {
     let user = ask("GET", "http://API.example.com/x/../users/%37?a=b", &[]);
     assert_eq!((user.request.path.as_str(), user.request.query.as_deref()), ("/users/7", Some("a=b")));

@@ -61,6 +61,7 @@ pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
         outlines,
         router,
         slashes: config.gateway.slashes(),
+        settings: config.settings.clone(),
         files: config.files().to_vec(),
     })
 }

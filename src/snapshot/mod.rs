@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::secret::Secret;
+use crate::config::effective::Row;
 use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::net::Address;
 use crate::observe::series::MetricsConfig;
@@ -68,6 +69,8 @@ pub struct Snapshot {
     pub router: Router,
     /// What slashes in a row are in a path.
     pub slashes: Slashes,
+    /// What was written for the gateway as a whole, key by key, for people.
+    pub settings: Vec<Row>,
     /// What it was read from: files, and directories in which others may appear.
     pub files: Vec<PathBuf>,
 }

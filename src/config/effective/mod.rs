@@ -15,8 +15,6 @@
 mod print;
 mod value;
 
-pub use value::is_secret;
-
 use std::ops::Range;
 
 use serde_spanned::Spanned;
@@ -101,18 +99,6 @@ impl Config {
         print::file(self, &tree)
     }
 
-    /// What holds in a section of the file that has no name, such as `gateway`.
-    #[must_use]
-    pub fn effective_section(&self, section: &str) -> Vec<Row> {
-        let texts = load::texts(&self.source);
-        let tree = load::tree_of(&self.source, &texts);
-        let mut collector = Collector::new(&self.source);
-        if let Some(key) = schema::FILE.key(section) {
-            collector.key(&[], key, &[Scope { name: None, table: &tree }]);
-        }
-        collector.rows
-    }
-
     /// What holds for a route with one of its services: the keys of the route, each its own, else its service's, else the
     /// default; and then those of the service. `service` is nothing where the gateway answers.
     #[must_use]
@@ -121,6 +107,15 @@ impl Config {
         let tree = load::tree_of(&self.source, &texts);
         route(&self.source, &tree, name, service)
     }
+}
+
+/// What holds for the gateway as a whole, in the sections that have no name.
+pub(super) fn whole(sources: &SourceMap, tree: &DeTable<'_>) -> Vec<Row> {
+    let mut collector = Collector::new(sources);
+    for key in ["gateway", "admin", "metrics", "access_log"].into_iter().filter_map(|name| schema::FILE.key(name)) {
+        collector.key(&[], key, &[Scope { name: None, table: tree }]);
+    }
+    collector.rows
 }
 
 /// What holds for a route with one of its services.
@@ -242,18 +237,23 @@ impl<'a> Collector<'a> {
 
     fn written(&mut self, path: &[&str], key: &'static Key, scope: Scope<'a>, value: &Value<'_>) {
         let place = self.sources.place(value.span().start);
+        let is_secret = matches!(key.kind, Kind::Secret);
         let from = self.sources.substitution(&value.span()).filter(|substitution| substitution.replaced);
-        let from = from.map(|substitution| (substitution, self.sources.text_at(&value.span())));
-        // A default may be a secret as well.
-        let from = from.filter(|(substitution, from)| !(substitution.hidden && from.contains(":-")));
+        let from = from.and_then(|substitution| {
+            let written = self.sources.text_at(&value.span());
+            match is_secret || substitution.hidden {
+                true => value::without_secrets(written, is_secret),
+                false => Some(written.to_owned()),
+            }
+        });
         let source = Source::Written {
             scope: scope.name.map(str::to_owned),
             place: format!("{}:{}", place.file.name(), place.line),
-            from: from.map(|(_, from)| from.to_owned()),
+            from,
         };
-        let value = match key.kind {
-            Kind::Secret => format!("\"{MASK}\""),
-            _ => value::text(self.sources, value, None),
+        let value = match is_secret {
+            true => format!("\"{MASK}\""),
+            false => value::text(self.sources, value, None),
         };
         self.rows.push(Row { path: join(path, key.name), value, source });
     }

@@ -191,6 +191,72 @@ headers = { x-auth-token = "hush" }
     assert!(!format!("{rows:?}").contains("hush"), "{rows:?}");
 }
 
+#[test]
+fn what_sounds_like_a_secret_is_masked() {
+    let text = r#"
+[listeners.public]
+address = "127.0.0.1:8080"
+[services.s]
+targets = ["127.0.0.1:1"]
+health = { path = "/h?key=${HEALTH_PASS}" }
+[services.s.request_headers.set]
+X-Signature = "${HMAC}"
+X-Auth = "${BACKEND_AUTH}"
+X-Session = "hush"
+X-Some = "${HMAC}"
+X-Author = "plain"
+[routes.r]
+path = "/r"
+service = "s"
+headers = { x-session = "hush", x-there = "there" }
+query = { key = "hush", code = "${HMAC}" }
+"#;
+    let environment = Environment::of([("HMAC", "hush"), ("HEALTH_PASS", "hush"), ("BACKEND_AUTH", "hush")]);
+    let config = Config::parse_in("s.toml", text, &environment).unwrap();
+    let effective = config.effective();
+    assert!(!effective.contains("hush"), "{effective}");
+    for expected in [
+        "headers = { x-session = \"***\", x-there = \"there\" }",
+        "query = { key = \"***\", code = \"***\" }",
+        "X-Author = \"plain\"",
+        "path = \"***\"                    # s.toml:6, \"/h?key=${HEALTH_PASS}\"\n",
+    ] {
+        assert!(effective.contains(expected), "{expected}\n{effective}");
+    }
+    let rows = config.effective_route("r", Some("s"));
+    assert!(!format!("{rows:?}").contains("hush"), "{rows:?}");
+}
+
+#[test]
+fn defaults_of_secrets_are_masked() {
+    let text = r#"
+[listeners.public]
+address = "127.0.0.1:8080"
+[admin]
+address = "127.0.0.1:9180"
+token = "${TOK:-hush0123456789abcdef}"
+[services.s]
+targets = ["${HOST:-127.0.0.1}:1"]
+affinity = { cookie = "${COOKIE_KEY:-hush}", secret = "hush-${A}-${B:-hush-hush}" }
+[routes.r]
+path = "/r"
+service = "s"
+"#;
+    let environment = Environment::of([("A", "a"), ("TOK", "")]);
+    let config = Config::parse_in("s.toml", text, &environment).unwrap();
+    let effective = config.effective();
+    assert!(!effective.contains("hush"), "{effective}");
+    for expected in [
+        "token = \"***\"                   # s.toml:6, \"${TOK:-***}\"\n",
+        "# s.toml:9, \"${COOKIE_KEY:-***}\"\n",
+        "secret = \"***\"                  # s.toml:9, \"***${A}***${B:-***}\"\n",
+    ] {
+        assert!(effective.contains(expected), "{expected}\n{effective}");
+    }
+    let rows = config.effective_route("r", Some("s"));
+    assert!(!format!("{rows:?}").contains("hush"), "{rows:?}");
+}
+
 /// What is said of a route is what runs.
 #[test]
 fn what_is_said_of_routes_runs() {

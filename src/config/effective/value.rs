@@ -3,10 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use crate::base::decode::{DOLLAR, SourceMap, Value};
-use crate::base::secret::MASK;
-
-/// Words in names of fields whose values are likely to be secrets.
-const SECRET_WORDS: [&str; 7] = ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey"];
+use crate::base::secret::{MASK, sounds_secret};
 
 /// A value as TOML. What a file or a variable with such a name has given, and what stands in a field of such a name, is
 /// masked. `name` is the field that it stands in.
@@ -14,7 +11,7 @@ pub(super) fn text(sources: &SourceMap, value: &Value<'_>, name: Option<&str>) -
     match value.get_ref() {
         DeValue::String(text) => {
             let hidden = sources.substitution(&value.span()).is_some_and(|substitution| substitution.hidden);
-            if hidden || name.is_some_and(is_secret) { format!("\"{MASK}\"") } else { string(text) }
+            if hidden || name.is_some_and(sounds_secret) { format!("\"{MASK}\"") } else { string(text) }
         }
         DeValue::Integer(number) => number.to_string(),
         DeValue::Float(number) => number.as_str().to_owned(),
@@ -41,11 +38,28 @@ fn table(sources: &SourceMap, table: &DeTable<'_>) -> String {
     }
 }
 
-/// Whether a field or a key of this name is likely to hold a secret.
-#[must_use]
-pub fn is_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    SECRET_WORDS.iter().any(|word| name.contains(word))
+/// What was written for a secret, to say where it comes from: its `${...}` without their defaults, which are as secret as
+/// what they stand in for. What stands around them is masked as well where `all` of it is a secret. Nothing where escapes
+/// make it unclear what is what.
+pub(super) fn without_secrets(written: &str, all: bool) -> Option<String> {
+    if written.contains('\\') {
+        return None;
+    }
+    let text = written.trim_matches(['"', '\'']);
+    let around = |text: &str| if all && !text.is_empty() { MASK.to_owned() } else { text.to_owned() };
+    let (mut out, mut rest) = (String::from("\""), text);
+    while let Some((before, after)) = rest.split_once("${") {
+        out += &around(before);
+        let (inside, after) = after.split_once('}').unwrap_or((after, ""));
+        match inside.split_once(":-") {
+            // Perhaps a brace that opens nothing: what follows is text.
+            _ if inside.contains("${") || (all && before.ends_with('$')) => out += MASK,
+            Some((name, _)) => out += &format!("${{{name}:-{MASK}}}"),
+            None => out += &format!("${{{inside}}}"),
+        }
+        rest = after;
+    }
+    Some(out + &around(rest) + "\"")
 }
 
 /// A key as it would be written.
@@ -81,18 +95,19 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn which_names_are_of_secrets() {
-        for (name, expected) in [
-            ("Authorization", true),
-            ("Proxy-Authorization", true),
-            ("Set-Cookie", true),
-            ("cookie", true),
-            ("X-Api-Key", true),
-            ("X-Auth-Token", true),
-            ("Accept", false),
-            ("path", false),
+    fn what_was_written_for_a_secret() {
+        for (written, hidden, secret) in [
+            ("\"${A}\"", Some("\"${A}\""), Some("\"${A}\"")),
+            ("\"${A:-hush}\"", Some("\"${A:-***}\""), Some("\"${A:-***}\"")),
+            ("'/h?key=${A}&b'", Some("\"/h?key=${A}&b\""), Some("\"***${A}***\"")),
+            ("\"${A:-hush}${B:-hush}\"", Some("\"${A:-***}${B:-***}\""), Some("\"${A:-***}${B:-***}\"")),
+            ("\"\"\"${file:a/b}\"\"\"", Some("\"${file:a/b}\""), Some("\"${file:a/b}\"")),
+            ("\"$${X ${A:-hush}\"", Some("\"$***\""), Some("\"******\"")),
+            ("\"$${hush}${A}\"", Some("\"$${hush}${A}\""), Some("\"******${A}\"")),
+            ("\"\\u0024{A:-hush}\"", None, None),
         ] {
-            assert_eq!(is_secret(name), expected, "{name}");
+            assert_eq!(without_secrets(written, false).as_deref(), hidden, "{written}");
+            assert_eq!(without_secrets(written, true).as_deref(), secret, "{written}");
         }
     }
 

@@ -28,10 +28,10 @@ use std::sync::Arc;
 use toml::de::{DeString, DeTable, DeValue};
 
 use self::environment::Environment;
-use self::substitute::{Found, Problem, Reference, sounds_secret};
+use self::substitute::{Found, Problem, Reference};
 use self::tree::shift;
 use crate::base::decode::{Diagnostic, SourceFile, SourceMap, Substitution, Value, type_of};
-use crate::base::secret::{MASK, Secret};
+use crate::base::secret::{MASK, Secret, sounds_secret};
 
 /// The longest file that is read for a configuration.
 const FILE_MOST: u64 = 64 << 20;

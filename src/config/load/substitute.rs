@@ -172,12 +172,6 @@ fn is_variable(name: &str) -> bool {
     name.bytes().next().is_some_and(letter) && name.bytes().all(|byte| letter(byte) || byte.is_ascii_digit())
 }
 
-/// Whether a variable of this name is likely to hold a secret.
-pub(super) fn sounds_secret(name: &str) -> bool {
-    const WORDS: [&str; 6] = ["SECRET", "TOKEN", "PASSWORD", "PASSWD", "KEY", "CREDENTIAL"];
-    WORDS.iter().any(|word| name.to_ascii_uppercase().contains(word))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,11 +241,6 @@ mod tests {
             assert_eq!(problem.at, at, "{text}");
             assert!(problem.message.contains(message) && problem.help.contains(help), "{text}: {problem:?}");
         }
-    }
-
-    #[test]
-    fn names_of_secrets() {
-        assert!(sounds_secret("DB_PASSWORD") && sounds_secret("API_KEY") && !sounds_secret("USERS_HOST"));
     }
 
     proptest! {

@@ -1,8 +1,11 @@
-//! What runs, with every default filled in: `/config`.
+//! What runs: `/config`.
+//!
+//! The gateway's own settings are there key by key, as they are written and with the place where that was; listeners,
+//! services and routes with the defaults and what they inherit filled in.
 //!
 //! Nothing here is a secret, whatever stands in the file: a token is `***`; of health checks the names of their fields
-//! are shown and no values, of conditions the names, of rules over fields whether there are any, and of the gateway's own
-//! answers the status.
+//! are shown and no values, and no query, of conditions the names, of rules over fields whether there are any, and of the
+//! gateway's own answers the status.
 
 use std::time::Duration;
 
@@ -12,9 +15,12 @@ use super::answer::Answer;
 use super::routes::{action, balance, balance_schema, fallback, fallback_schema, match_schema, services_of, tests};
 use super::schema::{duration, flag, list, object, or_null, refer, share, text, whole, word};
 use super::{Answered, Asked, Views};
+use crate::base::secret::MASK;
 use crate::base::units::display_duration;
 use crate::config::Pin;
+use crate::config::effective::Row;
 use crate::net::proxy_protocol::Version;
+use crate::policy::access_log::Sampling;
 use crate::policy::upgrade::Upgrade;
 use crate::router::path::Slashes;
 use crate::snapshot::outline::Outline;
@@ -38,6 +44,7 @@ pub(super) fn config(views: &Views, _: &Asked) -> Answered {
     let services: Vec<Value> = snapshot.services.iter().map(|of| service(snapshot, of)).collect();
     Ok(Answer::json(&json!({
         "edition": edition.number,
+        "settings": snapshot.settings.iter().map(setting).collect::<Vec<_>>(),
         "gateway": gateway(snapshot),
         "listeners": listeners,
         "admin": admin(snapshot),
@@ -45,6 +52,10 @@ pub(super) fn config(views: &Views, _: &Asked) -> Answered {
         "services": services,
         "routes": routes,
     })))
+}
+
+fn setting(row: &Row) -> Value {
+    json!({ "key": row.path.join("."), "value": row.value, "source": row.source.to_string() })
 }
 
 fn gateway(snapshot: &Snapshot) -> Value {
@@ -140,7 +151,7 @@ fn health(checks: &Checks) -> Value {
     let headers = question.map(|question| question.headers.iter().map(|(name, _)| name).collect::<Vec<_>>());
     json!({
         "method": question.map(|question| question.method),
-        "path": question.map(|question| &question.path),
+        "path": question.map(|question| without_query(&question.path)),
         "headers": headers.unwrap_or_default(),
         "statuses": question.map(|question| question.statuses.to_string()),
         "port": checks.port,
@@ -149,6 +160,11 @@ fn health(checks: &Checks) -> Value {
         "healthy": checks.thresholds.healthy,
         "unhealthy": checks.thresholds.unhealthy,
     })
+}
+
+/// A path with its query masked, which may have a key in it.
+fn without_query(path: &str) -> String {
+    path.split_once('?').map_or_else(|| path.to_owned(), |(path, _)| format!("{path}?{MASK}"))
 }
 
 fn route(snapshot: &Snapshot, route: &Route, outline: &Outline) -> Value {
@@ -187,8 +203,17 @@ fn route(snapshot: &Snapshot, route: &Route, outline: &Outline) -> Value {
                 "send_timeout": time(rules.stall),
             }),
         },
+        "access_log": route.access_log.as_ref().map(sampling),
         "request_headers": route.rules.request.is_some(),
         "response_headers": route.rules.response.is_some(),
+    })
+}
+
+fn sampling(sampling: &Sampling) -> Value {
+    json!({
+        "share": sampling.share(),
+        "always": sampling.always().to_string(),
+        "slower_than": time(sampling.slower_than()),
     })
 }
 
@@ -226,6 +251,11 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("token", or_null(word(&["***"]), "it asks for none")),
         ("hosts", list(text("a name that it may be asked by"))),
     ]);
+    let setting = object(&[
+        ("key", text("such as `gateway.drain_timeout`")),
+        ("value", text("as it would be written")),
+        ("source", text("where it comes from: a file and a line, and what was written for `${...}`; or `built-in`")),
+    ]);
     let metrics = object(&[
         ("routes", whole("how many have series of their own")),
         ("services", whole("how many have series of their own")),
@@ -235,6 +265,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
             "Config",
             object(&[
                 ("edition", whole("grows with each reload")),
+                ("settings", list(setting)),
                 ("gateway", refer("GatewayConfig")),
                 ("listeners", list(listener)),
                 ("admin", or_null(admin, "there is none")),
@@ -307,7 +338,7 @@ fn service_schema() -> Value {
     let tcp = |schema: Value| or_null(schema, "a connection will do");
     let health = object(&[
         ("method", tcp(text("of the question"))),
-        ("path", tcp(text("of the question"))),
+        ("path", tcp(text("of the question, its query masked"))),
         ("headers", list(text("the name of a field"))),
         ("statuses", tcp(text("that count as well"))),
         ("port", or_null(whole("to ask at"), "the target's")),
@@ -357,6 +388,11 @@ fn route_schema() -> Value {
         ("send_timeout", off(duration("for a piece to be taken"))),
     ]);
     let mirror = object(&[("service", text("that gets copies")), ("share", share("of the requests"))]);
+    let sampling = object(&[
+        ("share", share("of the requests that went well which have a line")),
+        ("always", text("statuses that have one in any case")),
+        ("slower_than", off(duration("requests that take so long have one in any case"))),
+    ]);
     let mut members = match_schema();
     members.extend([
         ("mirror", none(mirror)),
@@ -369,8 +405,28 @@ fn route_schema() -> Value {
         ("retries", none(retries)),
         ("body_limit", or_null(whole("bytes of a request's body"), "any number")),
         ("upgrade", off(upgrade)),
+        ("access_log", or_null(sampling, "its requests have no lines")),
         ("request_headers", flag("whether there are rules over the fields of requests")),
         ("response_headers", flag("whether there are rules over the fields of responses")),
     ]);
     object(&members)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Environment};
+
+    #[test]
+    fn the_query_of_a_health_check_is_masked() {
+        for (path, expected) in [("/h?key=${HEALTH_PASS}", "/h?***"), ("/h", "/h")] {
+            let text = format!(
+                "[listeners.a]\naddress = \"127.0.0.1:8080\"\n[services.s]\ntargets = [\"127.0.0.1:1\"]\n\
+                 health = {{ path = \"{path}\" }}\n[routes.r]\npath = \"/*\"\nservice = \"s\"\n"
+            );
+            let config = Config::parse_in("s.toml", &text, &Environment::of([("HEALTH_PASS", "hush")])).unwrap();
+            let snapshot = Snapshot::compile(&config).unwrap();
+            assert_eq!(service(&snapshot, &snapshot.services[0])["health"]["path"], expected);
+        }
+    }
 }

@@ -75,6 +75,7 @@ mod tests;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::base::statuses::StatusSet;
 use crate::base::units::Setting;
@@ -173,6 +174,24 @@ impl Sampling {
         let slower_than =
             slower_than.value().map_or(u64::MAX, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         Sampling { share: (share * WHOLE as f64) as u64, always, slower_than }
+    }
+
+    /// The share of the requests that went well which have a line, from 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.share as f64 / WHOLE as f64
+    }
+
+    /// The statuses that have a line in any case.
+    #[must_use]
+    pub const fn always(&self) -> &StatusSet {
+        &self.always
+    }
+
+    /// How long a request takes that has a line in any case; `None` where none does.
+    #[must_use]
+    pub fn slower_than(&self) -> Option<Duration> {
+        Some(self.slower_than).filter(|nanos| *nanos != u64::MAX).map(Duration::from_nanos)
     }
 
     /// Whether a request has a line that got `status` after `total` nanoseconds, and ended `well` or not; `random` is

@@ -262,6 +262,15 @@ fn views_say_what_is_configured() {
     assert_eq!((&config["edition"], &config["gateway"]["workers"]), (&1.into(), &2.into()));
     assert_eq!(config["admin"], json!({ "address": "127.0.0.1:0", "token": "***", "hosts": ["gateway.internal"] }));
     assert_eq!(config["listeners"][0]["address"], gateway.address().to_string());
+    let setting = |key: &str| {
+        let mut settings = config["settings"].as_array().expect("settings").iter();
+        settings.find(|setting| setting["key"] == key).unwrap_or_else(|| panic!("no {key}")).clone()
+    };
+    assert_eq!(
+        setting("gateway.trusted_proxies"),
+        json!({ "key": "gateway.trusted_proxies", "value": "[]", "source": "built-in" })
+    );
+    assert_eq!(setting("admin.token")["value"], "\"***\"");
     let app = &config["services"][0];
     assert_eq!((&app["affinity_cookie"], &app["slow_start"]), (&"backend".into(), &"10s".into()));
     assert_eq!((&app["health"]["headers"], &app["health"]["interval"]), (&json!(["authorization"]), &"10ms".into()));
