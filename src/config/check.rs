@@ -18,13 +18,13 @@ use crate::upstream::fallback::FallbackConfig;
 use crate::upstream::targets::TargetAddress;
 
 /// Adds what is wrong between the sections of `config`. The router of its routes comes back, if there is one.
-pub(super) fn config(config: &Config, faults: &mut Vec<Diagnostic>) -> Option<Router> {
+pub(super) fn config(config: &Config, workers: usize, faults: &mut Vec<Diagnostic>) -> Option<Router> {
     addresses(config, faults);
     proxies(config, faults);
     loops(config, faults);
     services(config, faults);
     mirrors(config, faults);
-    match router(config, 1) {
+    match router(config, workers) {
         Ok(router) => {
             keys(config, &router, faults);
             for (route, index) in config.routes.iter().zip(0..) {
@@ -268,7 +268,7 @@ pub(super) fn inputs(config: &Config) -> Vec<RouteInput<'_>> {
 }
 
 /// The router of all routes, for so many workers, or what is wrong with them.
-pub(crate) fn router(config: &Config, workers: usize) -> Result<Router, Vec<Diagnostic>> {
+fn router(config: &Config, workers: usize) -> Result<Router, Vec<Diagnostic>> {
     let listeners: Vec<&str> = config.listeners.iter().map(|listener| listener.name.get_ref().as_str()).collect();
     Router::compile(
         &inputs(config),

@@ -41,9 +41,9 @@ use crate::base::units::Setting;
 use crate::net::Address;
 use crate::observe::series::MetricsConfig;
 use crate::policy::access_log::AccessLogConfig;
+use crate::router::Router;
 use crate::upstream::targets::TargetConfig;
 pub use admin::AdminConfig;
-pub(crate) use check::router;
 pub use dns::DnsConfig;
 use load::Loader;
 pub use load::environment::Environment;
@@ -143,12 +143,14 @@ impl Config {
         self.source.paths()
     }
 
+    /// The router of all routes, for so many workers.
+    ///
+    /// # Errors
     /// What is wrong between the sections, such as a route to a service that is not there.
-    #[must_use]
-    pub fn check(&self) -> Vec<Diagnostic> {
+    pub(crate) fn check(&self, workers: usize) -> Result<Router, Vec<Diagnostic>> {
         let mut faults = Vec::new();
-        check::config(self, &mut faults);
-        faults
+        let router = check::config(self, workers, &mut faults);
+        router.filter(|_| faults.is_empty()).ok_or(faults)
     }
 
     /// The service called `name`.

@@ -74,7 +74,8 @@ pub(super) fn config(tree: &DeTable<'_>, faults: &mut Vec<Diagnostic>) -> (Confi
         warnings,
         settings,
     };
-    let router = check::config(&config, faults);
+    // It is made once more for the workers that there are.
+    let router = check::config(&config, 1, faults);
     (config, router)
 }
 

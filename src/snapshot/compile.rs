@@ -15,24 +15,27 @@ use super::{
 use crate::base::units::{Rate, Setting, Size};
 use crate::config::admin::HostName;
 use crate::config::{
-    AdminConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ListenerConfig, ServiceConfig, router,
+    AdminConfig, Config, ConnectionLimitsConfig, Diagnostic, GatewayConfig, ListenerConfig, ServiceConfig,
 };
 use crate::policy::access_log::AccessLog;
 use crate::policy::forwarded::Forwarding;
 use crate::policy::request_id::RequestIds;
 use crate::policy::via::Via;
+use crate::router::Router;
 use crate::upstream::fallback::FallbackConfig;
 use crate::upstream::health::Checks;
 use crate::upstream::settings::Settings;
 use crate::upstream::targets::TargetConfig;
 
-/// Compiles a configuration that has passed its checks; the first fault that they could not find ends it.
-pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Box<Diagnostic>> {
+/// Checks a configuration and compiles it. What is wrong between its sections refuses it, or else the first fault that
+/// only what is compiled shows.
+pub(super) fn snapshot(config: &Config) -> Result<Snapshot, Vec<Diagnostic>> {
     let gateway = gateway(&config.gateway);
-    let router = router(config, gateway.workers).map_err(|faults| {
-        let first = faults.into_iter().next();
-        Box::new(first.unwrap_or_else(|| Diagnostic::of_file("the routes cannot be compiled")))
-    })?;
+    let router = config.check(gateway.workers)?;
+    with_router(config, gateway, router).map_err(|fault| vec![*fault])
+}
+
+fn with_router(config: &Config, gateway: Gateway, router: Router) -> Result<Snapshot, Box<Diagnostic>> {
     let names = config.services.iter().enumerate();
     let services = names.map(|(index, service)| (service.name.get_ref().as_str(), index)).collect();
     let fields = fields(&config.gateway);

@@ -295,11 +295,7 @@ impl Snapshot {
     /// The faults between sections. There are none in a configuration just parsed, but its fields may have been changed.
     pub fn compile(config: &Config) -> Result<Self, Diagnostics> {
         let refused = |faults| Err(Diagnostics::new(Arc::clone(&config.source), faults));
-        let faults = config.check();
-        if !faults.is_empty() {
-            return refused(faults);
-        }
-        compile::snapshot(config).or_else(|fault| refused(vec![*fault]))
+        compile::snapshot(config).or_else(refused)
     }
 
     /// The route with this id.
