@@ -143,6 +143,27 @@ impl Config {
         self.source.paths()
     }
 
+    /// The patterns of `include` that name files.
+    pub fn patterns(&self) -> impl Iterator<Item = &Path> {
+        self.source.patterns().iter().filter(|pattern| pattern.is_filled).map(|pattern| &*pattern.path)
+    }
+
+    /// What speaks against this configuration where one runs whose patterns `before` named files: that one of them names
+    /// none any more. Whole directories vanish by mistake, when a volume is not mounted or a deployment is half done, and
+    /// their routes with them.
+    #[must_use]
+    pub fn vanished(&self, before: &[PathBuf]) -> Option<Diagnostics> {
+        let empty =
+            self.source.patterns().iter().filter(|pattern| !pattern.is_filled && before.contains(&pattern.path));
+        let faults = empty.map(|pattern| {
+            let message = format!("`{}` names no file any more", pattern.path.display());
+            let fault = Diagnostic::new(pattern.span.clone(), message, "files that run are gone");
+            fault.help("put them back; or, if they are not wanted, leave this pattern out or put an empty file there")
+        });
+        let faults: Vec<_> = faults.collect();
+        (!faults.is_empty()).then(|| Diagnostics::new(Arc::clone(&self.source), faults))
+    }
+
     /// The router of all routes, for so many workers.
     ///
     /// # Errors

@@ -71,6 +71,8 @@ pub struct Snapshot {
     pub slashes: Slashes,
     /// What was written for the gateway as a whole, key by key, for people.
     pub settings: Vec<Row>,
+    /// The patterns of `include` that named files when it was read.
+    pub patterns: Vec<PathBuf>,
     /// What it was read from: files, and directories in which others may appear.
     pub files: Vec<PathBuf>,
 }

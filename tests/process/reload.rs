@@ -366,6 +366,35 @@ fn includes_come_and_go_and_a_refused_one_is_read_again_once_it_is_right() {
 }
 
 #[test]
+fn a_directory_of_routes_that_vanishes_is_refused_and_an_empty_file_is_meant() {
+    let directory = Directory::new();
+    let route = |text: &str| {
+        format!(
+            "[routes.{text}]\npath = \"/*\"\nrespond = {{ status = 200, body = \"{text}\" }}\n[services.idle]\ntargets = [\"127.0.0.1:1\"]\n"
+        )
+    };
+    fs::create_dir(directory.path("routes")).unwrap();
+    directory.write("routes/a.toml", route("first"));
+    let head = "include = [\"routes/*.toml\"]\n[listeners.public]\naddress = \"127.0.0.1:0\"\n\
+                [admin]\naddress = \"127.0.0.1:0\"\n[routes.own]\npath = \"/\"\npriority = -1\n\
+                respond = { status = 200, body = \"own\" }\n";
+    let file = directory.write("gateway.toml", head);
+    let gateway = Watching::start(&file);
+    gateway.wait_for("first");
+    fs::rename(directory.path("routes"), directory.path("away")).unwrap();
+    let line = gateway.program.errors().wait_for("the reload was refused");
+    assert!(line.contains("gateway.toml:1:12: `") && line.contains("routes/*.toml` names no file any more"), "{line}");
+    assert_eq!(gateway.says(), "first");
+    directory.write("away/a.toml", route("second"));
+    fs::rename(directory.path("away"), directory.path("routes")).unwrap();
+    gateway.wait_for("second");
+    gateway.program.errors().wait_for("no route leads to service `idle`");
+    directory.write("routes/a.toml", "");
+    gateway.wait_for("own");
+    gateway.stop();
+}
+
+#[test]
 fn an_include_that_is_refused_for_its_listener_is_taken_once_it_is_mended() {
     let directory = Directory::new();
     let file = directory.write("gateway.toml", saying("first"));

@@ -11,5 +11,5 @@ mod value;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use section::{Section, TableOr, WHOLE_FILE, closest};
-pub use source::{Place, SourceFile, SourceMap, Substitution};
+pub use source::{Pattern, Place, SourceFile, SourceMap, Substitution};
 pub use value::{DOLLAR, FromValue, Value, Wrong, own_text, raw_text, text, type_of};

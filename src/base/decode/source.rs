@@ -58,6 +58,18 @@ pub struct SourceMap {
     /// By the places of their first bytes.
     substitutions: HashMap<usize, Substitution>,
     paths: Vec<PathBuf>,
+    patterns: Vec<Pattern>,
+}
+
+/// A path with a `*` or a `?` in it, by which files are included.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// The place of the string.
+    pub span: Range<usize>,
+    /// The pattern with the directory that it is relative to.
+    pub path: PathBuf,
+    /// Whether there are files that it fits.
+    pub is_filled: bool,
 }
 
 /// A string of the configuration that has `${...}` in it.
@@ -92,7 +104,7 @@ impl SourceMap {
     /// One file, for now.
     #[must_use]
     pub fn new(file: SourceFile) -> Self {
-        Self { files: vec![(0, file)], substitutions: HashMap::new(), paths: Vec::new() }
+        Self { files: vec![(0, file)], substitutions: HashMap::new(), paths: Vec::new(), patterns: Vec::new() }
     }
 
     /// Puts another file in the place of the first, as long as it is the only one.
@@ -168,6 +180,17 @@ impl SourceMap {
     #[must_use]
     pub fn paths(&self) -> &[PathBuf] {
         &self.paths
+    }
+
+    /// Takes note of a pattern that files were looked for by.
+    pub fn note_pattern(&mut self, pattern: Pattern) {
+        self.patterns.push(pattern);
+    }
+
+    /// The patterns that files were looked for by.
+    #[must_use]
+    pub fn patterns(&self) -> &[Pattern] {
+        &self.patterns
     }
 }
 

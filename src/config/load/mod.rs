@@ -30,7 +30,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use self::environment::Environment;
 use self::substitute::{Found, Problem, Reference};
 use self::tree::shift;
-use crate::base::decode::{Diagnostic, SourceFile, SourceMap, Substitution, Value, type_of};
+use crate::base::decode::{Diagnostic, Pattern, SourceFile, SourceMap, Substitution, Value, type_of};
 use crate::base::secret::{MASK, Secret, sounds_secret};
 
 /// The longest file that is read for a configuration.
@@ -201,9 +201,13 @@ impl<'e> Loader<'e> {
                 return self.refuse(fault(message, "named here").help("let the gateway's user read it"));
             }
         };
+        let path = directory.join(pattern);
+        let whole = display(&path);
+        if include::has_star(pattern) {
+            sources.note_pattern(Pattern { span: span.clone(), path, is_filled: !paths.is_empty() });
+        }
         if paths.is_empty() {
             let message = format!("`{pattern}` names no file");
-            let whole = display(&directory.join(pattern));
             let help = format!("nothing is there that fits `{whole}`; leave it out, or put a file there");
             return self.faults.push(fault(message, "no file has such a name").help(help).warning());
         }

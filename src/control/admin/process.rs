@@ -45,7 +45,7 @@ pub(super) fn service_health(views: &Views, asked: &Asked) -> Answered {
 pub(super) fn reload<'a>(views: &'a Views, _: &'a Asked) -> Later<'a> {
     Box::pin(async {
         let reloaded = views.reload.reload("POST /reload").await.map_err(|refused| why_not(&refused))?;
-        let Reloaded { number, routes, services, opened, closed, needs_restart } = &*reloaded;
+        let Reloaded { number, routes, services, opened, closed, needs_restart, warnings } = &*reloaded;
         Ok(Answer::json(&json!({
             "edition": number,
             "routes": routes,
@@ -53,6 +53,7 @@ pub(super) fn reload<'a>(views: &'a Views, _: &'a Asked) -> Later<'a> {
             "listeners_added": opened,
             "listeners_removed": closed,
             "needs_restart": needs_restart,
+            "warnings": warnings,
         })))
     })
 }
@@ -116,6 +117,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Value)> {
         ("listeners_added", list(text("its name and address"))),
         ("listeners_removed", list(text("its name and address"))),
         ("needs_restart", list(text("what has changed in the file, and holds from the next start"))),
+        ("warnings", list(text("what is perhaps not what was meant, with its place"))),
     ]);
     vec![
         ("Health", object(&[("status", word(&["ok"]))])),

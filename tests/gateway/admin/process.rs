@@ -67,7 +67,7 @@ fn a_reload_is_reported_or_refused_with_each_fault() {
     let count = AtomicUsize::new(0);
     let load: Load = Arc::new(move || {
         let more = match count.fetch_add(1, Ordering::Relaxed) {
-            0 => "[routes.more]\npath = \"/more\"\nservice = \"app\"\n",
+            0 => "[routes.more]\npath = \"/more\"\nservice = \"app\"\n[services.idle]\ntargets = [\"127.0.0.1:1\"]\n",
             _ => "[admin]\naddress = 7\ntoken = \"too short\"\n",
         };
         Config::parse("test.toml", &format!("{minimal}{more}")).map(|mut config| {
@@ -86,6 +86,9 @@ fn a_reload_is_reported_or_refused_with_each_fault() {
     let view = json(&good);
     assert_eq!((good.status, &view["edition"], &view["routes"]), (200, &2.into(), &2.into()), "{view}");
     assert_eq!((&view["needs_restart"], &view["listeners_added"]), (&serde_json::json!([]), &serde_json::json!([])));
+    let warnings = view["warnings"].as_array().expect("a list");
+    let unused = |warning: &serde_json::Value| warning.as_str().is_some_and(|warning| warning.contains("`idle`"));
+    assert!(warnings.len() == 1 && unused(&warnings[0]), "{view}");
     let wrong = post();
     assert_eq!((wrong.status, wrong.code()), (422, "config_refused"));
     let view = json(&wrong);

@@ -7,6 +7,8 @@
 //! Whoever asks while a reload runs is answered by the next one, together with all others who do: a signal that comes a
 //! hundred times a second makes no queue.
 
+mod report;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +30,7 @@ use crate::shard::Shared;
 use crate::snapshot::doorway::{Doorway, ListenError};
 use crate::snapshot::publish::{Edition, Published};
 use crate::snapshot::{Admin, Snapshot};
+use report::{brief, tell};
 
 /// How often editions that are no longer published are looked at: they are dropped once no worker has them.
 const CLEARANCE: Duration = Duration::from_secs(1);
@@ -53,6 +56,8 @@ pub struct Reloaded {
     pub closed: Vec<String>,
     /// What the configuration has changed and only a restart can obey.
     pub needs_restart: Vec<String>,
+    /// What is perhaps not what was meant, as `tidegate check` says it.
+    pub warnings: Vec<String>,
 }
 
 /// Why a reload was refused. What ran before runs on.
@@ -306,7 +311,7 @@ impl Reloader {
         let (read, files, prepared) = made.await.unwrap_or((known, None, Err(crashed)));
         self.read = read;
         files.into_iter().for_each(|files| self.board.watch(files));
-        let Some(Prepared { edition, opened, closed, needs_restart }) = prepared? else { return Ok(None) };
+        let Some(Prepared { edition, opened, closed, needs_restart, warnings }) = prepared? else { return Ok(None) };
         if is_draining() {
             return Err(Refused::Impossible(DRAINING));
         }
@@ -318,7 +323,7 @@ impl Reloader {
         current.doorways.iter().filter(|doorway| !stays(doorway)).for_each(|doorway| doorway.close_spares());
         let before = self.published.replace(edition);
         self.shared.wake_workers();
-        Ok(Some((Reloaded { number, routes, services, opened, closed, needs_restart }, before)))
+        Ok(Some((Reloaded { number, routes, services, opened, closed, needs_restart, warnings }, before)))
     }
 }
 
@@ -381,6 +386,7 @@ struct Prepared {
     opened: Vec<String>,
     closed: Vec<String>,
     needs_restart: Vec<String>,
+    warnings: Vec<String>,
 }
 
 /// Compiles a configuration to follow `running`, and binds the listeners that it has not.
@@ -389,6 +395,9 @@ fn prepare(mut config: Config, running: &Edition) -> Result<Prepared, Refused> {
     let mut needs_restart = Vec::new();
     // First as it is: what a start would refuse, a reload refuses, too.
     let wanted = Snapshot::compile(&config).map_err(Refused::Config)?;
+    if let Some(vanished) = config.vanished(&before.patterns) {
+        return Err(Refused::Config(vanished));
+    }
     let mut note = |key: &str, is: String, wanted: String| {
         if is != wanted {
             needs_restart.push(format!("{key} is {is} and would be {wanted}"));
@@ -418,7 +427,8 @@ fn prepare(mut config: Config, running: &Edition) -> Result<Prepared, Refused> {
     let gone = listeners.filter(|(_, doorway)| !doorways.iter().any(|other| Arc::ptr_eq(doorway, other)));
     let closed = gone.map(|(listener, doorway)| format!("{} ({})", listener.name, doorway.address())).collect();
     let edition = running.next(Arc::new(snapshot), doorways, Instant::from_clock());
-    Ok(Prepared { edition, opened, closed, needs_restart })
+    let warnings = config.warnings().compact().lines().map(str::to_owned).collect();
+    Ok(Prepared { edition, opened, closed, needs_restart, warnings })
 }
 
 /// The doorways of a snapshot's listeners: those that are open already, and new ones, all or none.
@@ -436,43 +446,6 @@ fn open_all(snapshot: &Snapshot, running: &Edition) -> Result<(Vec<Arc<Doorway>>
         doorways.push(doorway);
     }
     Ok((doorways, opened))
-}
-
-/// Why a reload was refused, short enough for a line of a log and a label of a metric.
-fn brief(refused: &Refused) -> String {
-    let text = refused.to_string();
-    let mut lines = text.lines();
-    let mut brief: Vec<String> = lines.by_ref().take(LINES).map(|line| line.chars().take(LINE).collect()).collect();
-    match lines.count() {
-        0 => {}
-        more => brief.push(format!("and {more} more, which `tidegate check` and the answer of POST /reload tell")),
-    }
-    brief.join("\n")
-}
-
-/// The most lines of a diagnosis that are logged, and characters of each.
-const LINES: usize = 5;
-const LINE: usize = 400;
-
-/// Writes to the log how a reload has ended.
-fn tell(outcome: &Outcome, cause: &'static str, took: Duration) {
-    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    match outcome {
-        Ok(reloaded) => {
-            let Reloaded { number, routes, services, opened, closed, needs_restart } = &**reloaded;
-            tracing::info!(cause, edition = number, routes, services, took_ms, "the configuration was reloaded");
-            opened.iter().for_each(|listener| tracing::info!(listener, "a listener was added"));
-            let advice = "its connections end after what they carry";
-            closed.iter().for_each(|listener| tracing::info!(listener, "a listener was removed; {advice}"));
-            for change in needs_restart {
-                tracing::warn!("{change}: this takes a restart; everything else of the new configuration runs");
-            }
-        }
-        Err(refused) => {
-            let why = brief(refused);
-            tracing::error!(cause, took_ms, "the reload was refused, the old configuration serves on: {why}");
-        }
-    }
 }
 
 impl fmt::Display for Refused {
