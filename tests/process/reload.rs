@@ -370,7 +370,7 @@ fn a_directory_of_routes_that_vanishes_is_refused_and_an_empty_file_is_meant() {
     let directory = Directory::new();
     let route = |text: &str| {
         format!(
-            "[routes.{text}]\npath = \"/*\"\nrespond = {{ status = 200, body = \"{text}\" }}\n[services.idle]\ntargets = [\"127.0.0.1:1\"]\n"
+            "[routes.{text}]\npath = \"/*\"\nrespond = {{ status = 200, body = \"{text}\" }}\n[services.idle]\ntargets = [\"unix:/nowhere/idle.sock\"]\n"
         )
     };
     fs::create_dir(directory.path("routes")).unwrap();

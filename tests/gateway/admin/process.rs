@@ -67,7 +67,9 @@ fn a_reload_is_reported_or_refused_with_each_fault() {
     let count = AtomicUsize::new(0);
     let load: Load = Arc::new(move || {
         let more = match count.fetch_add(1, Ordering::Relaxed) {
-            0 => "[routes.more]\npath = \"/more\"\nservice = \"app\"\n[services.idle]\ntargets = [\"127.0.0.1:1\"]\n",
+            0 => {
+                "[routes.more]\npath = \"/more\"\nservice = \"app\"\n[services.idle]\ntargets = [\"unix:/nowhere/idle.sock\"]\n"
+            }
             _ => "[admin]\naddress = 7\ntoken = \"too short\"\n",
         };
         Config::parse("test.toml", &format!("{minimal}{more}")).map(|mut config| {
