@@ -9,6 +9,7 @@
 //! needs the text asks for it with [`Secret::expose`], which is easy to find in the code. Two secrets are compared in a
 //! time that tells nothing of where they differ.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::hint::black_box;
 
@@ -52,6 +53,30 @@ pub fn sounds_secret(name: &str) -> bool {
         let is_part = !HARMLESS.contains(&word) && PARTS.iter().any(|part| word.contains(part));
         is_part || WORDS.contains(&word.trim_end_matches(|c: char| c.is_ascii_digit()))
     })
+}
+
+/// Texts that may be secrets, for those who show what they have been put into.
+#[derive(Clone, Default)]
+pub struct Hidden(HashSet<Box<str>>);
+
+impl Hidden {
+    /// The text as it may be shown: [`MASK`] for one of these, whatever the case of its letters.
+    #[must_use]
+    pub fn show<'t>(&self, text: &'t str) -> &'t str {
+        if !self.0.is_empty() && self.0.contains(&*text.to_ascii_lowercase()) { MASK } else { text }
+    }
+}
+
+impl FromIterator<String> for Hidden {
+    fn from_iter<T: IntoIterator<Item = String>>(texts: T) -> Hidden {
+        Hidden(texts.into_iter().map(|text| text.to_ascii_lowercase().into()).collect())
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} texts", self.0.len())
+    }
 }
 
 /// A secret text.
@@ -137,6 +162,13 @@ mod tests {
         assert_eq!(secret.expose(), "hunter2");
         assert_eq!(secret, Secret::new("hunter2"));
         assert_ne!(secret, Secret::new("hunter3"));
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        let hidden: Hidden = ["/Hush-1/*".to_owned()].into_iter().collect();
+        assert_eq!((hidden.show("/hush-1/*"), hidden.show("/Hush-1/*"), hidden.show("/hush")), (MASK, MASK, "/hush"));
+        assert_eq!((Hidden::default().show("/hush-1/*"), format!("{hidden:?}").as_str()), ("/hush-1/*", "1 texts"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod text;
 
 use serde_spanned::Spanned;
 
+use crate::base::secret::MASK;
 use crate::config::effective::Row;
 use crate::config::{ActionConfig, Config, RouteConfig};
 use crate::http::h1::parse::{HeadLimits, RequestHead};
@@ -241,7 +242,7 @@ fn taken(
         service: route.action.service().map_or("", |service| &snapshot.service(service).name),
         route: &route.name,
     };
-    let does = match &route.action {
+    let mut does = match &route.action {
         Action::Redirect(redirect) => match redirect.put_location(&sources, &mut out) {
             Ok(()) => Does::Redirects { status: redirect.status, location: lossy(&out) },
             Err(NoHost) => {
@@ -268,6 +269,7 @@ fn taken(
         }
         _ => vec![policies(config, written, None)],
     };
+    veil(&mut does, &policies);
     Outcome::Taken(Box::new(Taken {
         route: route.name.to_string(),
         place: place(config, &written.name),
@@ -276,6 +278,19 @@ fn taken(
         notes: notes(snapshot, id, lookup),
         policies,
     }))
+}
+
+/// Masks what has been made of a value that is masked itself.
+fn veil(does: &mut Does, policies: &[Policies]) {
+    let (key, made) = match does {
+        Does::Sends { target, .. } => ("rewrite", target),
+        Does::Redirects { location, .. } => ("redirect", location),
+        Does::Answers { body, .. } => ("respond", body),
+    };
+    let mut rows = policies.iter().flat_map(|policies| &policies.rows);
+    if rows.any(|row| row.path.get(2).is_some_and(|name| name == key) && row.value.contains(MASK)) {
+        MASK.clone_into(made);
+    }
 }
 
 fn policies(config: &Config, route: &RouteConfig, service: Option<&String>) -> Policies {

@@ -153,6 +153,38 @@ service = "s"
 }
 
 #[test]
+fn what_is_made_of_secrets_is_not_said() {
+    let text = r#"
+[listeners.public]
+address = "127.0.0.1:8080"
+[services.s]
+targets = ["127.0.0.1:1"]
+[routes.sent]
+path = "/sent"
+service = "s"
+rewrite = "/${KEY}"
+[routes.moved]
+path = "/moved"
+redirect = "https://x/${KEY}"
+[routes.answered]
+path = "/answered"
+respond = { status = 200, body = "${KEY}" }
+"#;
+    let config = Config::parse_in("s.toml", text, &Environment::of([("KEY", "hush")])).unwrap();
+    let snapshot = Snapshot::compile(&config).unwrap();
+    for (path, expected) in [
+        ("/sent", "sent on to service `s` as ***"),
+        ("/moved", "Location: ***"),
+        ("/answered", "answered with 200, and a body that may be a secret"),
+    ] {
+        let question = Question { method: "GET".into(), url: path.into(), ..Question::default() };
+        let explanation = explain(&config, &snapshot, &question).unwrap();
+        let (text, json) = (explanation.to_string(), explanation.to_json().to_string());
+        assert!(text.contains(expected) && !text.contains("hush") && !json.contains("hush"), "{text}{json}");
+    }
+}
+
+#[test]
 fn what_becomes_of_it() {
     let user = ask("GET", "http://API.example.com/x/../users/%37?a=b", &[]);
     assert_eq!((user.request.path.as_str(), user.request.query.as_deref()), ("/users/7", Some("a=b")));

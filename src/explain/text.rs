@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{Does, Explanation, Near, Outcome, Policies, Taken};
+use crate::base::secret::MASK;
 
 /// So many routes that came close are shown.
 const NEAR_MOST: usize = 20;
@@ -49,6 +50,9 @@ impl Explanation {
                 writeln!(f, "  sent on to service {} as {target}", all.join(", "))?;
             }
             Does::Redirects { status, location } => writeln!(f, "  answered with {status}, Location: {location}")?,
+            Does::Answers { status, body } if body == MASK => {
+                writeln!(f, "  answered with {status}, and a body that may be a secret")?
+            }
             Does::Answers { status, body } => {
                 writeln!(f, "  answered with {status} and a body of {} bytes", body.len())?
             }

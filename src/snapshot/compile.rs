@@ -65,6 +65,7 @@ fn with_router(config: &Config, gateway: Gateway, router: Router) -> Result<Snap
         router,
         slashes: config.gateway.slashes(),
         settings: config.settings.clone(),
+        hidden: config.source.hidden().collect(),
         patterns: config.patterns().map(Into::into).collect(),
         files: config.files().to_vec(),
     })

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::base::secret::Secret;
+use crate::base::secret::{Hidden, Secret};
 use crate::config::effective::Row;
 use crate::config::{Config, Diagnostics, DnsConfig, Driver, Pin};
 use crate::net::Address;
@@ -71,6 +71,8 @@ pub struct Snapshot {
     pub slashes: Slashes,
     /// What was written for the gateway as a whole, key by key, for people.
     pub settings: Vec<Row>,
+    /// Texts of the configuration that may be secrets: they are not shown.
+    pub hidden: Hidden,
     /// The patterns of `include` that named files when it was read.
     pub patterns: Vec<PathBuf>,
     /// What it was read from: files, and directories in which others may appear.

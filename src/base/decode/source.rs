@@ -167,6 +167,11 @@ impl SourceMap {
         self.substitutions.get(&span.start).filter(|substitution| substitution.span == *span)
     }
 
+    /// The strings in which something was put in that may be a secret.
+    pub fn hidden(&self) -> impl Iterator<Item = String> {
+        self.substitutions.values().filter(|substitution| substitution.hidden).map(Substitution::plain)
+    }
+
     /// Takes note of a file that was read, or would have been if it were there, or of a directory in which a file that
     /// appears may belong to the configuration: by the path that was asked for, for a link on it may lead elsewhere later.
     pub fn note(&mut self, path: &Path) {

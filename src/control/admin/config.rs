@@ -12,7 +12,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::answer::Answer;
-use super::routes::{action, balance, balance_schema, fallback, fallback_schema, match_schema, services_of, tests};
+use super::routes::{
+    action, balance, balance_schema, fallback, fallback_schema, match_schema, services_of, shown, tests,
+};
 use super::schema::{duration, flag, list, object, or_null, refer, share, text, whole, word};
 use super::{Answered, Asked, Views};
 use crate::base::secret::MASK;
@@ -102,7 +104,7 @@ fn admin(snapshot: &Snapshot) -> Value {
     json!({
         "address": admin.address.to_string(),
         "token": admin.token.as_ref().map(ToString::to_string),
-        "hosts": admin.hosts,
+        "hosts": shown(snapshot, &admin.hosts),
     })
 }
 
@@ -126,7 +128,7 @@ fn service(snapshot: &Snapshot, service: &Service) -> Value {
             "longest": display_duration(ejection.longest),
             "most": ejection.most,
         })),
-        "affinity_cookie": settings.affinity.as_ref().map(|affinity| affinity.cookie()),
+        "affinity_cookie": settings.affinity.as_ref().map(|affinity| snapshot.hidden.show(affinity.cookie())),
         "pool": {
             "idle_connections": settings.pool.idle_connections,
             "idle_timeout": display_duration(settings.pool.idle_timeout),
@@ -134,7 +136,7 @@ fn service(snapshot: &Snapshot, service: &Service) -> Value {
             "queue": settings.pool.queue,
             "queue_timeout": display_duration(settings.pool.queue_timeout),
         },
-        "health": service.health.as_ref().map(health),
+        "health": service.health.as_ref().map(|checks| health(snapshot, checks)),
         "fallback": fallback(snapshot, service),
         "proxy_protocol": settings.proxy_protocol.map(|version| match version {
             Version::V1 => "v1",
@@ -143,7 +145,7 @@ fn service(snapshot: &Snapshot, service: &Service) -> Value {
     })
 }
 
-fn health(checks: &Checks) -> Value {
+fn health(snapshot: &Snapshot, checks: &Checks) -> Value {
     let question = match &checks.probe {
         Probe::Tcp => None,
         Probe::Http(question) => Some(question),
@@ -151,7 +153,7 @@ fn health(checks: &Checks) -> Value {
     let headers = question.map(|question| question.headers.iter().map(|(name, _)| name).collect::<Vec<_>>());
     json!({
         "method": question.map(|question| question.method),
-        "path": question.map(|question| without_query(&question.path)),
+        "path": question.map(|question| without_query(snapshot.hidden.show(&question.path))),
         "headers": headers.unwrap_or_default(),
         "statuses": question.map(|question| question.statuses.to_string()),
         "port": checks.port,
@@ -171,8 +173,8 @@ fn route(snapshot: &Snapshot, route: &Route, outline: &Outline) -> Value {
     let timeouts = &route.timeouts;
     json!({
         "name": route.name,
-        "path": route.path,
-        "hosts": outline.hosts,
+        "path": snapshot.hidden.show(&route.path),
+        "hosts": shown(snapshot, &outline.hosts),
         "methods": outline.methods,
         "listeners": outline.listeners,
         "headers": tests(&outline.headers),
@@ -181,8 +183,8 @@ fn route(snapshot: &Snapshot, route: &Route, outline: &Outline) -> Value {
         "action": action(route),
         "services": services_of(snapshot, outline),
         "mirror": outline.mirror.as_ref().map(|(service, share)| json!({ "service": service, "share": share })),
-        "strip_prefix": outline.strip_prefix,
-        "rewrite": outline.rewrite,
+        "strip_prefix": outline.strip_prefix.as_deref().map(|prefix| snapshot.hidden.show(prefix)),
+        "rewrite": outline.rewrite.as_deref().map(|rewrite| snapshot.hidden.show(rewrite)),
         "forward_path": if outline.is_raw { "raw" } else { "normal" },
         "preserve_host": route.preserve_host,
         "sticky": route.sticky.is_some(),
@@ -417,15 +419,33 @@ mod tests {
     use super::*;
     use crate::config::{Config, Environment};
 
+    fn parse(text: &str, environment: &Environment) -> Snapshot {
+        let head = "[listeners.a]\naddress = \"127.0.0.1:8080\"\n[services.s]\ntargets = [\"unix:/s\"]\n";
+        let config = Config::parse_in("s.toml", &format!("{head}{text}"), environment).unwrap();
+        Snapshot::compile(&config).unwrap()
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_shown() {
+        let environment = Environment::of([("PATH_KEY", "/hush/*"), ("HOST_KEY", "hush.example"), ("KEY", "Hush")]);
+        let text = "health = { path = \"/${KEY}\" }\naffinity = { cookie = \"${KEY}\" }\n\
+                    [routes.r]\npath = \"${PATH_KEY}\"\nhosts = [\"${HOST_KEY}\", \"a.example\"]\n\
+                    rewrite = \"/${KEY}/there\"\nservice = \"s\"\n";
+        let snapshot = parse(text, &environment);
+        let view = route(&snapshot, &snapshot.routes[0], &snapshot.outlines[0]);
+        assert_eq!(
+            (&view["path"], &view["rewrite"], &view["hosts"]),
+            (&MASK.into(), &MASK.into(), &json!([MASK, "a.example"]))
+        );
+        let view = service(&snapshot, &snapshot.services[0]);
+        assert_eq!((&view["health"]["path"], &view["affinity_cookie"]), (&MASK.into(), &MASK.into()));
+    }
+
     #[test]
     fn the_query_of_a_health_check_is_masked() {
-        for (path, expected) in [("/h?key=${HEALTH_PASS}", "/h?***"), ("/h", "/h")] {
-            let text = format!(
-                "[listeners.a]\naddress = \"127.0.0.1:8080\"\n[services.s]\ntargets = [\"127.0.0.1:1\"]\n\
-                 health = {{ path = \"{path}\" }}\n[routes.r]\npath = \"/*\"\nservice = \"s\"\n"
-            );
-            let config = Config::parse_in("s.toml", &text, &Environment::of([("HEALTH_PASS", "hush")])).unwrap();
-            let snapshot = Snapshot::compile(&config).unwrap();
+        for (path, expected) in [("/h?key=hush", "/h?***"), ("/h", "/h")] {
+            let text = format!("health = {{ path = \"{path}\" }}\n[routes.r]\npath = \"/*\"\nservice = \"s\"\n");
+            let snapshot = parse(&text, &Environment::of([]));
             assert_eq!(service(&snapshot, &snapshot.services[0])["health"]["path"], expected);
         }
     }

@@ -21,8 +21,8 @@ pub(super) fn routes(views: &Views, asked: &Asked) -> Answered {
         let tunnels = edition.open_tunnels(RouteId(id)).count();
         json!({
             "name": route.name,
-            "path": route.path,
-            "hosts": outline.hosts,
+            "path": snapshot.hidden.show(&route.path),
+            "hosts": shown(snapshot, &outline.hosts),
             "methods": outline.methods,
             "listeners": outline.listeners,
             "headers": tests(&outline.headers),
@@ -35,6 +35,11 @@ pub(super) fn routes(views: &Views, asked: &Asked) -> Answered {
     });
     let some: Vec<Value> = some.collect();
     Ok(Answer::json(&json!({ "total": snapshot.routes.len(), "routes": some })))
+}
+
+/// Texts of the configuration, but for those that may be secrets.
+pub(super) fn shown<'t>(snapshot: &'t Snapshot, texts: &'t [Box<str>]) -> Vec<&'t str> {
+    texts.iter().map(|text| snapshot.hidden.show(text)).collect()
 }
 
 /// What a header or a query key must be.
