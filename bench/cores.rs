@@ -172,6 +172,8 @@ fn lines(criterion: &mut Criterion) {
         gateway: 41_234,
         queue: 1_234,
         connect: 0,
+        pause: 0,
+        upload: 0,
         first_byte: 1_230_000,
         backend: 1_240_000,
         total: 1_323_456,

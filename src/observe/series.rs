@@ -135,15 +135,19 @@ pub struct Finished {
     pub sent: u64,
     /// How often it was sent to a target.
     pub attempts: u32,
+    /// How many of these were retries.
+    pub retries: u32,
+    /// Whether a backend had all of it, and took the times that are said of one.
+    pub asked: bool,
     /// Whether its response was cut.
     pub cut: bool,
     /// Nanoseconds of the gateway's own work.
     pub gateway: u64,
     /// Nanoseconds of waiting for a connection.
     pub queue: u64,
-    /// Nanoseconds to the head of the backend's response.
+    /// Nanoseconds from the end of the request to the head of the backend's response.
     pub first_byte: u64,
-    /// Nanoseconds to the end of the backend's response.
+    /// Nanoseconds from the end of the request to the end of the backend's response.
     pub backend: u64,
     /// Nanoseconds in all.
     pub total: u64,
@@ -233,11 +237,13 @@ impl ServiceBlock {
         self.times[Time::Total as usize].record(finished.total);
         if finished.attempts > 0 {
             bump(&self.attempts, finished.attempts.into());
+        }
+        if finished.asked {
             self.times[Time::FirstByte as usize].record(finished.first_byte);
             self.times[Time::Backend as usize].record(finished.backend);
         }
-        if finished.attempts > 1 {
-            bump(&self.retries, u64::from(finished.attempts) - 1);
+        if finished.retries > 0 {
+            bump(&self.retries, finished.retries.into());
         }
         if finished.queue > 0 {
             self.times[Time::Queue as usize].record(finished.queue);

@@ -8,6 +8,8 @@ const REQUEST: Finished = Finished {
     received: 100,
     sent: 1000,
     attempts: 1,
+    retries: 0,
+    asked: true,
     cut: false,
     gateway: 30_000,
     queue: 0,
@@ -35,8 +37,8 @@ fn a_service_counts_what_only_some_requests_have() {
     let shelf = Shelf::<ServiceBlock>::first(["users"], 10, 1);
     let block = shelf.at(Some(0)).of(0);
     block.count(&REQUEST);
-    block.count(&Finished { attempts: 3, queue: 15_000, ..REQUEST });
-    block.count(&Finished { attempts: 0, status: 0, ..REQUEST });
+    block.count(&Finished { attempts: 3, retries: 2, queue: 15_000, ..REQUEST });
+    block.count(&Finished { attempts: 0, asked: false, status: 0, ..REQUEST });
     for status in [299, 418, 599, 999, 502] {
         block.count(&Finished { status, ..REQUEST });
     }

@@ -6,17 +6,19 @@
 //! response has begun to go to the client.
 //!
 //! ```text
-//! head complete                                                                               last byte sent
-//!   | route, ... | queue | connect | encode, send | backend's first byte | encode, send | rest of the body |
-//!   |  gateway   |       |         |   gateway    |                      |   gateway    |                  |
-//!   |------------------------------------------- total ----------------------------------------------------|
+//! head complete                                                                                        last byte sent
+//!   | route, ... | queue | connect | encode, send | upload | backend's first byte | encode, send | rest of the body |
+//!   |  gateway   |       |         |   gateway    |        |                      |   gateway    |                  |
+//!   |------------------------------------------- total -------------------------------------------------------------|
 //! ```
 //!
 //! - `queue`: the wait for a connection, where the service has as many as it may.
 //! - `connect`: until new connections were there, or failed.
 //! - `pause`: between an attempt that failed and the next.
-//! - `first_byte`: from the first byte sent to a backend to the head of its response, of all attempts together. A slow
-//!   client's body is in here, for nobody could have answered without it.
+//! - `upload`: from the first byte sent to a backend to the last, of all attempts together. It goes as fast as the slower
+//!   of the client and the backend; of a request without a body, it is nothing.
+//! - `first_byte`: from there to the head of the backend's response; the timeout of that name counts from there, too. A
+//!   response that comes before the last byte is sent ends the upload.
 //! - `backend`: the same to the end of the response. Its body goes no faster than the client takes it.
 //! - `gateway`: what is left of the time until the first byte of the response has gone to the client: the work of the
 //!   gateway itself, and the wait for its turn on a worker that is busy.
@@ -89,6 +91,8 @@ pub struct Account {
     pub target: Option<Rc<Target>>,
     /// How often it was sent, or was to be sent to a target that could not be connected to.
     pub attempts: u32,
+    /// How many of these were retries, and not for a kept connection that had died.
+    pub retries: u32,
     /// The status that the client got; 0 if it got none.
     pub status: u16,
     /// Bytes that the client sent, with head and framing.
@@ -144,10 +148,27 @@ pub struct Times {
     pub connect: u64,
     /// Nanoseconds between attempts.
     pub pause: u64,
-    /// Nanoseconds from a request to its response's head.
+    /// Nanoseconds of sending requests.
+    pub upload: u64,
+    /// Nanoseconds from the end of a request to its response's head.
     pub first_byte: u64,
-    /// Nanoseconds from a request to its response's end.
+    /// Nanoseconds from the end of a request to its response's end.
     pub backend: u64,
+    /// Whether a backend had the whole request, or answered before.
+    pub asked: bool,
+}
+
+/// When what of an attempt was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The request had begun to go out.
+    pub began: Instant,
+    /// Its last byte went out, or the backend took no more of it.
+    pub sent: Option<Instant>,
+    /// The head of the response was there.
+    pub answered: Option<Instant>,
+    /// All was over.
+    pub ended: Instant,
 }
 
 impl Times {
@@ -157,11 +178,19 @@ impl Times {
         self.connect += opened.map_or(0, |opened| nanos(opened.began, to));
     }
 
-    /// Takes note of an attempt that began to go out at `from` and was over at `to`; the head of its response was there
-    /// at `answered`, if there was one.
-    pub fn add_attempt(&mut self, from: Instant, answered: Option<Instant>, to: Instant) {
-        self.first_byte += nanos(from, answered.unwrap_or(to));
-        self.backend += nanos(from, to);
+    /// Takes note of an attempt.
+    pub fn add_attempt(&mut self, seen: Seen) {
+        let Seen { began, sent, answered, ended } = seen;
+        let asked = match (sent, answered) {
+            (Some(sent), Some(answered)) => Some(sent.min(answered)),
+            (sent, answered) => sent.or(answered),
+        };
+        // What is sent at once is sent in the wake-up before the clock was read.
+        let asked_at = asked.unwrap_or(ended).max(began);
+        self.upload += nanos(began, asked_at);
+        self.first_byte += nanos(asked_at, answered.unwrap_or(ended));
+        self.backend += nanos(asked_at, ended);
+        self.asked |= asked.is_some();
     }
 
     /// Nanoseconds from the head of the request to the last byte of the response.
@@ -174,7 +203,7 @@ impl Times {
     #[must_use]
     pub fn gateway(&self) -> u64 {
         let replied = self.replied.unwrap_or(self.ended);
-        let waited = self.queue + self.connect + self.pause + self.first_byte;
+        let waited = self.queue + self.connect + self.pause + self.upload + self.first_byte;
         nanos(self.began, replied).saturating_sub(waited)
     }
 
@@ -204,6 +233,8 @@ mod tests {
         assert_eq!((times.total(), times.gateway()), (1_000, 50));
         times.replied = Some(at(1_080));
         assert_eq!((times.total(), times.gateway()), (1_000, 30), "the rest of the body is not the gateway's");
+        times.upload = 10;
+        assert_eq!(times.gateway(), 20);
         // Wake-ups and the clock do not agree to the last nanosecond.
         times.first_byte = 5_000;
         assert_eq!(times.gateway(), 0);
@@ -217,10 +248,32 @@ mod tests {
         times.add_connection(at(40), Some(Opened { woken: at(45), began: at(48) }), at(63));
         // The clock is read after the wake-up in which the connection was there at once.
         times.add_connection(at(70), Some(Opened { woken: at(70), began: at(75) }), at(70));
-        times.add_attempt(at(80), Some(at(90)), at(95));
-        times.add_attempt(at(100), None, at(107));
-        let expected = Times { queue: 25, connect: 15, first_byte: 17, backend: 22, ..Times::default() };
+        let expected = Times { queue: 25, connect: 15, ..Times::default() };
         assert_eq!(times, expected);
+    }
+
+    #[test]
+    fn an_attempt_is_parted_where_its_request_is_sent() {
+        let at = |nanos: u64| Instant::from_nanos(nanos);
+        // When it had begun to go out, its last byte went out, the answer came and all was over; what that makes of
+        // upload, first byte and backend; and whether the backend was asked.
+        for (began, sent, answered, ended, expected, asked) in [
+            (80, Some(80), Some(90), 95, [0, 10, 15], true),
+            (80, Some(79), Some(90), 95, [0, 10, 15], true),
+            (80, Some(86), Some(90), 95, [6, 4, 9], true),
+            (80, Some(92), Some(90), 95, [10, 0, 5], true),
+            (80, None, Some(90), 95, [10, 0, 5], true),
+            (80, Some(82), None, 95, [2, 13, 13], true),
+            (80, None, None, 95, [15, 0, 0], false),
+        ] {
+            let mut times = Times::default();
+            let seen = Seen { began: at(began), sent: sent.map(at), answered: answered.map(at), ended: at(ended) };
+            times.add_attempt(seen);
+            let parts = [times.upload, times.first_byte, times.backend];
+            assert_eq!((parts, times.asked), (expected, asked), "{seen:?}");
+            times.add_attempt(seen);
+            assert_eq!(times.backend, 2 * expected[2], "all attempts together");
+        }
     }
 
     #[test]

@@ -51,6 +51,8 @@ fn facts(x: &Exchange, client: &Client, end: End) -> Facts {
             gateway: times.gateway(),
             queue: times.queue,
             connect: times.connect,
+            pause: times.pause,
+            upload: times.upload,
             first_byte: times.first_byte,
             backend: times.backend,
             total: times.total(),

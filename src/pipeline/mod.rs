@@ -55,7 +55,10 @@ pub enum Ended {
         status: u16,
     },
     /// The client left.
-    ClientGone,
+    ClientGone {
+        /// The status of the response whose head it was sent; 0 if there was none.
+        status: u16,
+    },
 }
 
 /// Why a response could not go on.

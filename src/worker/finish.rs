@@ -34,7 +34,12 @@ pub(super) fn finish(
             shard.counters().count(Counter::ResponsesCut);
             shard.counters().cut(why as usize);
         }
-        End::ClientGone => shard.counters().count(Counter::ClientsGone),
+        End::ClientGone => {
+            shard.counters().count(Counter::ClientsGone);
+            if status != 0 {
+                count_status(shard, status);
+            }
+        }
     }
     count(view, shard, x, end);
     logged::log(shard, view.snapshot(), x, client, end)
@@ -42,13 +47,15 @@ pub(super) fn finish(
 
 /// Counts a request for its route and its service.
 fn count(view: &View, shard: &Shard, x: &Exchange, end: End) {
-    let Account { times, service, attempts, status, received, sent, .. } = &x.account;
+    let Account { times, service, attempts, retries, status, received, sent, .. } = &x.account;
     let finished = Finished {
         verb: x.method().map_or(Verb::Other, verb),
         status: *status,
         received: *received,
         sent: *sent,
         attempts: *attempts,
+        retries: *retries,
+        asked: times.asked,
         cut: matches!(end, End::Cut(_)),
         gateway: times.gateway(),
         queue: times.queue,

@@ -204,6 +204,7 @@ impl Connection {
             Err(reject) => {
                 self.begin(x, &view);
                 self.worker.shard.counters().count(Counter::Requests);
+                self.count_received();
                 return self.refuse(&view, x, reject).await;
             }
         }
@@ -215,8 +216,7 @@ impl Connection {
         let most = view.snapshot().limits.requests_per_connection;
         let may_keep_alive = most.is_none_or(|most| (self.requests as usize) < most.get()) && !self.is_ending();
         let ended = pipeline::run(&self.worker.shard, &view, x, &mut self.client, may_keep_alive).await;
-        let received = self.client.reader.received();
-        counters.add(Counter::BytesReceived, received - std::mem::replace(&mut self.counted, received));
+        self.count_received();
         match ended {
             Ok(Ended::Replied { status, keep_alive }) => {
                 finish(&view, &self.worker.shard, &self.client, x, End::Replied, status);
@@ -237,12 +237,19 @@ impl Connection {
                 self.tunnel = Some(Box::new(Switched { tunnel, line, began: x.started }));
                 Next::Tunnel
             }
-            Ok(Ended::ClientGone) => {
-                finish(&view, &self.worker.shard, &self.client, x, End::ClientGone, 0);
+            Ok(Ended::ClientGone { status }) => {
+                finish(&view, &self.worker.shard, &self.client, x, End::ClientGone, status);
                 Next::Close
             }
             Err(reject) => self.refuse(&view, x, reject).await,
         }
+    }
+
+    /// Counts what the client has sent since it was last counted.
+    fn count_received(&mut self) {
+        let received = self.client.reader.received();
+        let more = received - std::mem::replace(&mut self.counted, received);
+        self.worker.shard.counters().add(Counter::BytesReceived, more);
     }
 
     /// Gives a request its id, its origin and its time of start.

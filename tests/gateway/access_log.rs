@@ -182,7 +182,7 @@ fn every_end_has_its_line() {
             "- refused missing_host - 400",
             "- refused bad_target - 400",
             "/a/%2e%2e/../.. refused bad_path - 400",
-            "/gone client_gone - app null",
+            "/gone client_gone - app 200",
         ];
         assert_eq!(lines.iter().map(short).collect::<Vec<_>>(), expected);
         assert_eq!((&lines[0]["bytes_sent"], &lines[4]["bytes_sent"]), (&local.into(), &refused.into()));
@@ -206,6 +206,12 @@ fn attempts_are_counted_and_the_last_target_is_told() {
     assert!(lines.iter().all(|line| line["target"] == good.address().to_string()), "{lines:?}");
     let attempts: u64 = lines.iter().filter_map(|line| line["attempts"].as_u64()).sum();
     assert!(retries > 0 && attempts == 4 + retries, "{attempts} attempts, {retries} retries");
+    for line in &lines {
+        assert_eq!(line.get("pause_ms").is_some(), line["attempts"] != 1, "{line}");
+        let told = ["gateway_ms", "queue_ms", "connect_ms", "pause_ms", "backend_ms"];
+        let told: f64 = told.iter().filter_map(|key| line.get(key)?.as_f64()).sum();
+        assert!((millis(line, "total_ms") - told).abs() < 1.0, "nearly all of the time is somebody's: {line}");
+    }
 
     // Nobody there at all: the refusal knows whom it was about.
     let directory = Directory::new();
@@ -215,6 +221,35 @@ fn attempts_are_counted_and_the_last_target_is_told() {
     let line = &self::lines(&directory.file())[0];
     assert_eq!((&line["code"], &line["attempts"]), (&"connect_failed".into(), &1.into()));
     assert_eq!(line["target"], dead.to_string());
+}
+
+#[test]
+fn the_time_of_a_slow_upload_is_not_the_backend_s() {
+    on_both_drivers(|driver| {
+        let origin = Origin::scripted(|conversation| {
+            conversation.read_until(b"two");
+            conversation.send("HTTP/1.1 204 No\r\n\r\n");
+            conversation.read_to_end();
+        });
+        let directory = Directory::new();
+        let gateway = plain(&directory, &[origin.address()], driver).start();
+        let mut client = gateway.connect();
+        client.send("POST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\none");
+        pass(Duration::from_millis(200));
+        client.send("two");
+        assert_eq!(client.response().status, 204);
+        // One that the client does not finish.
+        client.send("POST /b HTTP/1.1\r\nHost: h\r\nContent-Length: 6\r\n\r\none");
+        pass(Duration::from_millis(50));
+        client.reset();
+        eventually("it is over", || gateway.count(Counter::ClientsGone) == 1);
+        end(gateway);
+        let lines = lines(&directory.file());
+        let [first, second] = &lines[..] else { panic!("two lines, not {lines:?}") };
+        assert!(millis(first, "upload_ms") >= 150.0 && millis(first, "backend_ms") < 150.0, "{first}");
+        assert!(millis(second, "upload_ms") >= 25.0, "{second}");
+        assert_eq!((millis(second, "first_byte_ms"), millis(second, "backend_ms")), (0.0, 0.0), "{second}");
+    });
 }
 
 #[test]

@@ -7,7 +7,9 @@ use serde_json::Value;
 use tidegate::control::operations::LostLines;
 use tidegate::observe::counters::Counter;
 
-use crate::harness::{Boot, Client, Driver, Gate, Gateway, Origin, Response, eventually, on_both_drivers};
+use crate::harness::{
+    Boot, Client, Driver, Gate, Gateway, Origin, Response, eventually, on_both_drivers, unused_address,
+};
 
 const ROUTES: &str = "[gateway]\n[listeners.public]\naddress = \"127.0.0.1:0\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
     [services.app]\ntargets = [\"unix:/nowhere.sock\"]\n\
@@ -156,6 +158,37 @@ fn connections_are_told_by_what_they_do() {
         });
         drop((asking, idle));
         states(0, 0);
+    });
+}
+
+/// A backend that is not there answers none quickly.
+#[test]
+fn times_and_retries_are_those_of_a_backend() {
+    on_both_drivers(|driver| {
+        let origin = Origin::scripted(|conversation| {
+            // A kept connection dies under its second request.
+            conversation.request();
+            conversation.send("HTTP/1.1 204 No\r\n\r\n");
+            conversation.request();
+        });
+        let gateway = boot(ROUTES, &origin, driver).workers(1).start();
+        let get = "GET /users/a HTTP/1.1\r\nHost: h\r\n\r\n";
+        for _ in 0..2 {
+            assert_eq!(gateway.request(get).status, 204);
+        }
+        assert_eq!(gateway.count(Counter::UpstreamReplaced), 1);
+        let counted = series(&gateway);
+        assert_eq!(counted["tidegate_service_retries_total{service=\"app\"}"], 0.0, "to replace is not to retry");
+        assert_eq!(counted["tidegate_retries_total"], 0.0);
+
+        let gateway = boot(ROUTES, &origin, driver).targets("app", &[unused_address()]).start();
+        assert_eq!(gateway.request(get).status, 502);
+        let counted = series(&gateway);
+        assert_eq!(counted["tidegate_service_requests_total{service=\"app\",status=\"502\"}"], 1.0);
+        for part in ["first_byte", "backend"] {
+            let count = counted.get(&format!("tidegate_service_{part}_seconds_count{{service=\"app\"}}"));
+            assert!(count.is_none_or(|count| *count == 0.0), "{part}: {count:?}");
+        }
     });
 }
 

@@ -32,7 +32,7 @@ pub(super) const ACCESS_LOG: &Table = &Table {
 const FIELDS: &str = "[\"time\", \"request_id\", \"trace_id\", \"client\", \"peer\", \"method\", \"host\", \"path\", \
                       \"query\", \"protocol\", \"status\", \"bytes_received\", \"bytes_sent\", \"route\", \"service\", \
                       \"target\", \"attempts\", \"outcome\", \"code\", \"gateway_ms\", \"queue_ms\", \"connect_ms\", \
-                      \"first_byte_ms\", \"backend_ms\", \"total_ms\"]";
+                      \"pause_ms\", \"upload_ms\", \"first_byte_ms\", \"backend_ms\", \"total_ms\"]";
 
 const SAMPLE: &Table = &Table {
     name: "sample",

@@ -86,6 +86,7 @@ impl<'a> Again<'a> {
         };
         let handle = &self.stage.shard.handle;
         let from = handle.now();
+        x.account.retries += u32::from(again);
         if again && self.next.get() > from {
             handle.sleep_until(self.next.get()).await;
             x.account.times.pause += nanos(from, handle.now());

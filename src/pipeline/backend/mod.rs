@@ -32,7 +32,7 @@ mod upload;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::account::Times;
+use super::account::{Seen, Times};
 use super::exchange::{Client, Exchange};
 use super::tunnel::{Held, Tunnel};
 use super::{Cut, Ended, Reject, View, keys};
@@ -252,7 +252,12 @@ fn take_note(stage: &Stage<'_>, progress: &Progress, x: &mut Exchange) {
     account.sent += sent;
     account.times.replied = progress.replied.get();
     if let Some(began) = progress.began.get() {
-        account.times.add_attempt(began, progress.answered.get(), stage.shard.handle.now());
+        let sent = match progress.sent.get() {
+            Sent::Partly => None,
+            Sent::Whole(at) | Sent::Stuck(at) => Some(at),
+        };
+        let (answered, ended) = (progress.answered.get(), stage.shard.handle.now());
+        account.times.add_attempt(Seen { began, sent, answered, ended });
     }
 }
 
@@ -336,12 +341,14 @@ fn give_up(failure: Failure, progress: &Progress, x: &Exchange) -> Result<Ended,
         Failure::Refused(reject) => Err(reject),
         // It is the answer of last resort, and was dropped only because another target was to be asked.
         Failure::Status(_) => Err(Reject::BackendClosed),
-        Failure::Cut(_) if !progress.replying.get() => Ok(Ended::ClientGone),
+        Failure::Cut(_) if !progress.replying.get() => Ok(Ended::ClientGone { status: 0 }),
         Failure::Cut(why) => {
             // Where the end of the connection is the end of the body, only a reset tells them apart.
             let reset = x.request.version() == Version::Http10;
             Ok(Ended::Cut { status: progress.status.get(), reset, why })
         }
-        Failure::ClientGone => Ok(Ended::ClientGone),
+        Failure::ClientGone => {
+            Ok(Ended::ClientGone { status: if progress.replying.get() { progress.status.get() } else { 0 } })
+        }
     }
 }

@@ -15,6 +15,10 @@ pub struct Spent {
     pub queue: u64,
     /// Making one.
     pub connect: u64,
+    /// Between attempts.
+    pub pause: u64,
+    /// Sending the request.
+    pub upload: u64,
     /// The backend, to the head of its response.
     pub first_byte: u64,
     /// The backend, to the end of its response.

@@ -44,6 +44,8 @@ fields! {
     Gateway = "gateway_ms",
     Queue = "queue_ms",
     Connect = "connect_ms",
+    Pause = "pause_ms",
+    Upload = "upload_ms",
     FirstByte = "first_byte_ms",
     Backend = "backend_ms",
     Total = "total_ms",

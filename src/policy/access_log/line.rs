@@ -224,7 +224,7 @@ impl<'a> Line<'a> {
     fn put_field<const JSON: bool>(&mut self, to: Place<'_, JSON>) {
         let Entry { facts, texts } = self.entry;
         let (path, query) = self.uri;
-        let Spent { gateway, queue, connect, first_byte, backend, total } = facts.spent;
+        let Spent { gateway, queue, connect, pause, upload, first_byte, backend, total } = facts.spent;
         // What was never sent to a service has no times of one.
         let sent = facts.service.is_some();
         match to.field {
@@ -279,9 +279,22 @@ impl<'a> Line<'a> {
             Field::Code => to.own(facts.code),
             Field::Gateway => to.millis(gateway),
             Field::Total => to.millis(total),
-            Field::Attempts | Field::Queue | Field::Connect | Field::FirstByte | Field::Backend if !sent => {
+            Field::Attempts
+            | Field::Queue
+            | Field::Connect
+            | Field::Pause
+            | Field::Upload
+            | Field::FirstByte
+            | Field::Backend
+                if !sent =>
+            {
                 to.nothing()
             }
+            // Most requests have neither.
+            Field::Pause if pause == 0 => to.nothing(),
+            Field::Upload if upload == 0 => to.nothing(),
+            Field::Pause => to.millis(pause),
+            Field::Upload => to.millis(upload),
             Field::Attempts => to.number(facts.attempts),
             Field::Queue => to.millis(queue),
             Field::Connect => to.millis(connect),

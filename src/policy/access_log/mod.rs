@@ -28,7 +28,7 @@
 //! | `request_id`, `trace_id` | the request's id; the trace of its `traceparent` (W3C Trace Context), if it has one |
 //! | `client`, `peer` | the client's address, behind trusted proxies theirs; the other side of the connection |
 //! | `method`, `host`, `path`, `query`, `uri`, `protocol` | what was asked for, as it was received; `uri` is path and query |
-//! | `status` | the response's; none if the client was gone before |
+//! | `status` | the response's; none if the client was gone before its head was sent |
 //! | `bytes_received`, `bytes_sent` | of the request and of the response, with heads and framing; of tunnels in all |
 //! | `route`, `service`, `target` | where it went; of several targets the last |
 //! | `attempts` | how often it was sent |
@@ -36,6 +36,8 @@
 //! | `code` | why it was refused or cut, as the answer says it; how a tunnel ended |
 //! | `gateway_ms` | the gateway's own time until the first byte of the response |
 //! | `queue_ms`, `connect_ms` | waiting for a connection, and making one |
+//! | `pause_ms` | between an attempt that failed and the next; none where nothing was |
+//! | `upload_ms` | sending the request, as fast as the client sends and the backend takes; none where it went at once |
 //! | `first_byte_ms`, `backend_ms` | from the request sent to the backend's head, and to its last byte |
 //! | `total_ms` | from the complete head to the last byte of the response; of a tunnel to its end |
 //!

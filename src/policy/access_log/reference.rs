@@ -23,6 +23,7 @@ fn value(field: Field, Entry { facts, texts }: &Entry<'_>) -> Option<Value> {
     let number = |number: u64| Some(Value::Number(number.to_string()));
     let millis = |nanos: u64| Some(Value::Number(format!("{}.{:03}", nanos / 1_000_000, nanos / 1000 % 1000)));
     let of_service = |value: Option<Value>| facts.service.and(value);
+    let of_time = |nanos: u64| of_service(millis(nanos)).filter(|_| nanos > 0);
     let uri = std::str::from_utf8(texts.uri).unwrap();
     let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(naive(query))));
     match field {
@@ -69,6 +70,8 @@ fn value(field: Field, Entry { facts, texts }: &Entry<'_>) -> Option<Value> {
         Field::Gateway => millis(facts.spent.gateway),
         Field::Queue => of_service(millis(facts.spent.queue)),
         Field::Connect => of_service(millis(facts.spent.connect)),
+        Field::Pause => of_time(facts.spent.pause),
+        Field::Upload => of_time(facts.spent.upload),
         Field::FirstByte => of_service(millis(facts.spent.first_byte)),
         Field::Backend => of_service(millis(facts.spent.backend)),
         Field::Total => millis(facts.spent.total),
@@ -174,8 +177,23 @@ fn number() -> impl Strategy<Value = u64> {
     (any::<u64>(), 0..64_u32).prop_map(|(number, shift)| number >> shift)
 }
 
+/// The same, or often nothing.
+fn sometimes() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), number()]
+}
+
 fn facts() -> impl Strategy<Value = Facts> {
-    let times = (0..4_000_000_000_000_000_u64, number(), number(), number(), number(), number(), number());
+    let times = (
+        0..4_000_000_000_000_000_u64,
+        number(),
+        number(),
+        number(),
+        number(),
+        number(),
+        number(),
+        sometimes(),
+        sometimes(),
+    );
     let counts = (number(), number(), any::<u32>(), 0..600_u16, option::of(0..3_u32), option::of(0..3_u32));
     let ip = || prop_oneof![any::<[u8; 4]>().prop_map(IpAddr::from), any::<[u8; 16]>().prop_map(IpAddr::from)];
     let socket = move || option::of((ip(), any::<u16>()).prop_map(SocketAddr::from));
@@ -183,9 +201,9 @@ fn facts() -> impl Strategy<Value = Facts> {
     let words = prop::sample::select(vec![("replied", ""), ("cut", "backend_timeout"), ("", "tunnel_idle")]);
     let rest = (option::of(ip()), socket(), socket(), version, words);
     (times, counts, rest).prop_map(|(times, counts, (client, peer, target, version, (outcome, code)))| {
-        let (unix_micros, gateway, queue, connect, first_byte, backend, total) = times;
+        let (unix_micros, gateway, queue, connect, first_byte, backend, total, pause, upload) = times;
         let (received, sent, attempts, status, route, service) = counts;
-        let spent = Spent { gateway, queue, connect, first_byte, backend, total };
+        let spent = Spent { gateway, queue, connect, pause, upload, first_byte, backend, total };
         Facts {
             unix_micros,
             spent,

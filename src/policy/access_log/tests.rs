@@ -53,6 +53,8 @@ fn full_facts() -> Facts {
         gateway: 42_000,
         queue: 1_000_000,
         connect: 2_500_000,
+        pause: 25_000_000,
+        upload: 0,
         first_byte: 30_000_000,
         backend: 40_000_000,
         total: 50_123_456,
@@ -91,7 +93,7 @@ fn a_line_of_json_says_all_there_is() {
         \"method\":\"GET\",\"host\":\"api.example.com\",\"path\":\"/users/7\",\"query\":\"token=***&page=2\",\
         \"protocol\":\"HTTP/1.1\",\"status\":200,\"bytes_received\":123,\"bytes_sent\":4567,\"route\":\"users\",\
         \"service\":\"other\",\"target\":\"127.0.0.1:3001\",\"attempts\":2,\"outcome\":\"replied\",\"gateway_ms\":0.042,\
-        \"queue_ms\":1.000,\"connect_ms\":2.500,\"first_byte_ms\":30.000,\"backend_ms\":40.000,\"total_ms\":50.123}";
+        \"queue_ms\":1.000,\"connect_ms\":2.500,\"pause_ms\":25.000,\"first_byte_ms\":30.000,\"backend_ms\":40.000,\"total_ms\":50.123}";
     assert_eq!(line(&log(""), &full()), expected);
     let facts = Facts { outcome: "refused", code: "head_timeout", status: 408, ..Facts::default() };
     let bare = Entry { facts: &facts, texts: Texts::default() };

@@ -105,8 +105,14 @@ const fn named(time: Time) -> (&'static str, &'static str) {
         Time::Queue => {
             ("tidegate_service_queue_seconds", "Waits for a connection because max_connections was reached.")
         }
-        Time::FirstByte => ("tidegate_service_first_byte_seconds", "Time until the head of the service's response."),
-        Time::Backend => ("tidegate_service_backend_seconds", "Time until the end of the service's response."),
+        Time::FirstByte => (
+            "tidegate_service_first_byte_seconds",
+            "Time from the end of the request to the head of the service's response.",
+        ),
+        Time::Backend => (
+            "tidegate_service_backend_seconds",
+            "Time from the end of the request to the end of the service's response.",
+        ),
         Time::Total => {
             ("tidegate_service_duration_seconds", "Time from the head of a request to the last byte of its response.")
         }
@@ -185,6 +191,8 @@ mod tests {
         received: 123_456,
         sent: 1_234_567,
         attempts: 1,
+        retries: 0,
+        asked: true,
         cut: false,
         gateway: 30_000,
         queue: 0,
