@@ -37,6 +37,7 @@ class Contender:
     title = ""
     differs = ""
     can_route = can_chain = can_reload = True
+    descriptors_per_connection = 1
 
     def __init__(self, directory, setup):
         self.directory = os.path.join(directory, f"{setup.name}-{self.name}")
@@ -262,6 +263,7 @@ class Relay(Haproxy):
     differs = "reads no HTTP: it copies bytes, and opens a connection to the backend for each of a client; the floor"
     mode = "tcp"
     can_route = can_chain = False
+    descriptors_per_connection = 2
 
 
 class Tidegate(Contender):

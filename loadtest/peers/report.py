@@ -34,7 +34,7 @@ def summarise(slices, chosen, classes):
 
 
 def one_summary(case, slices, reference):
-    good = [one for one in slices if one["use"] == "yes"]
+    good = [one for one in slices if one["use"] == "yes"] or [one for one in slices if one["use"] == "unsteady"]
     slow = [one for one in slices if one["use"] == "slow"]
     wrong = {}
     for one in slices:
@@ -85,58 +85,73 @@ def table(header, rows):
     return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
-def row_of(case, each, figures, bases):
-    row = [each.title]
-    if figures.get("kept_up_with") and "cpu_us" not in figures:
-        return row + [f"cannot keep up: {number(figures['kept_up_with'])}/s", *[""] * (width(case, bases) - 1)]
-    if not figures["slices"]:
-        kinds = ", ".join(f"{kind}: {times}" for kind, times in figures["errors"].items())
-        return row + [f"failed ({kinds})", *[""] * (width(case, bases) - 1)]
-    row.append(number(figures.get("cpu_us"), 2))
-    row += [number(figures.get("cpu_of", {}).get(base), 2) for base, _ in bases]
-    row.append(number(figures["requests_per_second"]))
+def columns(case, of_case):
+    """What a case's table shows: titles, and how each cell comes from a contender's figures."""
+    has_base = "latency_us" in of_case.get("direct", {})
+    shown = []
+    if not case.reloads:
+        shown.append(("CPU a request, us", lambda one: number(one.get("cpu_us"), 2)))
+        for base, title in BASES:
+            if of_case.get(base, {}).get("cpu_us"):
+                shown.append((title, lambda one, base=base: number(one.get("cpu_of", {}).get(base), 2)))
+    shown.append(("requests/s", lambda one: number(one["requests_per_second"])))
     if case.rate:
-        added = figures.get("added_us", {})
-        is_base = each.name == "direct"
-        values = figures["latency_us"] if is_base else added
-        row += [("" if is_base else "+") + number(values.get(name)) if values else "-" for name in ("p50", "p99")]
+        for name in ("p50", "p99"):
+            title = f"{name} added, us" if has_base else f"{name}, us"
+            shown.append((title, lambda one, name=name: latency(one, name, has_base)))
     if case.per_byte:
-        row.append(number(figures.get("mb_per_cpu_second")))
+        shown.append(("MB a CPU second", lambda one: number(one.get("mb_per_cpu_second"))))
     if case.reloads:
-        row.append(", ".join(f"{kind}: {times}" for kind, times in figures["errors"].items()) or "none")
-    row.append(number(figures.get("memory_mib"), 1))
+        shown.append(("errors", lambda one: kinds(one) or "none"))
+    shown.append(("memory, MiB", lambda one: number(one.get("memory_mib"), 1)))
     if case.idle:
-        row.append(number(figures.get("idle_kib"), 2))
-    return row
+        shown.append(("KiB an idle connection", lambda one: number(one.get("idle_kib"), 2)))
+    return shown
 
 
-def width(case, bases):
-    return len(header_of(case, bases)) - 1
+def latency(figures, name, has_base):
+    if not has_base:
+        return number(figures["latency_us"][name])
+    added = figures["added_us"][name]
+    # The base line itself, in full.
+    return number(figures["latency_us"][name]) if figures.get("cpu_us") is None else f"{added:+,.0f}"
 
 
-def header_of(case, bases):
-    header = ["", "CPU a request, us", *(title for _, title in bases), "requests/s"]
-    header += ["p50 added, us", "p99 added, us"] if case.rate else []
-    header += ["MB a CPU second"] if case.per_byte else []
-    header += ["errors"] if case.reloads else []
-    header += ["memory, MiB"]
-    return header + (["KiB an idle connection"] if case.idle else [])
+def kinds(figures):
+    return ", ".join(f"{kind}: {times}" for kind, times in figures["errors"].items())
+
+
+def case_table(case, of_case, classes):
+    shown = columns(case, of_case)
+    rows = []
+    for each in classes:
+        figures = of_case.get(each.name)
+        if not figures:
+            continue
+        if "requests_per_second" in figures:
+            rows.append([each.title, *(cell(figures) for _, cell in shown)])
+            continue
+        slow = figures.get("kept_up_with")
+        why = f"cannot keep up: {number(slow)}/s" if slow else f"failed ({kinds(figures)})"
+        rows.append([each.title, why, *[""] * (len(shown) - 1)])
+    return table(["", *(title for title, _ in shown)], rows)
 
 
 def overview(summary, chosen, classes):
     """CPU per request of all cases in one table, with the ratio to nginx."""
+    proxies = [each for each in classes if each.name != "direct"]
     rows = []
-    for each in classes:
-        if each.name == "direct":
+    for case in chosen:
+        if case.reloads:
             continue
-        row = [each.title]
-        for case in chosen:
+        row = [case.title]
+        for each in proxies:
             figures = summary[case.name].get(each.name, {})
             ratio = figures.get("cpu_of", {}).get("nginx")
             cell = number(figures.get("cpu_us"), 1)
             row.append(f"{cell} ({ratio:.2f})" if ratio else cell)
         rows.append(row)
-    return table(["", *(case.name for case in chosen)], rows)
+    return table(["", *(each.title for each in proxies)], rows)
 
 
 def markdown(described, settings, chosen, classes, summary, left_out):
@@ -162,21 +177,19 @@ def markdown(described, settings, chosen, classes, summary, left_out):
     ]
     for case in chosen:
         of_case = summary[case.name]
-        bases = [base for base in BASES if of_case.get(base[0], {}).get("cpu_us")]
-        rows = [row_of(case, each, of_case[each.name], bases) for each in classes if each.name in of_case]
-        lines += [f"## {case.title} (`{case.name}`)", "", *table(header_of(case, bases), rows), ""]
+        lines += [f"## {case.title} (`{case.name}`)", "", *case_table(case, of_case, classes), ""]
         lines += [f"{NOTES[case.name][0].upper()}{NOTES[case.name][1:]}.", ""] if case.name in NOTES else []
     lines += ["## What differs between the contenders", ""]
     versions = described["versions"]
     rows = [[each.title, versions.get(each.name, ""), each.differs] for each in classes]
     lines += table(["", "version", "what it does, or does not, in this configuration"], rows)
-    out = sorted({(one["contender"], one["setup"], one["why"]) for one in left_out})
+    out = [(one["contender"], one["where"], one["why"]) for one in left_out]
     titles = {each.name: each.title for each in classes}
-    lines += ["", *(f"- {titles[name]} is not in `{setup}`: {why}." for name, setup, why in out)]
+    lines += ["", *(f"- {titles[name]} is not in `{where}`: {why}." for name, where, why in out)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def disturbances(summary):
+def disturbances(summary, slices):
     """What the accounts say against the figures."""
     # These have one thread, and a core of their own: whom they wait for does not belong there.
     alone = [summary[case].get(name, {}) for case in summary for name in ("nginx", "haproxy", "relay")]
@@ -184,6 +197,9 @@ def disturbances(summary):
     if waited > 0.01:
         yield f"other programs have used core 0: nginx and HAProxy have waited for it {100 * waited:.0f} % of the time"
     kernel = max((one.get("softirqd_share", 0) for of_case in summary.values() for one in of_case.values()), default=0)
+    unsteady = sum(one["use"] == "unsteady" for one in slices) / max(1, len(slices))
+    if unsteady > 0.1:
+        yield f"the machine changed its speed during {100 * unsteady:.0f} % of the slices"
     if kernel > 0.02:
         yield f"up to {100 * kernel:.0f} % of a contender's CPU time was spent in ksoftirqd, and is not counted"
 
@@ -191,7 +207,7 @@ def disturbances(summary):
 def write(out, described, settings, chosen, classes, slices, left_out):
     """Writes the results; whether all of Tidegate's slices were good."""
     reference, summary = summarise(slices, chosen, classes)
-    described["warnings"] += disturbances(summary)
+    described["warnings"] += disturbances(summary, slices)
     text = markdown(described, settings, chosen, classes, summary, left_out)
     os.makedirs(out, exist_ok=True)
     everything = {

@@ -2,10 +2,10 @@
 """The comparison with peers: the same load for nginx, HAProxy, Caddy, Pingora and Tidegate.
 
 Each contender has one worker on core 0; generator and backends share core 1. Slices are short and interleaved, in
-reversed order every other round, and before each one a fixed piece of work is timed on core 0: its slice's figures are
-normalised by it, for a virtual machine is not as fast in one minute as in the next. CPU time is the scheduler's account
-of the contender's processes and threads. A slice with an error is repeated once, and counts for nothing if that fails,
-too. What is printed are medians.
+reversed order every other round. Before and after each one a fixed piece of work is timed on core 0, and the slice's
+figures are normalised by it, for a virtual machine is not as fast in one minute as in the next; a slice in which that
+changed is repeated once. CPU time is the scheduler's account of the contender's processes and threads. A slice with an
+error is repeated once, too, and counts for nothing if that fails. What is printed are medians.
 
 TIDEGATE=BINARY names the Tidegate that is measured, CARGO_TARGET_DIR where the other programs have been built.
 """
@@ -38,6 +38,8 @@ PLACES = {
 }
 # Failures that say that a contender is too slow for a rate, and not that it is wrong.
 TOO_SLOW = {"unsent", "timeout"}
+# How far the two probes of a slice may be apart.
+STEADY = 0.15
 
 
 def arguments():
@@ -53,10 +55,11 @@ def arguments():
 
 
 class Runner:
-    def __init__(self, options, running, directory):
+    def __init__(self, options, running, directory, descriptors):
         self.options = options
         self.running = running
         self.directory = directory
+        self.descriptors = descriptors
         self.slices = []
         self.left_out = []
         self.softirqd = processes.softirqd()
@@ -133,8 +136,7 @@ http {{
                     why = str(failure)
                     self.running.stop([process] if process else [])
             if why:
-                self.left_out.append({"setup": setup.name, "contender": each.name, "why": why})
-                self.say(f"{setup.name}: without {each.title}: {why}")
+                self.leave_out(setup.name, each, why)
                 continue
             contender.base = processes.memory(process.pid) if process else None
             started.append((contender, process))
@@ -156,7 +158,9 @@ http {{
 
     def round(self, turn, case, entrants):
         for contender, process in entrants if turn % 2 == 0 else entrants[::-1]:
-            if contender.name in case.without:
+            why = case.without.get(contender.name) or self.too_many(case, contender)
+            if why:
+                self.leave_out(case.name, contender, why)
                 continue
             for _ in range(2):
                 figures = {"case": case.name, "contender": contender.name, "round": turn}
@@ -168,28 +172,44 @@ http {{
                 figures["use"] = self.usable(case, figures)
                 self.slices.append(figures)
                 self.tell(figures)
-                if figures["use"] != "no":
+                if figures["use"] not in ("no", "unsteady"):
                     break
+
+    def too_many(self, case, contender):
+        """Why there are too few descriptors for it."""
+        needed = case.idle * contender.descriptors_per_connection + 500
+        return f"it needs {needed:,} descriptors, and may have {self.descriptors:,}" if needed > self.descriptors else None
+
+    def leave_out(self, where, contender, why):
+        one = {"where": where, "contender": contender.name, "why": why}
+        if one not in self.left_out and contender.name != "direct":
+            self.left_out.append(one)
+            self.say(f"{where}: without {contender.title}: {why}")
 
     @staticmethod
     def usable(case, figures):
-        """Whether a slice counts: yes, no, or as one that was too slow for the rate."""
+        """Whether a slice counts: yes, no, as one that was too slow for the rate, or if there is no better one."""
         if case.reloads and "requests" in figures:
             return "yes"
         if case.rate and set(figures["errors_by_kind"]) <= TOO_SLOW:
             if figures["errors"] or figures["requests_per_second"] < 0.98 * case.rate:
                 return "slow"
-        return "no" if figures["errors"] or not figures.get("requests") else "yes"
+        if figures["errors"] or not figures.get("requests"):
+            return "no"
+        probes = figures["probes_ns"]
+        return "yes" if max(probes) <= min(probes) * (1 + STEADY) else "unsteady"
 
     def tell(self, figures):
         rate, used = figures.get("requests_per_second", 0), figures.get("cpu_us")
         cost = f"{used:7.2f} us" if used else "          "
         wrong = f"   {figures['errors_by_kind']}" if figures["errors"] else ""
+        wrong += "" if figures["use"] in ("yes", "no") else f"   {figures['use']}"
         start = f"{figures['round'] + 1} {figures['case']:16} {figures['contender']:18}"
         self.say(f"{start} {cost} {rate:9.0f}/s{wrong}")
 
     def slice(self, case, contender, process):
-        figures = {"probe_ns": self.probe()}
+        probes = [self.probe()]
+        figures = {}
         idle = None
         try:
             if case.idle:
@@ -205,8 +225,12 @@ http {{
         finally:
             if idle:
                 self.running.stop([idle])
-        if process and figures["requests"]:
+        probes.append(self.probe())
+        figures.update(probes_ns=probes, probe_ns=sum(probes) / 2)
+        # A reload replaces processes, and the accounts of those that have gone are gone.
+        if process and figures["requests"] and not case.reloads:
             figures["cpu_us"] = figures["cpu_ns"] / figures["requests"] / 1000
+        if process:
             figures.setdefault("memory_kib", processes.memory(process.pid))
         return figures
 
@@ -339,7 +363,7 @@ def main():
     start = time.monotonic()
     try:
         with processes.Processes(directory) as running:
-            runner = Runner(options, running, directory)
+            runner = Runner(options, running, directory, descriptors)
             runner.run(chosen, classes)
     except KeyboardInterrupt:
         raise SystemExit("\ninterrupted; nothing has been written") from None
