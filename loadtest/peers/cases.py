@@ -60,14 +60,15 @@ CASES = [
 ]
 
 NOTES = {
-    "upload": "nginx streams uploads here; by its default it would read each whole first",
-    "close": "the relay opens a connection to the backend for each of a client, the others keep theirs",
-    "idle10000": "memory is user space alone; nginx and HAProxy have some of theirs from the start, and the relay holds "
-    "a connection to the backend for each",
-    "routes10000": "1,000 paths asked for in turn, over all routes; in nginx prefix locations, in HAProxy a map, in Caddy "
-    "a group of matchers, which it goes through one by one",
-    "chain": "access logs go to files: of nginx through a buffer of 64 KB, of Tidegate through a thread on the same core; "
-    "the CPU time is that of all threads",
-    "reload": "errors are what clients see while the configuration is loaded anew; a connection that is closed while a "
-    "request is on its way counts as one",
+    "upload": "Uploads are streamed; by its default nginx would read each whole first.",
+    "1MB": "Where core 0 is not busy all the time, generator and backend on core 1 have set the pace.",
+    "close": "The relay opens a connection to the backend for each of a client, the others keep theirs.",
+    "idle10000": "Memory is that of user space. nginx has its structures for connections from the start, and the relay "
+    "holds a connection to the backend for each.",
+    "routes10000": "1,000 paths are asked for in turn, over all routes. In nginx they are prefix locations, in HAProxy a "
+    "map, in Caddy a group of matchers, which it goes through one by one.",
+    "chain": "Access logs go to files: those of nginx through a buffer of 64 KB, those of Tidegate through a thread on the "
+    "same core. The CPU time is that of all threads.",
+    "reload": "Errors are what clients see while the configuration is loaded anew; a connection that is closed while a "
+    "request is on its way counts as one. CPU time is left out, for the accounts of processes that have gone are gone.",
 }

@@ -79,6 +79,10 @@ class Contender:
         self.logs.append(path)
         return path
 
+    def logged(self):
+        """Bytes that it has logged since they were counted last."""
+        return sum(os.path.getsize(path) for path in set(self.logs) if os.path.exists(path))
+
     def truncate_logs(self):
         for path in self.logs:
             if os.path.exists(path):

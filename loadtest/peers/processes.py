@@ -122,7 +122,7 @@ def complaint(process):
 
 
 def wait_for(process, port, path, length, seconds=60):
-    """Waits until a good answer of that length comes."""
+    """Waits until a good answer of that length comes, and gives its header fields."""
     deadline = time.monotonic() + seconds
     last = "nothing listens"
     while time.monotonic() < deadline:
@@ -132,7 +132,7 @@ def wait_for(process, port, path, length, seconds=60):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
                 body = answer.read()
             if len(body) == length:
-                return
+                return answer.headers
             last = f"{len(body)} bytes instead of {length}"
         except (OSError, urllib.error.URLError) as error:
             last = str(error)

@@ -63,6 +63,7 @@ def one_summary(case, slices, reference):
     if case.per_byte and result["cpu_us"]:
         result["mb_per_cpu_second"] = case.size / result["cpu_us"]
     if result["cpu_us"]:
+        result["busy_share"] = median(one["cpu_ns"] / one["seconds"] / 1e9 for one in good)
         result["waited_share"] = median(one["waited_ns"] / one["seconds"] / 1e9 for one in good)
         result["softirqd_share"] = median(one["softirqd_ns"] / max(1, one["cpu_ns"]) for one in good)
     return result
@@ -95,6 +96,8 @@ def columns(case, of_case):
             if of_case.get(base, {}).get("cpu_us"):
                 shown.append((title, lambda one, base=base: number(one.get("cpu_of", {}).get(base), 2)))
     shown.append(("requests/s", lambda one: number(one["requests_per_second"])))
+    if not case.reloads:
+        shown.append(("core 0 busy, %", lambda one: number(percent(one.get("busy_share")))))
     if case.rate:
         for name in ("p50", "p99"):
             title = f"{name} added, us" if has_base else f"{name}, us"
@@ -107,6 +110,10 @@ def columns(case, of_case):
     if case.idle:
         shown.append(("KiB an idle connection", lambda one: number(one.get("idle_kib"), 2)))
     return shown
+
+
+def percent(share):
+    return None if share is None else 100 * share
 
 
 def latency(figures, name, has_base):
@@ -178,15 +185,22 @@ def markdown(described, settings, chosen, classes, summary, left_out):
     for case in chosen:
         of_case = summary[case.name]
         lines += [f"## {case.title} (`{case.name}`)", "", *case_table(case, of_case, classes), ""]
-        lines += [f"{NOTES[case.name][0].upper()}{NOTES[case.name][1:]}.", ""] if case.name in NOTES else []
+        lines += [NOTES[case.name], ""] if case.name in NOTES else []
     lines += ["## What differs between the contenders", ""]
     versions = described["versions"]
     rows = [[each.title, versions.get(each.name, ""), each.differs] for each in classes]
     lines += table(["", "version", "what it does, or does not, in this configuration"], rows)
-    out = [(one["contender"], one["where"], one["why"]) for one in left_out]
-    titles = {each.name: each.title for each in classes}
-    lines += ["", *(f"- {titles[name]} is not in `{where}`: {why}." for name, where, why in out)]
+    lines += ["", *absent(classes, left_out)]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def absent(classes, left_out):
+    """A line for each contender and reason that kept it out."""
+    reasons = {}
+    for one in left_out:
+        reasons.setdefault((one["contender"], one["why"]), []).append(f"`{one['where']}`")
+    titles = {each.name: each.title for each in classes}
+    return [f"- {titles[name]} is not in {', '.join(where)}: {why}." for (name, why), where in reasons.items()]
 
 
 def disturbances(summary, slices):

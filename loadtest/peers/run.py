@@ -7,7 +7,8 @@ figures are normalised by it, for a virtual machine is not as fast in one minute
 changed is repeated once. CPU time is the scheduler's account of the contender's processes and threads. A slice with an
 error is repeated once, too, and counts for nothing if that fails. What is printed are medians.
 
-TIDEGATE=BINARY names the Tidegate that is measured, CARGO_TARGET_DIR where the other programs have been built.
+TIDEGATE=BINARY names the Tidegate that is measured, LOADTEST=BINARY the generator, CARGO_TARGET_DIR where they are
+otherwise.
 """
 import argparse
 import json
@@ -32,7 +33,7 @@ from processes import Failed, LOAD_CORE, PROXY_CORE
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
 TARGET = os.path.join(ROOT, os.environ.get("CARGO_TARGET_DIR", "target"))
 PLACES = {
-    "loadtest": os.path.join(TARGET, "release", "loadtest"),
+    "loadtest": os.path.abspath(os.environ.get("LOADTEST", os.path.join(TARGET, "release", "loadtest"))),
     "pingora": os.path.join(TARGET, "pingora", "release", "pingora-peer"),
     "tidegate": os.path.abspath(os.environ.get("TIDEGATE", os.path.join(TARGET, "release", "tidegate"))),
 }
@@ -131,7 +132,9 @@ http {{
                 try:
                     process = contender.start(self.running, PLACES)
                     first = f"{contenders.route(0)}/" if setup.routes else "/"
-                    processes.wait_for(process, contender.port, f"{first}?size=128", 128)
+                    fields = processes.wait_for(process, contender.port, f"{first}?size=128", 128)
+                    if setup.chain and fields["X-Frame-Options"] != "DENY":
+                        raise Failed("its rules over fields do nothing")
                 except Failed as failure:
                     why = str(failure)
                     self.running.stop([process] if process else [])
@@ -216,6 +219,8 @@ http {{
                 idle = self.hold(case, contender, figures, process)
             run = self.wrk if case.kind == "wrk" else self.load
             figures.update(run(case, contender, process))
+            if contender.logs and not contender.logged():
+                raise Failed("it has logged nothing")
             if idle:
                 idle.stdin.close()
                 closed = case.idle - self.said(idle)["still_open"]
@@ -337,7 +342,8 @@ def choose(options):
 
 
 def check(classes):
-    for each in ("loadtest", "tidegate"):
+    needed = {"loadtest"} | {"tidegate" for each in classes if issubclass(each, contenders.Tidegate)}
+    for each in sorted(needed):
         if not os.access(PLACES[each], os.X_OK):
             raise SystemExit(f"there is no {PLACES[each]}; `make peers` builds it")
     if len(os.sched_getaffinity(0)) < 2 or not {PROXY_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
