@@ -301,8 +301,7 @@ response_headers = { set = { X-Frame-Options = "DENY" }, remove = ["Server"] }""
         routes = routes or [f'[routes.all]\npath = "/*"\nservice = "app"\n{rules}\n']
         if self.turn % 2:
             routes.append('[routes.turn]\npath = "/of/this/turn"\nservice = "app"\n')
-        return f"""admin = false
-[gateway]
+        return f"""[gateway]
 workers = 1
 pin = false
 watch = false
@@ -312,6 +311,8 @@ requests_per_connection = false
 idle_timeout = "1h"
 [listeners.public]
 address = "127.0.0.1:{self.port}"
+[admin]
+address = "127.0.0.1:0"
 {log}
 [services.app]
 targets = [{targets}]

@@ -171,6 +171,15 @@ def scheduled_alone(pid):
     return used, waited
 
 
+def core(number):
+    """Nanoseconds that a core has been busy for programs and the kernel, and that the hypervisor has kept it away."""
+    tick = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    with open("/proc/stat") as file:
+        line = next(line for line in file if line.startswith(f"cpu{number} "))
+    user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, line.split()[1:9])
+    return (user + nice + system + irq + softirq) * tick, steal * tick
+
+
 def softirqd():
     """The kernel's thread that does network work that nobody else on the proxy's core gets to."""
     for path in glob.glob("/proc/[0-9]*/comm"):

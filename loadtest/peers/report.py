@@ -205,15 +205,10 @@ def absent(classes, left_out):
 
 def disturbances(summary, slices):
     """What the accounts say against the figures."""
-    # These have one thread, and a core of their own: whom they wait for does not belong there.
-    alone = [summary[case].get(name, {}) for case in summary for name in ("nginx", "haproxy", "relay")]
-    waited = median(figures.get("waited_share") for figures in alone) or 0
-    if waited > 0.01:
-        yield f"other programs have used core 0: nginx and HAProxy have waited for it {100 * waited:.0f} % of the time"
-    kernel = max((one.get("softirqd_share", 0) for of_case in summary.values() for one in of_case.values()), default=0)
     unsteady = sum(one["use"] == "unsteady" for one in slices) / max(1, len(slices))
     if unsteady > 0.1:
-        yield f"the machine changed its speed during {100 * unsteady:.0f} % of the slices"
+        yield f"in {100 * unsteady:.0f} % of the slices the machine changed its speed, or others took core 0"
+    kernel = max((one.get("softirqd_share", 0) for of_case in summary.values() for one in of_case.values()), default=0)
     if kernel > 0.02:
         yield f"up to {100 * kernel:.0f} % of a contender's CPU time was spent in ksoftirqd, and is not counted"
 

@@ -4,7 +4,7 @@
 Each contender has one worker on core 0; generator and backends share core 1. Slices are short and interleaved, in
 reversed order every other round. Before and after each one a fixed piece of work is timed on core 0, and the slice's
 figures are normalised by it, for a virtual machine is not as fast in one minute as in the next; a slice in which that
-changed is repeated once. CPU time is the scheduler's account of the contender's processes and threads. A slice with an
+changed, or in which others took core 0, is repeated once. CPU time is the scheduler's account of the contender's processes and threads. A slice with an
 error is repeated once, too, and counts for nothing if that fails. What is printed are medians.
 
 TIDEGATE=BINARY names the Tidegate that is measured, LOADTEST=BINARY the generator, CARGO_TARGET_DIR where they are
@@ -39,8 +39,10 @@ PLACES = {
 }
 # Failures that say that a contender is too slow for a rate, and not that it is wrong.
 TOO_SLOW = {"unsent", "timeout"}
-# How far the two probes of a slice may be apart.
+# How far the two probes of a slice may be apart, and which share of the proxies' core others may take.
 STEADY = 0.15
+OTHERS = 0.1
+STOLEN = 0.05
 
 
 def arguments():
@@ -62,6 +64,8 @@ class Runner:
         self.directory = directory
         self.descriptors = descriptors
         self.slices = []
+        # How many slices may be repeated because the machine was not steady.
+        self.spare = 0
         self.left_out = []
         self.softirqd = processes.softirqd()
 
@@ -146,6 +150,7 @@ http {{
         return started
 
     def run(self, chosen, classes):
+        self.spare = len(chosen) * len(classes) * self.options.rounds // 5
         for setup in (cases.SETUPS[name] for name in cases.SETUPS):
             of_setup = [case for case in chosen if case.setup == setup.name]
             if not of_setup:
@@ -175,8 +180,15 @@ http {{
                 figures["use"] = self.usable(case, figures)
                 self.slices.append(figures)
                 self.tell(figures)
-                if figures["use"] not in ("no", "unsteady"):
+                if not self.again(figures):
                     break
+
+    def again(self, figures):
+        """Whether a slice is worth another try."""
+        if figures["use"] == "unsteady":
+            self.spare -= 1
+            return self.spare >= 0
+        return figures["use"] == "no"
 
     def too_many(self, case, contender):
         """Why there are too few descriptors for it."""
@@ -200,7 +212,8 @@ http {{
         if figures["errors"] or not figures.get("requests"):
             return "no"
         probes = figures["probes_ns"]
-        return "yes" if max(probes) <= min(probes) * (1 + STEADY) else "unsteady"
+        steady = max(probes) <= min(probes) * (1 + STEADY) and figures["stolen_share"] <= STOLEN
+        return "yes" if steady and figures["others_share"] <= OTHERS else "unsteady"
 
     def tell(self, figures):
         rate, used = figures.get("requests_per_second", 0), figures.get("cpu_us")
@@ -253,13 +266,25 @@ http {{
         return idle
 
     def accounts(self, process):
-        """Nanoseconds: the contender's on its core, those that it waited for it, and the kernel's for network work."""
+        """Nanoseconds: the contender's on its core, those that it waited for it, and the core's for all and nobody."""
         used, waited = processes.scheduled(process.pid) if process else (0, 0)
-        return {"cpu_ns": used, "waited_ns": waited, "softirqd_ns": processes.scheduled_alone(self.softirqd or 0)[0]}
+        busy, stolen = processes.core(PROXY_CORE)
+        return {
+            "cpu_ns": used,
+            "waited_ns": waited,
+            "softirqd_ns": processes.scheduled_alone(self.softirqd or 0)[0],
+            "core_ns": busy,
+            "stolen_ns": stolen,
+            "at_ns": time.monotonic_ns(),
+        }
 
     @staticmethod
     def difference(before, after):
-        return {name: after[name] - before[name] for name in before}
+        passed = {name: after[name] - before[name] for name in before}
+        lasted = passed.pop("at_ns")
+        passed["others_share"] = max(0, passed.pop("core_ns") - passed["cpu_ns"]) / lasted
+        passed["stolen_share"] = passed.pop("stolen_ns") / lasted
+        return passed
 
     def load(self, case, contender, process):
         options = ["--seconds", self.options.seconds, "--expect", case.size, *case.options]

@@ -40,6 +40,8 @@ def one(case, contender, cpu_us, probe=100, use="yes", **more):
         "memory_kib": 2048,
         "waited_ns": 0,
         "softirqd_ns": 0,
+        "others_share": 0.0,
+        "stolen_share": 0.0,
         "latency_us": {"p50": 50.0, "p99": 90.0, "p999": 95.0},
     }
     if cpu_us is not None:
@@ -87,6 +89,14 @@ class Summary(unittest.TestCase):
         text = "\n".join(report.case_table(CASES["20k"], {"nginx": figures}, CLASSES))
         self.assertIn("cannot keep up: 9,000/s", text)
 
+    def test_what_disturbed_it_is_told(self):
+        quiet = [one("128B", "nginx", 10)]
+        self.assertEqual(list(report.disturbances(summary_of(quiet, "128B"), quiet)), [])
+        loud = [one("128B", "nginx", 10, softirqd_ns=5_000_000), one("128B", "nginx", 10, use="unsteady")]
+        told = " ".join(report.disturbances(summary_of(loud, "128B"), loud))
+        self.assertIn("in 50 % of the slices", told)
+        self.assertIn("up to 50 % of a contender's CPU time", told)
+
     def test_a_failure_is_shown_and_not_measured(self):
         slices = [one("128B", "nginx", 10, use="no", errors=3, errors_by_kind={"reset": 3})]
         figures = summary_of(slices, "128B")["128B"]["nginx"]
@@ -103,13 +113,29 @@ class Use(unittest.TestCase):
         self.assertEqual(self.use("128B", errors=1, errors_by_kind={"status_502": 1}), "no")
         self.assertEqual(self.use("128B", requests=0), "no")
         self.assertEqual(self.use("128B", probes_ns=[100, 130]), "unsteady")
+        self.assertEqual(self.use("128B", others_share=0.2), "unsteady")
+        self.assertEqual(self.use("128B", stolen_share=0.1), "unsteady")
         rate = {"requests_per_second": 20000.0}
         self.assertEqual(self.use("20k", **rate), "yes")
         self.assertEqual(self.use("20k", requests_per_second=19000.0), "slow")
         self.assertEqual(self.use("20k", **rate, errors=9, errors_by_kind={"unsent": 9}), "slow")
         self.assertEqual(self.use("20k", **rate, errors=9, errors_by_kind={"unsent": 8, "reset": 1}), "no")
+        passed = {"cpu_ns": 60, "core_ns": 80, "stolen_ns": 5, "at_ns": 100, "waited_ns": 1}
+        difference = run.Runner.difference(dict.fromkeys(passed, 0), passed)
+        self.assertEqual(difference, {"cpu_ns": 60, "waited_ns": 1, "others_share": 0.2, "stolen_share": 0.05})
         # Errors are what this case is about.
         self.assertEqual(self.use("reload", errors=9, errors_by_kind={"reset": 9}), "yes")
+
+
+class Again(unittest.TestCase):
+    def setUp(self):
+        self.runner = run.Runner(SimpleNamespace(rounds=3), None, "", 1000)
+        self.runner.spare = 1
+
+    def test_what_is_measured_again(self):
+        self.assertEqual([self.runner.again({"use": use}) for use in ("yes", "slow", "no")], [False, False, True])
+        # The machine's unrest must not make a run endless.
+        self.assertEqual([self.runner.again({"use": "unsteady"}) for _ in range(2)], [True, False])
 
 
 class Output(unittest.TestCase):
