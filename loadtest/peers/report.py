@@ -161,7 +161,16 @@ def overview(summary, chosen, classes):
     return table(["", *(each.title for each in proxies)], rows)
 
 
-def markdown(described, settings, chosen, classes, summary, left_out):
+def failures(classes, slices):
+    """A line for each slice in which something went wrong, whether or not its repetition was good."""
+    titles = {each.name: each.title for each in classes}
+    for one in slices:
+        if one["use"] == "no":
+            wrong = kinds({"errors": one["errors_by_kind"]}) or "no answers"
+            yield f"- A slice of {titles[one['contender']]} in `{one['case']}` has failed, and does not count: {wrong}."
+
+
+def markdown(described, settings, chosen, classes, summary, slices, left_out):
     lines = ["# The comparison with peers", ""]
     about = (
         f"{described['date']}; {described['cpu']}, {described['cores']} cores"
@@ -190,7 +199,7 @@ def markdown(described, settings, chosen, classes, summary, left_out):
     versions = described["versions"]
     rows = [[each.title, versions.get(each.name, ""), each.differs] for each in classes]
     lines += table(["", "version", "what it does, or does not, in this configuration"], rows)
-    lines += ["", *absent(classes, left_out)]
+    lines += ["", *absent(classes, left_out), *failures(classes, slices)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
@@ -217,7 +226,7 @@ def write(out, described, settings, chosen, classes, slices, left_out):
     """Writes the results; whether all of Tidegate's slices were good."""
     reference, summary = summarise(slices, chosen, classes)
     described["warnings"] += disturbances(summary, slices)
-    text = markdown(described, settings, chosen, classes, summary, left_out)
+    text = markdown(described, settings, chosen, classes, summary, slices, left_out)
     os.makedirs(out, exist_ok=True)
     everything = {
         "machine": described,

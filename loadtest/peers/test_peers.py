@@ -148,10 +148,12 @@ class Output(unittest.TestCase):
         summary = report.summarise(slices, cases.CASES, CLASSES)[1]
         settings = {"rounds": 3, "seconds": 3.0, "full": True}
         out = [{"where": "chain", "contender": "relay", "why": "it reads nothing"}]
-        text = report.markdown(MACHINE, settings, cases.CASES, CLASSES, summary, out)
+        slices.append(one("close", "nginx", 10.0, use="no", errors=2, errors_by_kind={"reset": 2}))
+        text = report.markdown(MACHINE, settings, cases.CASES, CLASSES, summary, slices, out)
         for case in cases.CASES:
             self.assertIn(f"## {case.title} (`{case.name}`)", text)
         self.assertIn("- HAProxy, tcp is not in `chain`: it reads nothing.", text)
+        self.assertIn("- A slice of nginx in `close` has failed, and does not count: reset: 2.", text)
         for lines in text.split("\n\n"):
             widths = {line.count("|") for line in lines.splitlines() if line.startswith("|")}
             self.assertLessEqual(len(widths), 1, lines)
