@@ -1,9 +1,10 @@
 //! The command line: parse it, and do what it says.
 
 mod explain;
+mod man;
 mod serve;
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,7 +27,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve what a configuration file says, until SIGTERM or SIGINT.
+    /// Serve what a configuration file says, until SIGTERM, SIGINT or SIGQUIT.
     Run {
         /// The configuration file.
         #[arg(long, short, value_name = "FILE")]
@@ -108,20 +109,30 @@ pub fn main() -> ExitCode {
             clap_complete::generate(shell, &mut Arguments::command(), "tidegate", &mut script);
             exit_code(print_all(&script))
         }
-        Command::Man => {
-            let mut page = Vec::new();
-            // A vector takes everything.
-            let written = clap_mangen::Man::new(Arguments::command()).render(&mut page);
-            debug_assert!(written.is_ok());
-            exit_code(print_all(&page))
-        }
+        Command::Man => exit_code(print_all(man::page(Arguments::command()).as_bytes())),
     }
 }
 
-/// Prints what a program or a file is to take; false if it could not be taken, as when a disk is full.
+/// Prints what a program or a file is to take; false if it could not be taken, as when a disk is full. What failed is
+/// said on standard error.
 fn print_all(bytes: &[u8]) -> bool {
     let mut stdout = std::io::stdout();
-    stdout.write_all(bytes).and_then(|()| stdout.flush()).is_ok()
+    let printed = stdout.write_all(bytes).and_then(|()| stdout.flush());
+    if let Err(error) = &printed {
+        let advice = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room where it goes",
+            ErrorKind::BrokenPipe => "who was to read it has ended before",
+            _ => "see where it goes",
+        };
+        complain(&format!("cannot write to standard output: {error}; {advice}"));
+    }
+    printed.is_ok()
+}
+
+/// Says on standard error what is wrong.
+fn complain(problem: &str) {
+    // Nobody is left to be told when this fails.
+    let _ = std::io::stderr().write_all(format!("Error: {problem}\n").as_bytes());
 }
 
 fn exit_code(good: bool) -> ExitCode {
@@ -176,7 +187,7 @@ fn refuse(faults: &Diagnostics) -> ExitCode {
 /// Shows what is wrong, or perhaps wrong, to people.
 fn show(faults: &Diagnostics) {
     let mut stderr = std::io::stderr();
-    let color = stderr.is_terminal();
+    let color = stderr.is_terminal() && log::wants_color();
     // Nobody is left to be told when this fails.
     let _ = stderr.write_all(faults.render(color).as_bytes());
 }

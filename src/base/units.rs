@@ -130,7 +130,7 @@ impl fmt::Display for Rate {
 /// # Errors
 /// Anything but one whole number and one of the units.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
-    let (number, unit) = split("duration", DURATION_HELP, text)?;
+    let (number, unit) = split("duration", DURATION_HELP, &DURATION_UNITS, text)?;
     let milliseconds = match unit {
         "ms" => 1,
         "s" => 1_000,
@@ -139,7 +139,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
         "" => {
             return Err(missing_unit(text, format!("write \"{text}s\" for seconds or \"{text}ms\" for milliseconds")));
         }
-        _ => return Err(unknown_unit(text, unit, &["ms", "s", "m", "h"], DURATION_HELP)),
+        _ => return Err(unknown_unit(text, unit, &DURATION_UNITS, DURATION_HELP)),
     };
     let duration = number.checked_mul(milliseconds).map(Duration::from_millis);
     duration.filter(|&duration| duration <= LONGEST).ok_or_else(|| UnitError {
@@ -153,7 +153,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
 /// # Errors
 /// Anything but one whole number and one of the units, or more than fits 64 bits.
 pub fn parse_size(text: &str) -> Result<Size, UnitError> {
-    let (number, unit) = split("size", SIZE_HELP, text)?;
+    let units = SIZE_UNITS.map(|known| known.0);
+    let (number, unit) = split("size", SIZE_HELP, &units, text)?;
     if unit.is_empty() {
         return match number {
             0 => Ok(Size(0)),
@@ -161,7 +162,6 @@ pub fn parse_size(text: &str) -> Result<Size, UnitError> {
         };
     }
     let Some(&(_, bytes)) = SIZE_UNITS.iter().find(|known| known.0 == unit) else {
-        let units: Vec<&str> = SIZE_UNITS.iter().map(|known| known.0).collect();
         return Err(unknown_unit(text, unit, &units, SIZE_HELP));
     };
     number.checked_mul(bytes).map(Size).ok_or_else(|| too_large(text))
@@ -204,6 +204,8 @@ const DURATION_HELP: &str = "a duration is a whole number and a unit, such as \"
 const SIZE_HELP: &str = "a size is a whole number and a unit, such as \"512B\", \"8KiB\", \"10MiB\" or \"1GB\"";
 const RATE_HELP: &str = "a rate is a size per second, such as \"100B/s\" or \"1KiB/s\"";
 
+const DURATION_UNITS: [&str; 4] = ["ms", "s", "m", "h"];
+
 const SIZE_UNITS: [(&str, u64); 9] = [
     ("B", 1),
     ("KB", 1_000),
@@ -217,14 +219,19 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 ];
 
 /// Splits `"250ms"` into its number and its unit.
-fn split<'t>(what: &str, help: &str, text: &'t str) -> Result<(u64, &'t str), UnitError> {
+fn split<'t>(what: &str, help: &str, units: &[&str], text: &'t str) -> Result<(u64, &'t str), UnitError> {
     let error = |problem: String, help: String| Err(UnitError { problem, help });
     if text.is_empty() {
         return error(format!("an empty string is not a {what}"), help.into());
     }
     if text.contains(|c: char| c.is_whitespace()) {
         let closed: String = text.split_whitespace().collect();
-        return error(format!("`{text}` has a space in it"), format!("write \"{closed}\""));
+        let (number, unit) = closed.split_at(closed.bytes().take_while(u8::is_ascii_digit).count());
+        let help = match meant(unit, units).filter(|_| !number.is_empty()) {
+            Some(meant) => format!("write \"{number}{meant}\""),
+            None => help.to_owned(),
+        };
+        return error(format!("`{text}` has a space in it"), help);
     }
     if text.starts_with('-') {
         return error(format!("`{text}` is negative"), help.into());
@@ -255,17 +262,44 @@ fn missing_unit(text: &str, help: String) -> UnitError {
 }
 
 fn unknown_unit(text: &str, unit: &str, units: &[&str], help: &str) -> UnitError {
-    // "5sec", "10mib" and "10M" are what people type; each begins like the unit that is meant, but for its case.
     let number = &text[..text.len() - unit.len()];
-    let initial = |known: &str| known[..1].eq_ignore_ascii_case(&unit[..unit.chars().next().map_or(0, char::len_utf8)]);
-    let meant = units.iter().find(|known| known.eq_ignore_ascii_case(unit));
-    let meant = meant.or_else(|| units.iter().find(|known| initial(known) && (known.len() > 1 || unit.len() > 1)));
-    let help = match meant {
+    let help = match meant(unit, units) {
         Some(meant) => format!("did you mean \"{number}{meant}\"? {help}"),
         None => help.into(),
     };
     UnitError { problem: format!("`{text}` has an unknown unit `{unit}`"), help }
 }
+
+/// The one of `units` that `unit` was probably meant for: "sec", "minutes", "mib" and "M" are what people type.
+fn meant<'u>(unit: &str, units: &[&'u str]) -> Option<&'u str> {
+    let find = |is_meant: &dyn Fn(&str) -> bool| units.iter().copied().find(|known| is_meant(known));
+    let lower = unit.to_ascii_lowercase();
+    let word = WORDS.iter().find(|(_, words)| words.contains(&lower.as_str())).map(|(meant, _)| *meant);
+    // Others begin like the unit that is meant, but for its case.
+    let initial = unit.chars().next().map_or("", |first| &unit[..first.len_utf8()]);
+    let begins = |known: &str| known[..1].eq_ignore_ascii_case(initial) && (known.len() > 1 || unit.len() > 1);
+    find(&|known| known == unit)
+        .or_else(|| find(&|known| known.eq_ignore_ascii_case(unit)))
+        .or_else(|| find(&|known| word == Some(known)))
+        .or_else(|| find(&begins))
+}
+
+/// What units are called where there is more room.
+const WORDS: [(&str, &[&str]); 13] = [
+    ("ms", &["msec", "msecs", "millis", "millisecond", "milliseconds"]),
+    ("s", &["sec", "secs", "second", "seconds"]),
+    ("m", &["min", "mins", "minute", "minutes"]),
+    ("h", &["hr", "hrs", "hour", "hours"]),
+    ("B", &["byte", "bytes"]),
+    ("KB", &["kilobyte", "kilobytes"]),
+    ("MB", &["megabyte", "megabytes"]),
+    ("GB", &["gigabyte", "gigabytes"]),
+    ("TB", &["terabyte", "terabytes"]),
+    ("KiB", &["ki", "kibibyte", "kibibytes"]),
+    ("MiB", &["mi", "mebibyte", "mebibytes"]),
+    ("GiB", &["gi", "gibibyte", "gibibytes"]),
+    ("TiB", &["ti", "tebibyte", "tebibytes"]),
+];
 
 #[cfg(test)]
 mod tests {
@@ -295,6 +329,37 @@ mod tests {
     fn rates() {
         for (text, bytes_per_second) in [("0", 0), ("0B/s", 0), ("100B/s", 100), ("1KiB/s", 1024)] {
             assert_eq!(parse_rate(text), Ok(Rate { bytes_per_second }), "{text}");
+        }
+    }
+
+    #[test]
+    fn units_in_words_are_understood_well_enough_to_say_what_to_write() {
+        for (text, meant) in [
+            ("5 seconds", "5s"),
+            ("5 sec", "5s"),
+            ("5secs", "5s"),
+            ("10 minutes", "10m"),
+            ("10min", "10m"),
+            ("1 hour", "1h"),
+            ("500 milliseconds", "500ms"),
+            ("5 M", "5m"),
+        ] {
+            let help = parse_duration(text).unwrap_err().help;
+            assert!(help.contains(&format!("\"{meant}\"")), "{text}: {help}");
+        }
+        for (text, meant) in [
+            ("10 MB", "10MB"),
+            ("10 megabytes", "10MB"),
+            ("10 mebibytes", "10MiB"),
+            ("10 Mi", "10MiB"),
+            ("4 kib", "4KiB"),
+            ("512 bytes", "512B"),
+        ] {
+            let help = parse_size(text).unwrap_err().help;
+            assert!(help.contains(&format!("write \"{meant}\"")), "{text}: {help}");
+        }
+        for text in ["5 parsecs", " ", "five seconds"] {
+            assert_eq!(parse_duration(text).unwrap_err().help, DURATION_HELP, "{text}");
         }
     }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use super::{exit_code, print_all, refuse};
+use super::{complain, exit_code, print_all, refuse};
 use crate::config::Config;
 use crate::explain::{Outcome, Question, explain};
 use crate::snapshot::Snapshot;
@@ -64,8 +64,7 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
             exit_code(printed && matches!(explanation.outcome, Outcome::Taken(_)))
         }
         Err(problem) => {
-            // Nobody is left to be told when this fails.
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("Error: {problem}\n").as_bytes());
+            complain(&problem.to_string());
             ExitCode::FAILURE
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | signal | what it does |
 //! |---|---|
-//! | SIGTERM, SIGINT | drains and ends; a second one ends at once |
+//! | SIGTERM, SIGINT, SIGQUIT | drains and ends; a second one ends at once |
 //! | SIGHUP | reads the configuration anew |
 //! | SIGUSR1 | opens the file of the access log anew, for who has moved it away |
 //! | SIGUSR2 | starts the program anew, hands all sockets over to it, and drains once that one serves |
@@ -169,6 +169,8 @@ impl Orders {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// What stops nginx and its like without cutting anybody off.
+    quit: Signal,
     hangup: Signal,
     reopen: Signal,
     upgrade: Signal,
@@ -179,6 +181,7 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
             hangup: signal(SignalKind::hangup())?,
             reopen: signal(SignalKind::user_defined1())?,
             upgrade: signal(SignalKind::user_defined2())?,
@@ -191,6 +194,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.quit.recv() => return "SIGQUIT",
                 _ = self.hangup.recv() => orders.reload(),
                 _ = self.reopen.recv() => orders.access_log.reopen(),
                 _ = self.upgrade.recv() => orders.upgrade(),
@@ -204,6 +208,7 @@ impl Signals {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
+                _ = self.quit.recv() => return,
                 _ = self.reopen.recv() => orders.access_log.reopen(),
             }
         }

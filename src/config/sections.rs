@@ -3,6 +3,7 @@
 //! A field that is inherited from a wider scope is an `Option`, and `None` where it was not written; all other fields
 //! have their default. What a check can later find fault with keeps its place in the file (`Spanned`).
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -106,8 +107,15 @@ pub enum Driver {
     Epoll,
 }
 
+impl fmt::Display for Driver {
+    /// As it is written in the file, with its quotes.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "\"{}\"", self.name())
+    }
+}
+
 impl Driver {
-    /// The driver as it is written in the file.
+    /// The driver as it is written in the file, without its quotes.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -127,6 +135,17 @@ pub enum Pin {
     On,
     /// `false`.
     Off,
+}
+
+impl fmt::Display for Pin {
+    /// As it is written in the file.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto => "\"auto\"",
+            Self::On => "true",
+            Self::Off => "false",
+        })
+    }
 }
 
 /// `[gateway.limits]`: what one client connection may do before any route is known.

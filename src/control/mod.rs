@@ -184,6 +184,9 @@ impl Duties {
         let (name, events) = ("the task that writes events to the log".to_owned(), shared.clone());
         let make = move || log::write_events(events.clone());
         tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
+        let (name, of, lines) = ("the task that watches the access log".to_owned(), published.clone(), shared.clone());
+        let make = move || access_log::watch(of.clone(), lines.clone());
+        tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
         let mut care = Care::new(board.clone());
         let edition = published.current();
         let services = care.prepare(&edition).await;
@@ -216,7 +219,7 @@ impl Duties {
             }
         }
         tasks.shutdown().await;
-        log::write_all(&shared, &mut log::Throttle::default());
+        log::write_last(&shared);
     }
 }
 

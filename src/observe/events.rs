@@ -2,9 +2,11 @@
 //!
 //! A worker must not wait for a terminal or a disk. It puts the event into a
 //! bounded queue, and the control thread writes it out; when the queue is full
-//! the event is dropped, and counted.
+//! the event is dropped, and counted. Those that the log has no line for,
+//! because there were too many of their kind, are counted here, too.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crossbeam_queue::ArrayQueue;
 
@@ -34,11 +36,14 @@ pub struct Event {
 
 /// The queue.
 #[derive(Debug)]
-pub struct Events(ArrayQueue<Event>);
+pub struct Events {
+    waiting: ArrayQueue<Event>,
+    left_out: AtomicU64,
+}
 
 impl Default for Events {
     fn default() -> Self {
-        Events(ArrayQueue::new(CAPACITY))
+        Events { waiting: ArrayQueue::new(CAPACITY), left_out: AtomicU64::new(0) }
     }
 }
 
@@ -46,24 +51,34 @@ impl Events {
     /// Puts an event into the queue; false if it is full and the event is lost.
     #[must_use]
     pub fn push(&self, event: Event) -> bool {
-        self.0.push(event).is_ok()
+        self.waiting.push(event).is_ok()
     }
 
     /// How many wait.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.waiting.len()
     }
 
     /// Whether none waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.waiting.is_empty()
     }
 
     /// The oldest event.
     #[must_use]
     pub fn pop(&self) -> Option<Event> {
-        self.0.pop()
+        self.waiting.pop()
+    }
+    /// Counts an event that is not written, because there were too many of its kind.
+    pub fn leave_out(&self) {
+        self.left_out.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were not written because there were too many of their kind.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 
+use tidegate::config::{Config, Pin};
 use tidegate::control::reload::{Refused, Reloaded};
 
 use crate::harness::message::find;
@@ -261,9 +262,13 @@ fn what_takes_a_restart_is_said_and_the_rest_runs() {
     let origin = Origin::named("a");
     let gateway = with("", &origin, Driver::Epoll).workers(1).start();
     let more = "[routes.fixed]\npath = \"~ ^/f[a-z]+$\"\nrespond = { status = 204 }\n";
-    let outcome = reloaded(&gateway, with(more, &origin, Driver::Auto).workers(7));
+    let pinned = |config: &mut Config| config.gateway.pin = Pin::On;
+    let outcome = reloaded(&gateway, with(more, &origin, Driver::Auto).workers(7).with(pinned));
     let said = outcome.needs_restart.join("\n");
-    assert!(said.contains("workers is 1 and would be 7") && said.contains("driver is"), "{said}");
+    assert!(said.contains("workers is 1 and would be 7"), "{said}");
+    // As the file has them.
+    assert!(said.contains("driver is \"epoll\" and would be \"auto\""), "{said}");
+    assert!(said.contains("pin is \"auto\" and would be true"), "{said}");
     assert_eq!(gateway.get("/fixed").status, 204);
     let fewer = reloaded(&gateway, with(more, &origin, Driver::Epoll).workers(1));
     assert!(fewer.needs_restart.is_empty(), "{fewer:?}");

@@ -123,6 +123,10 @@ fn a_pipe_that_nobody_reads(driver: &'static str) {
     let gateway = Setup::new(driver, origin.address).section(log).through(&through).start();
     let wrk = Wrk::start(gateway.public, "GET", "a", 8);
     wait_until("lines are dropped", || gateway.metric(DROPPED_BY_QUEUE) > 1000);
+    let told = gateway.program().errors().wait_for("the access log takes no more lines");
+    for words in ["\"level\":\"WARN\"", "\"output\":\"standard output\"", "see whether who reads it still does"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
     // Somebody reads again: what comes is whole, and goes on.
     let mut text = Vec::new();
     let mut piece = [0; 64 * 1024];
@@ -143,6 +147,11 @@ fn a_pipe_that_nobody_reads(driver: &'static str) {
     wait_until("lines are dropped again", || gateway.metric(DROPPED_BY_QUEUE) > before + 1000);
     let outcome = wrk.stop();
     assert!(outcome.answered > 1000 && outcome.failed() == 0, "{outcome:?}");
+    let mut rest = end.try_clone().unwrap();
+    wait_until("the end of it to be told", || {
+        while rest.read(&mut piece).is_ok_and(|count| count > 0) {}
+        gateway.program().errors().text().contains("the access log keeps up again")
+    });
     let began = Instant::now();
     gateway.stop();
     assert!(began.elapsed() < Duration::from_secs(8), "the end does not wait for a reader for ever");

@@ -66,6 +66,57 @@ fn config_prints_what_check_accepts() {
     assert!(refused.errors.contains("did you mean `gateway`?"), "{refused:?}");
 }
 
+/// A full disk: the exit code says that something failed, and standard error what.
+#[test]
+fn what_cannot_be_printed_is_said() {
+    let (_directory, file) = files();
+    for arguments in [
+        &["man"][..],
+        &["schema"],
+        &["completions", "bash"],
+        &["config", "--config", &file],
+        &["check", "--format", "json", "--config", &file],
+    ] {
+        let script = ["-c", "exec \"$0\" \"$@\" > /dev/full", BINARY];
+        let refused = run("sh", &[&script[..], arguments].concat());
+        assert_eq!(refused.status.code(), Some(1), "{arguments:?}");
+        let said = "Error: cannot write to standard output: No space left on device";
+        assert!(refused.errors.contains(said) && refused.errors.contains("make room"), "{arguments:?}: {refused:?}");
+    }
+}
+
+#[test]
+fn no_color_switches_colours_off_on_a_terminal() {
+    let directory = Directory::new();
+    let file = directory.write("gateway.toml", "[gatewy]\n");
+    // `script` gives it a terminal.
+    let shown = |variable: &str| {
+        run("script", &["-qec", &format!("env {variable} {BINARY} check --config {file}"), "/dev/null"]).output
+    };
+    let (plain, colored) = (shown("NO_COLOR=1"), shown("NO_COLOR="));
+    assert!(plain.contains("did you mean `gateway`?") && !plain.contains('\u{1b}'), "{plain}");
+    assert!(colored.contains('\u{1b}'), "{colored}");
+}
+
+#[test]
+fn the_manual_page_is_whole() {
+    let page = run(BINARY, &["man"]).good();
+    for words in [
+        ".TH tidegate 1",
+        ".SS \"tidegate run",
+        "\\fB\\-\\-listener\\fR \\fINAME\\fR",
+        "SIGQUIT",
+        "SIGUSR2",
+        "TIDEGATE_LOG",
+        "NO_COLOR",
+        "NOTIFY_SOCKET",
+        ".SH EXIT STATUS",
+    ] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+    assert!(!page.contains("tidegate\\-run(1)"), "no page that nothing prints");
+}
+
 #[test]
 fn schema_prints_a_schema() {
     let schema: Value = serde_json::from_str(&run(BINARY, &["schema"]).good()).unwrap();

@@ -60,7 +60,7 @@ fn wait_for_drain(gateway: &Gateway) {
 }
 
 fn what_runs_is_finished(driver: &'static str) {
-    for signal in [Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::QUIT] {
         let gate = Gate::new();
         let gateway = Setup::new(driver, gate.origin.address).workers(2).start();
         let mut clients = [gate.begin(&gateway)];
@@ -121,7 +121,7 @@ fn what_takes_too_long_is_cut(driver: &'static str) {
 }
 
 fn a_second_signal_does_not_wait(driver: &'static str) {
-    for second in [Signal::TERM, Signal::INT] {
+    for second in [Signal::TERM, Signal::INT, Signal::QUIT] {
         let gate = Gate::new();
         let gateway = Setup::new(driver, gate.origin.address).start();
         let mut client = gate.begin(&gateway);

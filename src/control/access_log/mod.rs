@@ -1,10 +1,11 @@
 //! The writer of the access log: a thread that takes what the workers have recorded, makes lines of it, and writes them.
 //!
 //! It may wait for a disk or for who reads a pipe as long as it takes: nobody waits for it. What happens then is in
-//! `sink`; the configuration is in [`crate::policy::access_log`].
+//! `sink`, and what is told while it waits in `flow`; the configuration is in [`crate::policy::access_log`].
 //!
 //! At the end of the process it writes what has come, and is waited for, but not longer than two seconds.
 
+mod flow;
 mod sink;
 
 use std::io;
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 use crate::policy::access_log::{AccessLog, Batch, Lines, Output};
 use crate::shard::Shared;
+pub(super) use flow::watch;
 use sink::{Sink, Told};
 
 /// How long the end of the process waits for the last lines.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::LEFT_OUT;
 use crate::base::request_id::RequestId;
 use crate::observe::events::Event;
 use crate::shard::Shared;
@@ -11,8 +12,10 @@ use crate::shard::Shared;
 /// How often the queue is emptied.
 const TICK: Duration = Duration::from_millis(50);
 
-/// Lines of one kind in one second; the others are counted.
+/// Lines of one kind in one second; the others are counted, and told of when it is over.
 const PER_SECOND: u32 = 10;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// How many lines of each kind were written in the current second.
 #[derive(Debug, Default)]
@@ -24,7 +27,18 @@ pub(crate) struct Throttle {
 struct Window {
     began: Instant,
     written: u32,
-    suppressed: u64,
+    /// Events that have no line, and that nobody has been told of.
+    left_out: u64,
+    /// What the last of them had to say.
+    detail: &'static str,
+}
+
+/// Events of one kind that have no line.
+#[derive(Debug, PartialEq, Eq)]
+struct LeftOut {
+    code: &'static str,
+    detail: &'static str,
+    count: u64,
 }
 
 /// What the lines of events are found by.
@@ -36,33 +50,61 @@ pub(crate) async fn write_events(shared: Arc<Shared>) {
     let mut tick = tokio::time::interval(TICK);
     loop {
         tick.tick().await;
-        write_all(&shared, &mut throttle);
+        write_waiting(&shared, &mut throttle);
+        let now = Instant::now();
+        throttle.settle(|window| now.duration_since(window.began) >= SECOND).iter().for_each(announce);
     }
 }
 
-/// Writes the events that are waiting.
-pub(crate) fn write_all(shared: &Shared, throttle: &mut Throttle) {
+/// Writes the events that are waiting at the end of the process, which does not wait for a second to be over.
+pub(crate) fn write_last(shared: &Shared) {
+    let mut throttle = Throttle::default();
+    write_waiting(shared, &mut throttle);
+    throttle.settle(|_| true).iter().for_each(announce);
+}
+
+fn write_waiting(shared: &Shared, throttle: &mut Throttle) {
     while let Some(event) = shared.events.pop() {
-        if let Some(suppressed) = throttle.admit(event.code, Instant::now()) {
-            write(&event, suppressed);
+        if throttle.admit(&event, Instant::now()) {
+            write(&event);
+        } else {
+            shared.events.leave_out();
         }
     }
 }
 
 impl Throttle {
-    /// Whether a line of this kind may be written now, and how many were suppressed before it.
-    fn admit(&mut self, code: &'static str, now: Instant) -> Option<u64> {
-        let window = self.kinds.entry(code).or_insert(Window { began: now, written: 0, suppressed: 0 });
-        if now.duration_since(window.began) >= Duration::from_secs(1) {
+    /// Whether this event may have a line now.
+    fn admit(&mut self, event: &Event, now: Instant) -> bool {
+        let new = Window { began: now, written: 0, left_out: 0, detail: event.detail };
+        let window = self.kinds.entry(event.code).or_insert(new);
+        if now.duration_since(window.began) >= SECOND {
             (window.began, window.written) = (now, 0);
         }
         if window.written == PER_SECOND {
-            window.suppressed += 1;
-            return None;
+            window.left_out += 1;
+            window.detail = event.detail;
+            return false;
         }
         window.written += 1;
-        Some(std::mem::take(&mut window.suppressed))
+        true
     }
+
+    /// What was left out of windows that are over, and nobody has been told of; it is taken for told.
+    fn settle(&mut self, is_over: impl Fn(&Window) -> bool) -> Vec<LeftOut> {
+        let over = self.kinds.iter_mut().filter(|(_, window)| window.left_out > 0 && is_over(window));
+        let left_out = |(code, window): (&&'static str, &mut Window)| {
+            let count = std::mem::take(&mut window.left_out);
+            LeftOut { code, detail: window.detail, count }
+        };
+        over.map(left_out).collect()
+    }
+}
+
+/// Tells how many events of one kind have no line.
+fn announce(left_out: &LeftOut) {
+    let LeftOut { code, detail, count } = left_out;
+    tracing::warn!(target: TARGET, code, count, text = detail, "{LEFT_OUT}");
 }
 
 /// What to do about an event that the gateway's operator can do something about.
@@ -91,16 +133,16 @@ fn advice(code: &str) -> Option<&'static str> {
     })
 }
 
-fn write(event: &Event, suppressed: u64) {
+fn write(event: &Event) {
     let Event { code, detail, status, peer, target: endpoint, request, errno } = event;
     let request = request.as_ref().map(RequestId::as_str);
     let (peer, endpoint) = (peer.map(tracing::field::display), endpoint.map(tracing::field::display));
     let error = errno.map(std::io::Error::from_raw_os_error).map(tracing::field::display);
-    let (advice, suppressed) = (advice(code), (suppressed > 0).then_some(suppressed));
+    let advice = advice(code);
     if status.is_some_and(|status| status < 500) {
-        tracing::info!(target: TARGET, code, status, peer, endpoint, request, suppressed, advice, "{detail}");
+        tracing::info!(target: TARGET, code, status, peer, endpoint, request, advice, "{detail}");
     } else {
-        tracing::warn!(target: TARGET, code, status, peer, endpoint, request, error, suppressed, advice, "{detail}");
+        tracing::warn!(target: TARGET, code, status, peer, endpoint, request, error, advice, "{detail}");
     }
 }
 
@@ -111,15 +153,28 @@ mod tests {
     use crate::pipeline::{Cut, Reject};
 
     #[test]
-    fn a_flood_is_counted_and_said_once_it_is_over() {
+    fn a_flood_is_counted_and_told_of_once_its_second_is_over() {
         let mut throttle = Throttle::default();
         let start = Instant::now();
-        let written = (0..100).filter(|_| throttle.admit("a", start).is_some()).count();
+        let event = |code| Event { code, detail: "what has happened", ..Event::default() };
+        let written = (0..100).filter(|_| throttle.admit(&event("a"), start)).count();
         assert_eq!(written, PER_SECOND as usize);
-        assert_eq!(throttle.admit("b", start), Some(0), "another kind has a count of its own");
-        let later = start + Duration::from_secs(1);
-        assert_eq!(throttle.admit("a", later), Some(90));
-        assert_eq!(throttle.admit("a", later), Some(0));
+        assert!(throttle.admit(&event("b"), start), "another kind has a count of its own");
+        assert_eq!(throttle.settle(|_| false), [], "the second is not over");
+        let told = LeftOut { code: "a", detail: "what has happened", count: 90 };
+        assert_eq!(throttle.settle(|_| true), [told]);
+        assert_eq!(throttle.settle(|_| true), [], "it is told once");
+        assert!(throttle.admit(&event("a"), start + SECOND));
+    }
+
+    #[test]
+    fn events_without_a_line_are_counted() {
+        let shared = Shared::new(1);
+        for _ in 0..100 {
+            assert!(shared.events.push(Event { code: "no_route", status: Some(404), ..Event::default() }));
+        }
+        write_last(&shared);
+        assert_eq!(shared.events.left_out(), 90);
     }
 
     #[test]

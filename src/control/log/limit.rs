@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use ahash::RandomState;
+use crossbeam_queue::ArrayQueue;
 use tracing::Metadata;
 
 /// Lines of one message in one second.
@@ -21,8 +22,8 @@ pub(super) struct Limits {
 }
 
 /// One place in the code.
-#[derive(Debug, Default)]
-struct Place {
+#[derive(Debug)]
+pub(super) struct Place {
     /// A hash of what identifies it; 0 while this is free.
     key: AtomicU64,
     /// The second that is counted.
@@ -30,6 +31,41 @@ struct Place {
     lines: AtomicU32,
     /// Lines that were left out and are still to be told.
     left_out: AtomicU32,
+    /// One of these lines, for who is told.
+    sample: ArrayQueue<Vec<u8>>,
+}
+
+/// What becomes of a line.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Admission<'a> {
+    /// It is written.
+    Written,
+    /// It is left out, and is the one that the others are told by.
+    Sample(&'a Place),
+    /// It is left out.
+    LeftOut,
+}
+
+/// Lines of one message that were left out.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    pub(super) count: u64,
+    /// One of them, as it would have been written.
+    pub(super) sample: Option<Vec<u8>>,
+}
+
+impl Default for Place {
+    fn default() -> Self {
+        let (key, second, lines, left_out) = Default::default();
+        Place { key, second, lines, left_out, sample: ArrayQueue::new(1) }
+    }
+}
+
+impl Place {
+    /// Keeps a line to tell the others by, in the place of the one before.
+    pub(super) fn keep(&self, line: Vec<u8>) {
+        self.sample.force_push(line);
+    }
 }
 
 impl Default for Limits {
@@ -40,29 +76,34 @@ impl Default for Limits {
 
 impl Limits {
     /// Whether the message of `metadata` may have a line in this second.
-    pub(super) fn admit(&self, metadata: &Metadata<'_>, second: u64) -> bool {
+    pub(super) fn admit(&self, metadata: &Metadata<'_>, second: u64) -> Admission<'_> {
         let key = RandomState::with_seeds(1, 2, 3, 4).hash_one(metadata.callsite());
         self.admit_key(key | 1, second)
     }
 
-    fn admit_key(&self, key: u64, second: u64) -> bool {
+    fn admit_key(&self, key: u64, second: u64) -> Admission<'_> {
         let place = self.place(key);
         if place.second.swap(second, Ordering::AcqRel) != second {
             place.lines.store(0, Ordering::Release);
         }
         // Two threads may begin a second at once, which admits a few lines more.
-        if place.lines.fetch_add(1, Ordering::AcqRel) < PER_SECOND {
-            return true;
+        let lines = place.lines.fetch_add(1, Ordering::AcqRel);
+        if lines < PER_SECOND {
+            return Admission::Written;
         }
         self.suppressed.fetch_add(1, Ordering::Relaxed);
         place.left_out.fetch_add(1, Ordering::AcqRel);
-        false
+        if lines == PER_SECOND { Admission::Sample(place) } else { Admission::LeftOut }
     }
 
-    /// How many lines were left out of seconds before `second` that nobody has been told of; they are taken for told.
-    pub(super) fn settle(&self, second: u64) -> u64 {
+    /// What was left out of seconds before `second`, and nobody has been told of; it is taken for told.
+    pub(super) fn settle(&self, second: u64) -> Vec<LeftOut> {
         let over = self.used().filter(|place| place.second.load(Ordering::Acquire) < second);
-        over.map(|place| u64::from(place.left_out.swap(0, Ordering::AcqRel))).sum()
+        let settled = over.map(|place| {
+            let count = u64::from(place.left_out.swap(0, Ordering::AcqRel));
+            LeftOut { count, sample: if count > 0 { place.sample.pop() } else { None } }
+        });
+        settled.filter(|left_out| left_out.count > 0).collect()
     }
 
     /// Whether there is something to settle, now or later.
@@ -97,26 +138,40 @@ impl Limits {
 mod tests {
     use super::*;
 
+    fn is_written(admission: Admission<'_>) -> bool {
+        matches!(admission, Admission::Written)
+    }
+
     #[test]
     fn a_flood_of_one_message_is_counted_and_others_are_not_touched() {
         let limits = Limits::default();
-        let admitted = (0..1000).filter(|_| limits.admit_key(1, 7)).count();
-        assert_eq!(admitted, PER_SECOND as usize);
-        assert!(limits.admit_key(2, 7), "another message");
+        let flood = |count: u32, second| {
+            let mut admitted = 0;
+            for number in 0..count {
+                match limits.admit_key(1, second) {
+                    Admission::Written => admitted += 1,
+                    Admission::Sample(place) => place.keep(number.to_string().into_bytes()),
+                    Admission::LeftOut => {}
+                }
+            }
+            admitted
+        };
+        let told = |count| vec![LeftOut { count, sample: Some(PER_SECOND.to_string().into_bytes()) }];
+        assert_eq!(flood(1000, 7), PER_SECOND);
+        assert!(is_written(limits.admit_key(2, 7)), "another message");
         assert!(limits.is_owing());
-        assert_eq!(limits.settle(7), 0, "the second is not over");
-        assert_eq!((limits.settle(8), limits.is_owing(), limits.suppressed()), (950, false, 950));
-        let admitted = (0..60).filter(|_| limits.admit_key(1, 9)).count();
-        assert_eq!((admitted, limits.settle(10), limits.is_owing()), (50, 10, false));
+        assert_eq!(limits.settle(7), [], "the second is not over");
+        assert_eq!((limits.settle(8), limits.is_owing(), limits.suppressed()), (told(950), false, 950));
+        assert_eq!((flood(60, 9), limits.settle(10), limits.is_owing()), (50, told(10), false));
     }
 
     #[test]
     fn places_beyond_all_bounds_share_one() {
         let limits = Limits::default();
         for key in 1..2 * PLACES as u64 {
-            assert!(limits.admit_key(key, 1) || key > PLACES as u64);
+            assert!(is_written(limits.admit_key(key, 1)) || key > PLACES as u64);
         }
         assert_eq!(limits.used().count(), PLACES);
-        assert!(limits.admit_key(1, 1));
+        assert!(is_written(limits.admit_key(1, 1)));
     }
 }

@@ -5,13 +5,15 @@
 //!
 //! Nobody waits for who reads it: lines go through a bounded queue to a thread that writes them ([`Log`]). If the queue
 //! is full, lines are dropped, and their number is told once there is room again. Of one message, which is one place in
-//! the code, a second has at most 50 lines; how many were left out is told when the second is over.
+//! the code, a second has at most 50 lines; how many were left out, and what they said, is told when the second is over.
+//! Of the workers' events, each kind has 10.
 //! A panic is a line like all others.
 
 mod events;
 mod limit;
 mod queue;
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::IsTerminal;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt as format, reload};
 
 use super::operations::{LogLevel, LostLines};
-pub(super) use events::{Throttle, write_all, write_events};
+pub(super) use events::{write_events, write_last};
 use queue::{Lines, Queue, Shape};
 
 /// How much is told where nothing else is said.
@@ -29,6 +31,9 @@ const DEFAULT_LEVEL: &str = "info";
 
 /// The variable of the environment that says how much is told from the start.
 const VARIABLE: &str = "TIDEGATE_LOG";
+
+/// What is told of lines that have no place in the log, beside their number and the text of one of them.
+const LEFT_OUT: &str = "lines were left out, for there were too many of the same message";
 
 /// The log, for as long as it is kept. Dropped, it writes what has come, and waits for that, but not for ever.
 #[derive(Debug)]
@@ -64,7 +69,7 @@ pub fn start() -> Log {
     let lines = format::layer().with_writer(Lines(queue.clone()));
     let registry = tracing_subscriber::registry().with(level);
     match shape {
-        Shape::Human => registry.with(lines.with_target(false)).init(),
+        Shape::Human => registry.with(lines.with_target(false).with_ansi(wants_color())).init(),
         Shape::Json => registry.with(lines.json().flatten_event(true)).init(),
     }
     std::panic::set_hook(Box::new(tell_panic));
@@ -72,6 +77,16 @@ pub fn start() -> Log {
         tracing::warn!("{VARIABLE} is wrong: {fault}; it is `{DEFAULT_LEVEL}` for now");
     }
     Log { handle: LogHandle { filter, queue } }
+}
+
+/// Whether people want colours where they could be shown: not if `NO_COLOR` is set to anything (<https://no-color.org>).
+#[must_use]
+pub fn wants_color() -> bool {
+    wants_color_with(std::env::var_os("NO_COLOR").as_deref())
+}
+
+fn wants_color_with(no_color: Option<&OsStr>) -> bool {
+    no_color.is_none_or(OsStr::is_empty)
 }
 
 impl Log {
@@ -173,6 +188,13 @@ mod tests {
         }
         for bad in ["=info", "tide gate=info", "[span]=info"] {
             assert!(filter(bad).expect_err("it is wrong").starts_with("no part of the program is named"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_color_switches_colours_off() {
+        for (value, wanted) in [(None, true), (Some(""), true), (Some("1"), false), (Some("0"), false)] {
+            assert_eq!(wants_color_with(value.map(OsStr::new)), wanted, "{value:?}");
         }
     }
 

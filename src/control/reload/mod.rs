@@ -404,9 +404,10 @@ fn prepare(mut config: Config, running: &Edition) -> Result<Prepared, Refused> {
         }
     };
     note("[gateway] workers", before.gateway.workers.to_string(), wanted.gateway.workers.to_string());
-    note("[gateway] driver", format!("{:?}", before.gateway.driver), format!("{:?}", wanted.gateway.driver));
-    note("[gateway] pin", format!("{:?}", before.gateway.pin), format!("{:?}", wanted.gateway.pin));
-    let place = |admin: Option<&Admin>| admin.map_or_else(|| "off".to_owned(), |admin| admin.address.to_string());
+    note("[gateway] driver", before.gateway.driver.to_string(), wanted.gateway.driver.to_string());
+    note("[gateway] pin", before.gateway.pin.to_string(), wanted.gateway.pin.to_string());
+    let place =
+        |admin: Option<&Admin>| admin.map_or_else(|| "off".to_owned(), |admin| format!("\"{}\"", admin.address));
     note("[admin] address", place(before.admin.as_ref()), place(wanted.admin.as_ref()));
     let mut snapshot = if wanted.gateway.workers == before.gateway.workers {
         wanted

@@ -124,7 +124,7 @@ fn another_token_holds_at_once_and_another_address_after_a_restart() {
     // The socket stays, and whoever it was open to is still asked for the token.
     let outcome = gateway.reload(with("").with(|config| config.admin = Setting::Off)).expect("it is right");
     assert_eq!(outcome.needs_restart.len(), 1, "{outcome:?}");
-    assert!(outcome.needs_restart[0].contains("[admin] address is 127.0.0.1:0 and would be off"), "{outcome:?}");
+    assert!(outcome.needs_restart[0].contains("[admin] address is \"127.0.0.1:0\" and would be off"), "{outcome:?}");
     assert_eq!((status("none"), status("the-second-token-of-all")), (401, 200));
 }
 

@@ -43,7 +43,7 @@ pub(super) fn metrics<'a>(views: &'a Views, asked: &'a Asked) -> Later<'a> {
         gateway(&mut text, &views.shared, &views.board, Instant::from_clock());
         let (edition, shared) = (views.published.current(), views.shared.clone());
         if let Some(lost) = views.operations.lost_lines() {
-            log(&mut text, lost);
+            log(&mut text, lost, &views.shared);
         }
         configuration(&mut text, &edition);
         // Ten thousand routes take a while.
@@ -119,10 +119,11 @@ fn cuts(text: &mut Text, shared: &Shared) {
 }
 
 /// What was lost of the operations log.
-fn log(text: &mut Text, lost: LostLines) {
+fn log(text: &mut Text, lost: LostLines, shared: &Shared) {
     let name = "tidegate_log_dropped_total";
     text.family(name, Kind::Counter, "Lines of the operations log that were not written, by why.");
-    for (reason, count) in [("queue_full", lost.dropped), ("same_message", lost.suppressed)] {
+    let suppressed = lost.suppressed + shared.events.left_out();
+    for (reason, count) in [("queue_full", lost.dropped), ("same_message", suppressed)] {
         text.series(name, &[("reason", reason)], count);
     }
 }
