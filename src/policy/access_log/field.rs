@@ -82,6 +82,13 @@ impl Field {
         usize::from(*length) - usize::from(!of_text)
     }
 
+    /// Whether only a request that goes to a service has it.
+    #[inline(always)]
+    pub(super) const fn is_of_service(self) -> bool {
+        use Field::{Attempts, Backend, Connect, FirstByte, Pause, Queue, Upload};
+        matches!(self, Attempts | Queue | Connect | Pause | Upload | FirstByte | Backend)
+    }
+
     /// The field with this name.
     #[must_use]
     pub fn find(name: &str) -> Option<Field> {

@@ -105,6 +105,15 @@ impl<const JSON: bool> Place<'_, JSON> {
         self.small(false, |to| put_millis(nanos, to));
     }
 
+    /// The same; nothing is not known.
+    #[inline(always)]
+    fn millis_if_any(self, nanos: u64) {
+        match nanos {
+            0 => self.nothing(),
+            nanos => self.millis(nanos),
+        }
+    }
+
     /// An address.
     #[inline(always)]
     fn socket(self, address: &SocketAddr) {
@@ -279,22 +288,9 @@ impl<'a> Line<'a> {
             Field::Code => to.own(facts.code),
             Field::Gateway => to.millis(gateway),
             Field::Total => to.millis(total),
-            Field::Attempts
-            | Field::Queue
-            | Field::Connect
-            | Field::Pause
-            | Field::Upload
-            | Field::FirstByte
-            | Field::Backend
-                if !sent =>
-            {
-                to.nothing()
-            }
-            // Most requests have neither.
-            Field::Pause if pause == 0 => to.nothing(),
-            Field::Upload if upload == 0 => to.nothing(),
-            Field::Pause => to.millis(pause),
-            Field::Upload => to.millis(upload),
+            field if !sent && field.is_of_service() => to.nothing(),
+            Field::Pause => to.millis_if_any(pause),
+            Field::Upload => to.millis_if_any(upload),
             Field::Attempts => to.number(facts.attempts),
             Field::Queue => to.millis(queue),
             Field::Connect => to.millis(connect),
