@@ -211,7 +211,7 @@ fn shells_complete_and_the_manual_names_every_command() {
     let manual = run(BINARY, &["man"]).good();
     assert!(manual.contains(".TH tidegate 1"), "{manual}");
     for command in &commands {
-        assert!(manual.contains(&format!("tidegate\\-{command}(1)")), "{command}: {manual}");
+        assert!(manual.contains(&format!(".SS \"tidegate {command}")), "{command}: {manual}");
     }
     // What the shell offers behind `tidegate ch`, asked of the shell itself.
     let directory = Directory::new();
