@@ -132,6 +132,11 @@ pub(super) fn parse(text: &str) -> Result<Host, (String, String)> {
         );
     }
     let lower = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
+    if lower == "*" {
+        let help =
+            "write one there, such as \"*.example.com\", or leave `hosts` out for a route that serves every host";
+        return wrong("has no name behind its `*.`", help.into());
+    }
     let (name, below) = match lower.strip_prefix("*.") {
         Some(name) => (name, true),
         None => (lower.as_str(), false),

@@ -153,13 +153,18 @@ fn read_one<'t>(section: &mut Section<'t, '_>, value: &'t Value<'t>) -> Option<T
 
 /// Where a target is.
 fn address(value: &Value<'_>) -> Result<TargetAddress, Wrong> {
-    let text = text(value, "an address such as \"127.0.0.1:3001\"")?;
+    parse(text(value, "an address such as \"127.0.0.1:3001\"")?)
+}
+
+fn parse(text: &str) -> Result<TargetAddress, Wrong> {
     if text.starts_with("unix:") {
         return unix_path(text).map(TargetAddress::Unix);
     }
     if let Some((scheme, rest)) = text.split_once("://") {
-        let help = format!("leave out `{scheme}://`, and what follows the port: \"{}\"", until_slash(rest));
-        return Err(Wrong::content(format!("`{text}` is a URL, and a target is only an address"), help));
+        return Err(Wrong::content(
+            format!("`{text}` is a URL, and a target is only an address"),
+            of_url(scheme, rest),
+        ));
     }
     if let Some(name) = text.strip_prefix("srv:") {
         return srv(text, name);
@@ -254,6 +259,27 @@ fn host_name(host: &str) -> Result<Box<str>, Wrong> {
     Ok(host.to_ascii_lowercase().into())
 }
 
-fn until_slash(text: &str) -> &str {
-    text.split('/').next().unwrap_or(text)
+/// What to write instead of a URL.
+fn of_url(scheme: &str, rest: &str) -> String {
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let host = match authority.rsplit_once(':') {
+        Some((host, _)) if !authority.ends_with(']') => host,
+        _ => authority,
+    };
+    let is_target = |text: &str| !text.contains("://") && parse(text).is_ok();
+    let with_port = format!("{host}:80");
+    if matches!(scheme.to_ascii_lowercase().as_str(), "https" | "wss") {
+        let target = if is_target(&with_port) { &with_port } else { "users.internal:80" };
+        return format!(
+            "TLS to targets is not built yet; write an address and a port where the service speaks plain HTTP, such as \
+             \"{target}\""
+        );
+    }
+    if is_target(authority) {
+        format!("leave out `{scheme}://`, and what follows the port: \"{authority}\"")
+    } else if is_target(&with_port) {
+        format!("write the address and the port alone: \"{with_port}\"")
+    } else {
+        "write an IP address or a name, and a port, such as \"127.0.0.1:3001\"".to_owned()
+    }
 }

@@ -302,7 +302,8 @@ impl<'e> Loader<'e> {
             let value = substitution.plain();
             if substitution.hidden && !value.is_empty() {
                 fault.message = fault.message.replace(&value, MASK);
-                fault.help = fault.help.take().map(|help| help.replace(&value, MASK));
+                // It may be made of the value, and then says nothing behind a mask, or what a mask would not find.
+                fault.help = None;
             }
             if fault.label == "this is a string" {
                 fault.label = "what `${...}` stands for is always a string".into();

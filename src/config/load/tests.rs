@@ -223,6 +223,8 @@ fn what_may_be_a_secret_is_not_in_errors() {
     let faults = directory.load(&[("API_TOKEN", "psst")]).unwrap_err();
     assert!(faults.contains("`***` is not an address with a port") && faults.contains("`***` is not a duration"));
     assert!(!faults.contains("hush") && !faults.contains("psst"), "{faults}");
+    // Nor is anything suggested that would be made of it.
+    assert!(!faults.contains("***:3001") && !faults.contains("***s"), "{faults}");
 }
 
 #[test]

@@ -31,13 +31,13 @@ impl HealthConfig {
     /// Reads the table, and adds what is wrong with it to the faults of `section`.
     pub fn read(mut section: Section<'_, '_>) -> HealthConfig {
         let mut config = HealthConfig::default();
-        let (mut path, mut host, mut headers, mut body, mut port) = Default::default();
+        let (mut path, mut host, mut body, mut port) = Default::default();
         let mut method = Method(config.method);
         section.read("tcp", &mut config.tcp);
         section.inherit("path", &mut path);
         section.read("method", &mut method);
         section.inherit("host", &mut host);
-        section.inherit("headers", &mut headers);
+        config.headers = headers(&mut section);
         section.read("statuses", &mut config.statuses);
         section.inherit("body", &mut body);
         section.inherit("port", &mut port);
@@ -50,7 +50,6 @@ impl HealthConfig {
         section.finish(&[]);
         config.path = path.map(|Path(path)| path);
         config.host = host.map(|Host(host)| host);
-        config.headers = headers.map_or_else(Vec::new, |Headers(headers)| headers);
         config.body = body.map(|Body(body)| body);
         config.port = port.map(|Port(port)| port);
         (config.method, config.interval) = (method.0, interval.0);
@@ -95,7 +94,6 @@ impl HealthConfig {
 struct Path(String);
 struct Method(&'static str);
 struct Host(String);
-struct Headers(Vec<(String, String)>);
 struct Body(String);
 struct Port(u16);
 struct Interval(Duration);
@@ -140,26 +138,41 @@ impl FromValue for Host {
     }
 }
 
-impl FromValue for Headers {
-    fn from_value(value: &Value<'_>) -> Result<Headers, Wrong> {
-        let DeValue::Table(table) = value.get_ref() else {
-            return Err(Wrong::Type("a table such as { authorization = \"Bearer 1234\" }".into()));
-        };
-        let mut entries: Vec<_> = table.iter().collect();
-        entries.sort_by_key(|(name, _)| name.span().start);
-        entries.into_iter().map(|(name, value)| header(name.get_ref(), value)).collect::<Result<_, _>>().map(Headers)
+/// Reads `headers`. Each fault is shown where it is, for the others are right.
+fn headers(section: &mut Section<'_, '_>) -> Vec<(String, String)> {
+    const KEY: &str = "headers";
+    let Some(value) = section.optional(KEY) else { return Vec::new() };
+    let entries = section.convert(KEY, value, |value| match value.get_ref() {
+        DeValue::Table(table) => Ok(table.iter().collect::<Vec<_>>()),
+        _ => Err(Wrong::Type("a table such as { authorization = \"Bearer 1234\" }".into())),
+    });
+    let mut entries = entries.unwrap_or_default();
+    entries.sort_by_key(|(name, _)| name.span().start);
+    let mut headers = Vec::new();
+    for (name, value) in entries {
+        let text: &str = name.get_ref();
+        if let Some((problem, help)) = wrong_name(text) {
+            let fault = Diagnostic::new(name.span(), format!("wrong value for `{KEY}`: {problem}"), "this name");
+            section.fault(fault.help(help));
+        } else if let Some(value) = section.convert(KEY, value, |value| field_value(text, value)) {
+            headers.push((text.to_owned(), value));
+        }
     }
+    headers
 }
 
-/// One field of a check.
-fn header(name: &str, value: &Value<'_>) -> Result<(String, String), Wrong> {
+/// What is wrong with the name of a field, and what to do about it.
+fn wrong_name(name: &str) -> Option<(String, &'static str)> {
     if !is_token(name.as_bytes()) {
         let problem = format!("`{}` cannot be the name of a field", name.escape_default());
-        return Err(Wrong::content(problem, "a name is letters, digits and `-`"));
+        return Some((problem, "a name is letters, digits and `-`"));
     }
-    if let Some((_, help)) = OWN_FIELDS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name)) {
-        return Err(Wrong::content(format!("a check writes the field `{name}` itself"), *help));
-    }
+    let own = OWN_FIELDS.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
+    own.map(|(_, help)| (format!("a check writes the field `{name}` itself"), *help))
+}
+
+/// The value of the field `name`.
+fn field_value(name: &str, value: &Value<'_>) -> Result<String, Wrong> {
     let DeValue::String(_) = value.get_ref() else {
         let problem = format!("the value of `{name}` is {}", type_of(value.get_ref()));
         return Err(Wrong::content(problem, "the value of a field is a string"));
@@ -170,7 +183,7 @@ fn header(name: &str, value: &Value<'_>) -> Result<(String, String), Wrong> {
         let problem = format!("this cannot be the value of `{name}`");
         return Err(Wrong::content(problem, "a value is one line of text without spaces around it"));
     }
-    Ok((name.into(), text))
+    Ok(text)
 }
 
 impl FromValue for Body {
