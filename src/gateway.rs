@@ -27,6 +27,7 @@ use crate::control::reload::{Load, Outcome, ReloadHandle};
 use crate::control::upgrade::UpgradeHandle;
 use crate::control::{self, Control};
 use crate::net::{Address, Handed};
+use crate::observe::counters::Counter;
 use crate::runtime::{Choice, DriverKind, Fallback, Options, Runtime, pin_to_core};
 use crate::shard::Shared;
 use crate::snapshot::Snapshot;
@@ -239,6 +240,14 @@ impl Gateway {
     /// When one of them has crashed.
     pub fn join(self) -> Result<(), Crashed> {
         let ended: Vec<_> = self.workers.into_iter().map(|worker| worker.thread.join()).collect();
+        let unfinished: u64 = self.shared.counters.iter().map(|counters| counters.get(Counter::Unfinished)).sum();
+        if unfinished > 0 {
+            tracing::warn!(
+                unfinished,
+                "requests and upgraded connections were not over in time and were broken off; `drain_timeout` says how \
+                 long they may take"
+            );
+        }
         // A pipe that nobody reads is no crash.
         let _ = self.access_log.stop();
         let control = self.control.stop();

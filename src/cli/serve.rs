@@ -11,6 +11,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -23,6 +24,9 @@ use crate::control::supervisor;
 use crate::control::upgrade::{IS_READY, Program, UpgradeHandle};
 use crate::gateway::{Crashed, Gateway, Start};
 use crate::runtime::inherit::Inherited;
+
+/// How long what is broken off at a second signal may take to be told of.
+const AT_ONCE: Duration = Duration::from_secs(2);
 
 /// Serves until a signal, then drains; a second signal ends at once.
 pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl Fn(&Gateway) -> String) -> ExitCode {
@@ -78,9 +82,12 @@ pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl
         }
         drain.drain();
         tokio::select! {
-            ended = ended => Some(ended),
-            () = signals.ending(&orders) => None,
+            ended = &mut ended => return Some(ended),
+            () = signals.ending(&orders) => drain.end(),
         }
+        // A worker that hangs hears of no order.
+        let _ = tokio::time::timeout(AT_ONCE, ended).await;
+        None
     });
     match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
         Some(Ok(())) => ExitCode::SUCCESS,
@@ -89,7 +96,7 @@ pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl
             ExitCode::FAILURE
         }
         None => {
-            tracing::warn!("a second signal: requests that still ran were ended");
+            tracing::warn!("a second signal: what still ran was broken off");
             ExitCode::FAILURE
         }
     }

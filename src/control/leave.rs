@@ -55,6 +55,12 @@ impl DrainHandle {
         }
     }
 
+    /// Drains without a delay and without waiting for what runs: it is broken off.
+    pub fn end(&self) {
+        self.shared.end();
+        self.drain_at_once();
+    }
+
     /// Carries the order out when it comes.
     pub(super) async fn carry_out(self) {
         self.order.notified().await;

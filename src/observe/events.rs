@@ -71,6 +71,7 @@ impl Events {
     pub fn pop(&self) -> Option<Event> {
         self.waiting.pop()
     }
+
     /// Counts an event that is not written, because there were too many of its kind.
     pub fn leave_out(&self) {
         self.left_out.fetch_add(1, Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::account::{Account, End};
 use super::exchange::{Client, Exchange};
-use crate::http::fields::{Field, Known};
+use crate::http::fields::{Field, Known, is_token};
 use crate::net::Address;
 use crate::policy::access_log::{AccessLog, Facts, Header, OF_RESPONSE, Pending, Sampling, Spent, Texts};
 use crate::shard::Shard;
@@ -23,10 +23,12 @@ pub fn log(shard: &Shard, snapshot: &Snapshot, x: &Exchange, client: &Client, en
     }
     let facts = facts(x, client, end);
     if log.request_headers.is_empty() && log.response_headers.is_empty() {
-        return record(shard, log, &facts, &texts(x), end);
+        return record(shard, log, &facts, &texts(x, client), end);
     }
     let headers = |put: &mut dyn FnMut(u8, &[u8])| put_headers(log, x, end, put);
-    shard.access_log.with_headers(headers, |headers| record(shard, log, &facts, &Texts { headers, ..texts(x) }, end))
+    shard
+        .access_log
+        .with_headers(headers, |headers| record(shard, log, &facts, &Texts { headers, ..texts(x, client) }, end))
 }
 
 fn wants(sampling: &Sampling, account: &Account, end: End) -> bool {
@@ -74,7 +76,7 @@ fn facts(x: &Exchange, client: &Client, end: End) -> Facts {
 }
 
 #[inline]
-fn texts(x: &Exchange) -> Texts<'_> {
+fn texts<'a>(x: &'a Exchange, client: &'a Client) -> Texts<'a> {
     let mut texts = Texts { id: x.id.as_bytes(), ..Texts::default() };
     if let Some(target) = &x.account.target
         && let Address::Unix(_) = target.endpoint.address()
@@ -87,8 +89,24 @@ fn texts(x: &Exchange) -> Texts<'_> {
         texts.method = request.method_bytes();
         texts.host = request.host_bytes();
         texts.uri = request.uri_bytes();
+    } else {
+        (texts.method, texts.uri) = refused_line(client.reader.bytes());
     }
     texts
+}
+
+/// Method and target of a request whose head was refused, as far as they are there and are what they should be: without
+/// them nobody would know whose request that was.
+#[cold]
+fn refused_line(head: &[u8]) -> (&[u8], &[u8]) {
+    let line = head.strip_prefix(b"\r\n").unwrap_or(head);
+    let mut words = line.splitn(3, |&byte| byte == b' ');
+    // The last word may not be all there.
+    let (Some(method), Some(target)) = (words.next().filter(|method| is_token(method)), words.next()) else {
+        return Default::default();
+    };
+    let target = words.next().map(|_| target).filter(|target| target.iter().all(u8::is_ascii_graphic));
+    (method, target.unwrap_or_default())
 }
 
 fn put_headers(log: &AccessLog, x: &Exchange, end: End, put: &mut dyn FnMut(u8, &[u8])) {
@@ -106,5 +124,27 @@ fn put_headers(log: &AccessLog, x: &Exchange, end: End, put: &mut dyn FnMut(u8, 
     }
     if matches!(end, End::Replied | End::Cut(_) | End::Switched) {
         all(&mut x.response.fields(), &log.response_headers, OF_RESPONSE);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_refused_head_is_told_what_is_whole_and_right() {
+        for (head, method, target) in [
+            ("GET /a?b=c HTTP/1.1\r\nhost", "GET", "/a?b=c"),
+            ("\r\nPUT / HTTP/9\r\n\r\n", "PUT", "/"),
+            ("GET /a", "GET", ""),
+            ("GE", "", ""),
+            ("GET /\0 HTTP/1.1", "GET", ""),
+            ("G(T / HTTP/1.1", "", ""),
+            ("GET  / HTTP/1.1", "GET", ""),
+            ("\x16\x03\x01 \x02 \x03", "", ""),
+            ("", "", ""),
+        ] {
+            assert_eq!(refused_line(head.as_bytes()), (method.as_bytes(), target.as_bytes()), "{head:?}");
+        }
     }
 }

@@ -72,11 +72,13 @@ pub enum Cut {
     Late,
     /// The client took nothing for too long, or its request went wrong.
     Client,
+    /// The gateway stops, and the time for what still ran was over.
+    Drain,
 }
 
 impl Cut {
     /// All of them, in the order in which they are counted.
-    pub const ALL: [Cut; 4] = [Cut::Broken, Cut::Stalled, Cut::Late, Cut::Client];
+    pub const ALL: [Cut; 5] = [Cut::Broken, Cut::Stalled, Cut::Late, Cut::Client, Cut::Drain];
 
     /// A stable name in snake case.
     #[must_use]
@@ -86,6 +88,7 @@ impl Cut {
             Cut::Stalled => "between_bytes_timeout",
             Cut::Late => "total_timeout",
             Cut::Client => "client_stalled",
+            Cut::Drain => "drain_timeout",
         }
     }
 
@@ -97,6 +100,7 @@ impl Cut {
             Cut::Stalled => "The backend paused for too long in its response; the client's was cut.",
             Cut::Late => "The backend did not finish its response in time; the client's was cut.",
             Cut::Client => "The client did not take its response, or failed to send its request; it was cut.",
+            Cut::Drain => "The gateway stops, and its response was not over in time; it was cut.",
         }
     }
 }

@@ -60,6 +60,8 @@ pub enum Reject {
     FirstByteTimeout,
     /// The whole exchange took too long.
     TotalTimeout,
+    /// The gateway stops, and the time for what still ran is over.
+    DrainTimeout,
 }
 
 /// What a client is told.
@@ -106,6 +108,7 @@ impl Reject {
         Reject::SendTimeout,
         Reject::FirstByteTimeout,
         Reject::TotalTimeout,
+        Reject::DrainTimeout,
     ];
 
     /// What the client is told.
@@ -155,6 +158,9 @@ impl Reject {
                 answer(504, "first_byte_timeout", "The backend did not begin to answer in time.", false)
             }
             Reject::TotalTimeout => answer(504, "total_timeout", "The backend did not finish in time.", false),
+            Reject::DrainTimeout => {
+                answer(503, "drain_timeout", "The gateway stops, and the request was not over in time.", true)
+            }
         }
     }
 
@@ -185,7 +191,8 @@ impl Reject {
             | Reject::NoTarget
             | Reject::QueueFull
             | Reject::QueueTimeout
-            | Reject::TotalTimeout => false,
+            | Reject::TotalTimeout
+            | Reject::DrainTimeout => false,
         }
     }
 

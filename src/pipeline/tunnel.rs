@@ -102,6 +102,8 @@ pub enum TunnelEnd {
     Lifetime,
     /// This side did not take what it was sent.
     Stalled(Side),
+    /// The gateway stops, and the time for what still ran was over.
+    Drain,
 }
 
 impl TunnelEnd {
@@ -124,6 +126,7 @@ impl TunnelEnd {
             TunnelEnd::Lifetime => "tunnel_lifetime",
             TunnelEnd::Stalled(Side::Client) => "tunnel_client_stalled",
             TunnelEnd::Stalled(Side::Upstream) => "tunnel_backend_stalled",
+            TunnelEnd::Drain => "drain_timeout",
         }
     }
 
@@ -140,6 +143,7 @@ impl TunnelEnd {
             TunnelEnd::Lifetime => "An upgraded connection has lasted as long as it may.",
             TunnelEnd::Stalled(Side::Client) => "The client of an upgraded connection took nothing for too long.",
             TunnelEnd::Stalled(Side::Upstream) => "The backend of an upgraded connection took nothing for too long.",
+            TunnelEnd::Drain => "The gateway stops, and an upgraded connection was not over in time.",
         }
     }
 }

@@ -8,11 +8,13 @@ pub mod census;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
+use std::future::{Future, poll_fn};
 use std::io::Write;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::base::time::Instant;
@@ -50,6 +52,7 @@ pub struct Shared {
 const SERVING: u8 = 0;
 const LEAVING: u8 = 1;
 const DRAINING: u8 = 2;
+const ENDING: u8 = 3;
 
 impl Shared {
     /// The shared state of `workers` workers.
@@ -97,7 +100,18 @@ impl Shared {
     /// Whether the process is draining.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        self.phase.load(Ordering::Acquire) == DRAINING
+        self.phase.load(Ordering::Acquire) >= DRAINING
+    }
+
+    /// Orders the workers to break off what runs, and to stop. They have to be woken, too.
+    pub fn end(&self) {
+        self.phase.fetch_max(ENDING, Ordering::AcqRel);
+    }
+
+    /// Whether nothing is waited for any more.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.phase.load(Ordering::Acquire) >= ENDING
     }
 }
 
@@ -113,6 +127,7 @@ pub struct Shard {
     index: usize,
     leaving: Cell<bool>,
     draining: Cell<bool>,
+    ending: Cell<bool>,
     date: Cell<(u64, Date)>,
     /// What this worker keeps for the services that there are.
     services: RefCell<Vec<Rc<Backend>>>,
@@ -141,11 +156,22 @@ impl Shard {
     /// The state of worker `index`, without any service yet.
     #[must_use]
     pub fn new(handle: Handle, shared: Arc<Shared>, index: usize) -> Rc<Shard> {
-        let (leaving, draining, copies, services, former, attendant) = Default::default();
+        let (leaving, draining, ending, copies, services, former, attendant) = Default::default();
         let (date, access_log) = (Cell::new((0, [0; 29])), Recorder::new(shared.access_log.of(index).clone()));
-        let state =
-            Shard { handle, shared, index, leaving, draining, date, services, former, attendant, copies, access_log };
-        Rc::new(state)
+        Rc::new(Shard {
+            handle,
+            shared,
+            index,
+            leaving,
+            draining,
+            ending,
+            date,
+            services,
+            former,
+            attendant,
+            copies,
+            access_log,
+        })
     }
 
     /// Takes these for all services that there are. Those that are gone keep no connection any more; requests of theirs
@@ -227,6 +253,26 @@ impl Shard {
         self.leaving.set(true);
         self.draining.set(true);
         self.give_up_idle();
+    }
+
+    /// Whether what still runs is to be broken off.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.get()
+    }
+
+    /// Breaks off what still runs, as soon as it is woken: the time of the drain is over.
+    pub fn end(&self) {
+        self.ending.set(true);
+    }
+
+    /// Does `work`, unless it still has to wait when what runs is to be broken off.
+    pub async fn unless_ending<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
+        poll_fn(|context| match work.as_mut().poll(context) {
+            Poll::Pending if self.is_ending() => Poll::Ready(None),
+            polled => polled.map(Some),
+        })
+        .await
     }
 
     /// Closes all idle connections to backends.

@@ -13,12 +13,13 @@ mod serve;
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use crate::base::time::thread_cpu_time;
+use crate::base::time::{Instant, thread_cpu_time};
 use crate::net::{Handle, Listener};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
@@ -41,6 +42,9 @@ const GATHER: Duration = Duration::from_millis(100);
 
 /// How long after a panic one of the worker's own tasks is begun anew. Those in line wait meanwhile for requests to end.
 const AFTER_PANIC: Duration = Duration::from_millis(200);
+
+/// What connections may take over their last words, once the time of a drain is over or nothing is waited for any more.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A worker, seen by the tasks of its connections.
 #[derive(Debug)]
@@ -76,7 +80,8 @@ pub struct Entry {
 }
 
 /// Serves the connections of `entries` and of what is published later, until told to drain, and then until the last
-/// request has ended or the drain's time is over.
+/// request has ended or the drain's time is over. What runs then is broken off: clients are told as far as they can be,
+/// and each request and each tunnel is counted and logged.
 pub async fn run(
     handle: &Handle,
     published: Arc<Published>,
@@ -131,12 +136,12 @@ pub async fn run(
     // last connections.
     handle.wake_all();
     let deadline = handle.now() + worker.view().snapshot().gateway.drain_timeout;
-    let emptied = poll_fn(|context| {
-        *worker.idle.borrow_mut() = Some(context.waker().clone());
-        worker.answer();
-        if worker.is_empty() { Poll::Ready(()) } else { Poll::Pending }
-    });
-    let _ = handle.timeout(deadline, std::pin::pin!(emptied)).await;
+    if !worker.emptied(deadline, false).await {
+        worker.shard.counters().add(Counter::Unfinished, worker.census.busy());
+        worker.shard.end();
+        handle.wake_all();
+        worker.emptied(handle.now() + LAST_WORDS, true).await;
+    }
     worker.shard.access_log.hand_over();
 }
 
@@ -278,6 +283,19 @@ impl Worker {
             let worker = self.clone();
             self.shard.handle.keep("settle", AFTER_PANIC, move || settle(worker.clone()));
         }
+    }
+
+    /// Waits until there is nothing left, to `deadline`, and unless `to_the_last` not longer than anything shall be
+    /// waited for. Whether that is so.
+    async fn emptied(&self, deadline: Instant, to_the_last: bool) -> bool {
+        let is_over = || self.is_empty() || !to_the_last && self.shard.shared().is_ending();
+        let over = poll_fn(|context| {
+            *self.idle.borrow_mut() = Some(context.waker().clone());
+            self.answer();
+            if is_over() { Poll::Ready(()) } else { Poll::Pending }
+        });
+        let _ = self.shard.handle.timeout(deadline, pin!(over)).await;
+        self.is_empty()
     }
 
     /// Whether there is no connection, and none can come.

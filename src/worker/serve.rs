@@ -264,7 +264,7 @@ impl Connection {
         let shard = self.worker.shard.clone();
         let open = OpenTunnel::new(&shard);
         let traffic = Traffic::new(shard.counters());
-        let end = tunnel.run(&mut self.client, &traffic).await;
+        let end = shard.unless_ending(pin!(tunnel.run(&mut self.client, &traffic))).await.unwrap_or(TunnelEnd::Drain);
         drop(open);
         if let Some(line) = line {
             line.record(&shard.access_log, |facts| {
@@ -288,7 +288,8 @@ impl Connection {
 
     /// Receives a head; false if the connection ended before it began.
     async fn receive_head(&mut self, view: &View, x: &mut Exchange) -> Result<bool, Reject> {
-        let handle = &self.worker.shard.handle;
+        let shard = &self.worker.shard;
+        let handle = &shard.handle;
         let deadline = handle.now() + view.snapshot().limits.head_timeout;
         let limits = view.head_limits;
         loop {
@@ -301,7 +302,8 @@ impl Connection {
                 }
                 Progress::Incomplete => {}
             }
-            let filled = handle.timeout(deadline, pin!(reader.fill(stream))).await;
+            let filled = shard.unless_ending(pin!(handle.timeout(deadline, pin!(reader.fill(stream))))).await;
+            let Some(filled) = filled else { return Err(Reject::DrainTimeout) };
             match filled {
                 Ok(Ok(true)) => {}
                 Ok(_) => return Ok(false),
@@ -336,7 +338,8 @@ impl Connection {
         let deadline = shard.handle.now() + LINGER;
         self.client.reader.park();
         let sending = self.client.stream.send(&[IoSlice::new(&x.reply)]);
-        if !matches!(shard.handle.timeout(deadline, sending).await, Ok(Ok(()))) {
+        let sent = shard.unless_ending(pin!(shard.handle.timeout(deadline, sending))).await;
+        if !matches!(sent, Some(Ok(Ok(())))) {
             return Next::Close;
         }
         x.account.sent = x.reply.len() as u64;
@@ -348,13 +351,15 @@ impl Connection {
 
     /// Reads the rest of a body and drops it.
     async fn discard(&mut self, mut left: u64) -> Next {
-        let deadline = self.worker.shard.handle.now() + LINGER;
+        let shard = &self.worker.shard;
+        let deadline = shard.handle.now() + LINGER;
         let Client { stream, reader, .. } = &mut self.client;
         while left > 0 {
-            if reader.is_empty()
-                && !matches!(self.worker.shard.handle.timeout(deadline, pin!(reader.fill(stream))).await, Ok(Ok(true)))
-            {
-                return Next::Close;
+            if reader.is_empty() {
+                let filled = shard.unless_ending(pin!(shard.handle.timeout(deadline, pin!(reader.fill(stream))))).await;
+                if !matches!(filled, Some(Ok(Ok(true)))) {
+                    return Next::Close;
+                }
             }
             let some = reader.bytes().len().min(usize::try_from(left).unwrap_or(usize::MAX));
             reader.consume(some);

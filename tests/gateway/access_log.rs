@@ -8,32 +8,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tidegate::base::units::Setting;
+use tidegate::observe::counters::sum;
 use tidegate::policy::access_log::{AccessLogConfig, OutputConfig};
 
-use crate::harness::{Boot, Counter, Driver, Gateway, Origin, eventually, on_both_drivers, pass, unused_address};
-
-/// A directory that goes with its owner.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Directory {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(format!("tidegate-access-log-{process}-{number}"));
-        fs::create_dir_all(&path).expect("a directory can be made");
-        Directory(path)
-    }
-
-    fn file(&self) -> PathBuf {
-        self.0.join("access.log")
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
+use crate::harness::{
+    Boot, Counter, Directory, Driver, Gateway, Origin, eventually, on_both_drivers, pass, unused_address,
+};
 
 /// The lines of a file, each of them JSON.
 fn lines(path: &Path) -> Vec<Value> {
@@ -53,7 +33,7 @@ fn all_into(boot: Boot, file: PathBuf) -> Boot {
 
 fn example(directory: &Directory, origin: &Origin) -> Boot {
     let text = include_str!("../../config/examples/access_log.toml");
-    all_into(Gateway::from(text).service("app", origin.address()), directory.file())
+    all_into(Gateway::from(text).service("app", origin.address()), directory.file("access.log"))
 }
 
 /// A gateway without more than a route to one service.
@@ -61,7 +41,7 @@ fn plain(directory: &Directory, targets: &[std::net::SocketAddr], driver: Driver
     let text = include_str!("../../config/examples/minimal.toml");
     let boot = Gateway::from(text);
     let name = boot.config().services[0].name.get_ref().clone();
-    all_into(boot.targets(&name, targets).driver(driver), directory.file())
+    all_into(boot.targets(&name, targets).driver(driver), directory.file("access.log"))
 }
 
 /// Ends a gateway; all of its lines are written then.
@@ -95,7 +75,7 @@ fn a_reply_is_told_from_its_first_byte_to_its_last() {
         client.send(&request);
         let answer = client.end();
         end(gateway);
-        let lines = lines(&directory.file());
+        let lines = lines(&directory.file("access.log"));
         let [line] = &lines[..] else { panic!("one line, not {lines:?}") };
         for (key, value) in [
             ("trace_id", trace),
@@ -151,7 +131,7 @@ fn every_end_has_its_line() {
             include_str!("../../config/examples/minimal.toml")
         );
         let boot = Gateway::from(&text).services(origin.address()).driver(driver);
-        let gateway = all_into(boot, directory.file()).start();
+        let gateway = all_into(boot, directory.file("access.log")).start();
         let send = |request: &str| {
             let mut client = gateway.connect();
             client.send(request);
@@ -170,7 +150,7 @@ fn every_end_has_its_line() {
         client.reset();
         eventually("it is counted", || gateway.count(Counter::ClientsGone) == 1);
         end(gateway);
-        let lines = lines(&directory.file());
+        let lines = lines(&directory.file("access.log"));
         let short = |line: &Value| {
             let text = |key: &str| line[key].as_str().unwrap_or("-").to_owned();
             format!("{} {} {} {} {}", text("path"), text("outcome"), text("code"), text("service"), line["status"])
@@ -180,7 +160,7 @@ fn every_end_has_its_line() {
             "/reply replied - app 204",
             "/cut cut response_cut app 200",
             "/bad refused bad_response app 502",
-            "- refused missing_host - 400",
+            "/ refused missing_host - 400",
             "- refused bad_target - 400",
             "/a/%2e%2e/../.. refused bad_path - 400",
             "/gone client_gone - app 200",
@@ -203,7 +183,7 @@ fn attempts_are_counted_and_the_last_target_is_told() {
     }
     let retries = gateway.count(Counter::Retries);
     end(gateway);
-    let lines = lines(&directory.file());
+    let lines = lines(&directory.file("access.log"));
     assert!(lines.iter().all(|line| line["target"] == good.address().to_string()), "{lines:?}");
     let attempts: u64 = lines.iter().filter_map(|line| line["attempts"].as_u64()).sum();
     assert!(retries > 0 && attempts == 4 + retries, "{attempts} attempts, {retries} retries");
@@ -219,7 +199,7 @@ fn attempts_are_counted_and_the_last_target_is_told() {
     let gateway = plain(&directory, &[dead], Driver::Epoll).start();
     assert_eq!(gateway.get("/a").status, 502);
     end(gateway);
-    let line = &self::lines(&directory.file())[0];
+    let line = &self::lines(&directory.file("access.log"))[0];
     assert_eq!((&line["code"], &line["attempts"]), (&"connect_failed".into(), &1.into()));
     assert_eq!(line["target"], dead.to_string());
 }
@@ -254,7 +234,7 @@ fn the_time_of_a_slow_upload_is_not_the_backend_s() {
         client.reset();
         eventually("it is over", || gateway.count(Counter::ClientsGone) == 1);
         end(gateway);
-        let lines = lines(&directory.file());
+        let lines = lines(&directory.file("access.log"));
         let [first, second] = &lines[..] else { panic!("two lines, not {lines:?}") };
         assert!(millis(first, "upload_ms") >= 199.0, "{first}");
         assert!(millis(second, "upload_ms") >= 49.0, "{second}");
@@ -274,7 +254,7 @@ fn a_tunnel_is_told_when_it_ends() {
         });
         let directory = Directory::new();
         let boot = Gateway::from(include_str!("../../config/examples/upgrade.toml")).services(origin.address());
-        let gateway = all_into(boot.driver(driver), directory.file()).start();
+        let gateway = all_into(boot.driver(driver), directory.file("access.log")).start();
         let request = "GET /chat/1 HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
         let mut client = gateway.connect();
         client.send(request);
@@ -284,13 +264,75 @@ fn a_tunnel_is_told_when_it_ends() {
         assert_eq!(client.end().bytes, b"hello\n");
         eventually("the tunnel is closed", || gateway.count(Counter::TunnelsOpen) == 0);
         end(gateway);
-        let lines = lines(&directory.file());
+        let lines = lines(&directory.file("access.log"));
         let [line] = &lines[..] else { panic!("one line, not {lines:?}") };
         assert_eq!((&line["status"], &line["outcome"]), (&101.into(), &"switched".into()));
         assert_eq!(line["code"], "tunnel_closed");
         let sizes = [&line["bytes_received"], &line["bytes_sent"]].map(Value::as_u64);
         assert_eq!(sizes, [Some(request.len() as u64 + 6), Some(head.len() as u64 + 6)]);
         assert!(millis(line, "total_ms") >= 30.0, "{line}");
+    });
+}
+
+#[test]
+fn what_a_drain_breaks_off_is_told() {
+    on_both_drivers(|driver| {
+        let origin = Origin::scripted(|conversation| {
+            let request = conversation.request().unwrap_or_default();
+            if request.starts_with(b"GET /begun") {
+                conversation.send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf");
+            } else if request.starts_with(b"GET /chat") {
+                conversation.send("HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+            }
+            conversation.read_to_end();
+        });
+        let directory = Directory::new();
+        let text = "[listeners.public]\naddress = \"127.0.0.1:0\"\n[routes.all]\npath = \"/*\"\nservice = \"app\"\n\
+                    upgrade = true\n[services.app]\ntargets = [\"unix:/nowhere/x.sock\"]\npool.max_connections = 3\n";
+        let gateway =
+            all_into(Gateway::from(text).services(origin.address()).driver(driver), directory.file("access.log"))
+                .start();
+        let ask = |path: &str, more: &str| {
+            let mut client = gateway.connect();
+            client.send(format!("GET {path} HTTP/1.1\r\n{more}"));
+            client
+        };
+        let mut begun = ask("/begun", "Host: h\r\n\r\n");
+        begun.read_until("half");
+        let mut chat = ask("/chat", "Host: h\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n");
+        assert_eq!(chat.response().status, 101);
+        let waiting = ask("/waiting", "Host: h\r\n\r\n");
+        eventually("the backend is asked three times", || origin.connections() == 3);
+        let queued = ask("/queued", "Host: h\r\n\r\n");
+        eventually("one waits in line", || gateway.count(Counter::UpstreamQueued) == 1);
+        let unsaid = ask("/unsaid?begun=now", "");
+        eventually("its connection is there", || gateway.count(Counter::Connections) == 5);
+        gateway.drain();
+        for mut client in [waiting, queued, unsaid] {
+            let answer = client.response();
+            assert_eq!(
+                (answer.status, answer.code(), answer.field("connection")),
+                (503, "drain_timeout", Some("close"))
+            );
+        }
+        assert_eq!(begun.end().bytes, b"", "it ends before it is whole");
+        chat.closed();
+        let shared = gateway.running().shared().clone();
+        gateway.join();
+        assert_eq!(sum(&shared.counters, Counter::Unfinished), 5);
+        let told = lines(&directory.file("access.log")).into_iter().map(|line| {
+            let is_waiting = line["path"] != "/unsaid";
+            assert!(
+                !is_waiting || millis(&line, "gateway_ms") < millis(&line, "total_ms"),
+                "a wait is no work: {line}"
+            );
+            format!("{} {} {} {}", line["path"], line["outcome"], line["code"], line["status"]).replace('"', "")
+        });
+        let mut told: Vec<_> = told.collect();
+        told.sort();
+        let [begun, chat] = ["/begun cut drain_timeout 200", "/chat switched drain_timeout 101"];
+        let refused = ["/queued", "/unsaid", "/waiting"].map(|path| format!("{path} refused drain_timeout 503"));
+        assert_eq!((&told[..2], &told[2..]), (&[begun.to_owned(), chat.to_owned()][..], &refused[..]));
     });
 }
 
@@ -316,10 +358,10 @@ fn what_strangers_send_breaks_no_line_and_tells_no_secret() {
         }
     }
     end(gateway);
-    let text = fs::read_to_string(directory.file()).expect("it is there");
+    let text = fs::read_to_string(directory.file("access.log")).expect("it is there");
     assert!(!text.contains("1234"), "{text}");
     assert!(text.lines().all(|line| !line.contains(|c: char| c.is_control())));
-    assert_eq!(lines(&directory.file()).len(), requests);
+    assert_eq!(lines(&directory.file("access.log")).len(), requests);
 }
 
 #[test]
@@ -351,7 +393,7 @@ fn shares_and_routes_decide_who_has_a_line() {
     }
     drop(client);
     end(gateway);
-    let lines = lines(&directory.file());
+    let lines = lines(&directory.file("access.log"));
     let paths: Vec<&str> = lines.iter().filter_map(|line| line["path"].as_str()).collect();
     // A fast answer of a machine that is busy may be slow.
     let rare: Vec<&&str> = paths.iter().filter(|path| **path != "/fast").collect();
@@ -377,7 +419,7 @@ fn every_worker_s_lines_are_there_once() {
             }
         });
         end(gateway);
-        let lines = lines(&directory.file());
+        let lines = lines(&directory.file("access.log"));
         let mut paths: Vec<&str> = lines.iter().filter_map(|line| line["path"].as_str()).collect();
         paths.sort_unstable();
         paths.dedup();
@@ -392,13 +434,13 @@ fn a_template_is_written_as_it_says() {
     let text = format!(
         "{}\n[access_log]\noutput = {{ file = \"{}\" }}\nformat = '${{client}} \"${{method}} ${{uri}}\" ${{status}} ${{code}}'\n",
         include_str!("../../config/examples/minimal.toml"),
-        directory.file().display()
+        directory.file("access.log").display()
     );
     let gateway = Gateway::from(&text).services(origin.address()).start();
     gateway.get("/a?token=1234&b=%22");
     end(gateway);
     assert_eq!(
-        fs::read_to_string(directory.file()).expect("it is there"),
+        fs::read_to_string(directory.file("access.log")).expect("it is there"),
         "127.0.0.1 \"GET /a?token=***&b=%22\" 200 -\n"
     );
 }
@@ -408,21 +450,21 @@ fn a_file_that_was_moved_is_made_anew() {
     let origin = Origin::start().reply("/a", 200, "hello");
     let directory = Directory::new();
     let gateway = plain(&directory, &[origin.address()], Driver::Epoll).start();
-    let written = |file: &str| lines(&directory.0.join(file)).len();
+    let written = |file: &str| lines(&directory.file(file)).len();
     gateway.get("/a");
     eventually("the line is there", || written("access.log") == 1);
     // By a signal, at once.
-    fs::rename(directory.file(), directory.0.join("access.log.1")).expect("it can be moved");
+    fs::rename(directory.file("access.log"), directory.file("access.log.1")).expect("it can be moved");
     gateway.running().access_log().reopen();
-    eventually("the file is there", || directory.file().exists());
+    eventually("the file is there", || directory.file("access.log").exists());
     gateway.get("/a");
     eventually("the line is in the new file", || written("access.log") == 1);
     assert_eq!(written("access.log.1"), 1);
     // Without a signal, after a while.
-    fs::remove_file(directory.file()).expect("it can be removed");
+    fs::remove_file(directory.file("access.log")).expect("it can be removed");
     eventually("the file is there again", || {
         gateway.get("/a");
-        directory.file().exists() && written("access.log") > 0
+        directory.file("access.log").exists() && written("access.log") > 0
     });
 }
 
@@ -430,7 +472,7 @@ fn a_file_that_was_moved_is_made_anew() {
 fn a_file_that_cannot_be_opened_is_told_at_the_start() {
     let directory = Directory::new();
     let mut config = plain(&directory, &[unused_address()], Driver::Epoll).config().clone();
-    let missing = directory.0.join("missing/access.log");
+    let missing = directory.file("missing/access.log");
     config.access_log =
         Some(AccessLogConfig { output: OutputConfig::File(missing.clone()), ..AccessLogConfig::default() });
     let error = tidegate::gateway::Gateway::start(&config).expect_err("it does not start").to_string();

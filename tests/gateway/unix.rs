@@ -2,36 +2,11 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tidegate::config::Config;
 
-use crate::harness::{Boot, Counter, Driver, Gateway, Origin, eventually, on_both_drivers};
+use crate::harness::{Boot, Counter, Directory, Driver, Gateway, Origin, eventually, on_both_drivers};
 use crate::health::ask_json;
-
-/// A directory of this test's own; it goes when it is dropped.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn new() -> Directory {
-        static COUNT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("tidegate-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir(&path).expect("a new directory");
-        Directory(path)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.0.join("app.sock")
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        drop(std::fs::remove_dir_all(&self.0));
-    }
-}
 
 /// Answers every request on `listener` with the head that it had.
 fn serve(listener: UnixListener) {
@@ -61,7 +36,7 @@ fn converse(mut stream: UnixStream) {
 /// The example, with the socket in `directory` and `origin` as the other target.
 fn boot(directory: &Directory, origin: Option<&Origin>, driver: Driver) -> Boot {
     let example = include_str!("../../config/examples/unix.toml");
-    let mut text = example.replace("/run/app.sock", &directory.socket().display().to_string());
+    let mut text = example.replace("/run/app.sock", &directory.file("app.sock").display().to_string());
     if let Some(origin) = origin {
         text = text.replace(":3001\"", &format!(":{}\"", origin.address().port()));
     }
@@ -78,7 +53,7 @@ fn boot(directory: &Directory, origin: Option<&Origin>, driver: Driver) -> Boot 
 fn a_socket_is_asked_and_checked_like_any_target() {
     on_both_drivers(|driver| {
         let directory = Directory::new();
-        let listener = UnixListener::bind(directory.socket()).expect("a new socket");
+        let listener = UnixListener::bind(directory.file("app.sock")).expect("a new socket");
         serve(listener);
         let gateway = boot(&directory, None, driver).start();
         let mut client = gateway.connect();
@@ -94,7 +69,7 @@ fn a_socket_is_asked_and_checked_like_any_target() {
         assert_eq!(over_tcp, 5);
         eventually("it is up", || ask_json(&gateway, "/health/app").1["targets"][0]["health"] == "up");
         let (_, health) = ask_json(&gateway, "/health/app");
-        let address = format!("unix:{}", directory.socket().display());
+        let address = format!("unix:{}", directory.file("app.sock").display());
         assert_eq!(health["targets"][0]["address"], address.as_str());
     });
 }
@@ -113,7 +88,7 @@ fn a_socket_that_is_not_there_is_a_target_that_is_down() {
     };
     ask("no file");
     // A file where nobody listens, as after a crash, is no better.
-    drop(UnixListener::bind(directory.socket()).expect("a new socket"));
+    drop(UnixListener::bind(directory.file("app.sock")).expect("a new socket"));
     ask("a file that is left");
     eventually("it is down", || ask_json(&gateway, "/health/app").1["targets"][0]["health"] == "down");
     let response = gateway.get("/a");

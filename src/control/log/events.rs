@@ -125,6 +125,7 @@ fn advice(code: &str) -> Option<&'static str> {
         "no_target" => "see /health and /upstreams on the admin listener for why no target may be used",
         "queue_full" | "queue_timeout" => "add targets, or raise max_connections or queue of the service's pool",
         "target_ejected" => "see the target's own log; `ejection` of the service says when it is left out",
+        "drain_timeout" => "see why it takes so long, or raise `drain_timeout` of the gateway",
         "too_many_connections" => "raise connections_per_worker, or add workers or machines",
         "too_many_tunnels" => "raise `tunnels` in `upgrade` of the route",
         "exhausted" => "raise `ulimit -n`, or see what takes the ports or the memory",
@@ -186,7 +187,7 @@ mod tests {
         for (_, code) in Reject::causes() {
             assert_eq!(advice(code).is_some(), !clients.contains(&code), "{code}");
         }
-        for cut in [Cut::Broken, Cut::Stalled, Cut::Late] {
+        for cut in [Cut::Broken, Cut::Stalled, Cut::Late, Cut::Drain] {
             assert!(advice(cut.code()).is_some(), "{}", cut.code());
         }
     }

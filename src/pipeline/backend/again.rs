@@ -1,6 +1,7 @@
 //! Whether a request that failed goes out once more, and when.
 
 use std::cell::{Cell, Ref, RefCell};
+use std::pin::pin;
 
 use super::Stage;
 use super::attempt::{Failure, Progress};
@@ -88,8 +89,9 @@ impl<'a> Again<'a> {
         let from = handle.now();
         x.account.retries += u32::from(again);
         if again && self.next.get() > from {
-            handle.sleep_until(self.next.get()).await;
+            let slept = self.stage.shard.unless_ending(pin!(handle.sleep_until(self.next.get()))).await;
             x.account.times.pause += nanos(from, handle.now());
+            return slept.is_some();
         }
         again
     }

@@ -21,6 +21,7 @@ use crate::pipeline::exchange::{Client, Door, Exchange};
 use crate::pipeline::facts::Facts;
 use crate::pipeline::relay::Relay;
 use crate::pipeline::{Cut, Reject};
+use crate::shard::Shard;
 use crate::snapshot::{ConnectionLimits, Timeouts};
 
 /// How an attempt ended well.
@@ -150,7 +151,7 @@ pub(super) async fn attempt(
     let back =
         download::Back { upstream: stream, reader: &mut upstream.reader, client: &client.stream, head: response };
     let download = pin!(download::download(back, down, reply, shard, &rules, progress));
-    let both = pin!(side_by_side(upload, download, progress, || shard.handle.now()));
+    let both = pin!(side_by_side(upload, download, progress, shard));
     match shard.handle.timeout(stage.deadline, both).await {
         Ok(ended) => ended,
         Err(_) if progress.replying.get() => Err(Failure::Cut(Cut::Late)),
@@ -159,12 +160,12 @@ pub(super) async fn attempt(
 }
 
 /// Polls both directions until the response is over. A fault of the client ends the exchange; a backend that does
-/// not take the request may still have answered it.
+/// not take the request may still have answered it. The end of the worker's time ends it, too.
 async fn side_by_side(
     mut upload: Pin<&mut impl Future<Output = Result<(), Failure>>>,
     mut download: Pin<&mut impl Future<Output = Result<Answer, Failure>>>,
     progress: &Progress,
-    now: impl Fn() -> Instant,
+    shard: &Shard,
 ) -> Result<Answer, Failure> {
     let mut uploading = true;
     poll_fn(|context| {
@@ -173,11 +174,11 @@ async fn side_by_side(
             match ended {
                 Err(Failure::Closed) => {
                     // Nothing more can be sent; the time for an answer runs from now on.
-                    progress.sent.set(Sent::Stuck(now()));
+                    progress.sent.set(Sent::Stuck(shard.handle.now()));
                 }
                 // It answers already and needs no more of the request.
                 Err(Failure::Refused(Reject::SendTimeout)) if progress.replying.get() => {
-                    progress.sent.set(Sent::Stuck(now()));
+                    progress.sent.set(Sent::Stuck(shard.handle.now()));
                 }
                 Err(_) if progress.replying.get() => return Poll::Ready(Err(Failure::Cut(Cut::Client))),
                 Err(failure) => return Poll::Ready(Err(failure)),
@@ -190,7 +191,11 @@ async fn side_by_side(
             // The backend has asked for the body: the upload waits for something else now.
             context.waker().wake_by_ref();
         }
-        polled
+        match polled {
+            Poll::Pending if shard.is_ending() && progress.replying.get() => Poll::Ready(Err(Failure::Cut(Cut::Drain))),
+            Poll::Pending if shard.is_ending() => Poll::Ready(Err(Failure::Refused(Reject::DrainTimeout))),
+            polled => polled,
+        }
     })
     .await
 }

@@ -77,7 +77,8 @@ pub(super) async fn connect(
         Found::Full => {
             // Somebody else is waited for now, and must not be kept from his buffers.
             waiting.park();
-            Box::pin(wait_for_one(stage, wanted)).await?
+            let waited = stage.shard.unless_ending(Box::pin(wait_for_one(stage, wanted)).as_mut()).await;
+            waited.unwrap_or_else(|| Err(unconnected(Reject::DrainTimeout)))?
         }
         found => found,
     };
@@ -198,7 +199,10 @@ async fn open(
         }
         Ok(stream)
     };
-    let connected = handle.timeout(patience, pin!(made)).await;
+    let connected = shard.unless_ending(pin!(handle.timeout(patience, pin!(made)))).await;
+    let Some(connected) = connected else {
+        return Err(Unconnected { reject: Reject::DrainTimeout, target: None, opened });
+    };
     let reject = match connected {
         Ok(Ok(stream)) => {
             counters.count(Counter::UpstreamConnects);

@@ -321,7 +321,7 @@ fn blame(stage: &Stage<'_>, failure: Failure, progress: &Progress) -> Option<Out
             (waited && progress.answered.get().is_none()).then_some(Outcome::Failed)
         }
         Failure::Refused(reject) if reject.is_by_backend() => Some(Outcome::Failed),
-        Failure::Refused(_) | Failure::Cut(Cut::Late | Cut::Client) | Failure::ClientGone => None,
+        Failure::Refused(_) | Failure::Cut(Cut::Late | Cut::Client | Cut::Drain) | Failure::ClientGone => None,
     }
 }
 

@@ -13,12 +13,14 @@
 //! limit, or [`eventually`].
 
 mod client;
+mod directory;
 mod gate;
 mod gateway;
 pub(crate) mod message;
 mod origin;
 
 pub(crate) use client::Client;
+pub(crate) use directory::Directory;
 pub(crate) use gate::Gate;
 pub(crate) use gateway::{Boot, Gateway, unused_address};
 pub(crate) use message::Response;
