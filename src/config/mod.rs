@@ -114,10 +114,17 @@ impl Config {
     }
 
     fn decode(mut loader: Loader<'_>) -> Result<Self, Diagnostics> {
-        let texts = loader.texts();
+        let (texts, literal);
+        texts = loader.texts();
         let mut found = Vec::new();
-        let tree = loader.tree(&texts);
-        let config = tree.as_ref().map(|tree| read::config(tree, &mut found));
+        let mut tree = loader.tree(&texts);
+        let mut config = tree.as_ref().map(|tree| read::config(tree, &mut found));
+        if loader.take_literally(&found) {
+            found.clear();
+            literal = loader.sources().clone();
+            let tree = tree.insert(load::tree_of(&literal, &texts));
+            config = Some(read::config(tree, &mut found));
+        }
         let (source, mut faults) = loader.finish(found);
         let source = Arc::new(source);
         match (config, tree) {

@@ -83,6 +83,8 @@ pub struct Substitution {
     pub replaced: bool,
     /// Whether what was put in may be a secret.
     pub hidden: bool,
+    /// Whether it is taken for the number or the boolean that its text looks like, and not for a string.
+    pub is_literal: bool,
 }
 
 /// A place in one of the files.
@@ -170,6 +172,13 @@ impl SourceMap {
     /// The strings in which something was put in that may be a secret.
     pub fn hidden(&self) -> impl Iterator<Item = String> {
         self.substitutions.values().filter(|substitution| substitution.hidden).map(Substitution::plain)
+    }
+
+    /// Takes what stands at this place for the number or the boolean that its text looks like.
+    pub fn take_literally(&mut self, span: &Range<usize>) {
+        if let Some(substitution) = self.substitutions.get_mut(&span.start) {
+            substitution.is_literal = true;
+        }
     }
 
     /// Takes note of a file that was read, or would have been if it were there, or of a directory in which a file that

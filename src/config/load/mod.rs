@@ -39,6 +39,9 @@ const FILE_MOST: u64 = 64 << 20;
 /// The longest file that is put into a string.
 const VALUE_MOST: u64 = 1 << 20;
 
+/// What the decoder says of a string where none can be.
+const IS_STRING: &str = "this is a string";
+
 /// How many files may include one another in a row.
 const DEPTH_MOST: usize = 16;
 
@@ -76,13 +79,17 @@ pub(super) fn texts(sources: &SourceMap) -> Vec<Text> {
 }
 
 /// The tree that a configuration was decoded from, once more, from its texts; nothing is read again.
-pub(super) fn tree_of<'t>(sources: &SourceMap, texts: &'t [Text]) -> DeTable<'t> {
+pub(super) fn tree_of<'t>(sources: &'t SourceMap, texts: &'t [Text]) -> DeTable<'t> {
     let mut whole = DeTable::new();
     for (base, text) in texts {
         let (tree, _) = DeTable::parse_recoverable(text);
         let tree = tree::settle(tree.into_inner(), *base, &mut |text, span| match sources.substitution(span) {
-            Some(substitution) => substitution.value.expose().to_owned().into(),
-            None => text,
+            Some(substitution) => {
+                let value = substitution.value.expose();
+                let literal = substitution.is_literal.then(|| literal(value)).flatten();
+                literal.unwrap_or_else(|| DeValue::String(value.into()))
+            }
+            None => DeValue::String(text),
         });
         tree::merge(&mut whole, tree, &mut Vec::new());
     }
@@ -283,12 +290,39 @@ impl<'e> Loader<'e> {
             }));
             self.incomplete |= !is_toml;
             if is_toml {
-                let tree =
-                    tree::settle(tree.into_inner(), *base, &mut |text, span| self.settle_text(text, index, span));
+                let tree = tree::settle(tree.into_inner(), *base, &mut |text, span| {
+                    DeValue::String(self.settle_text(text, index, span))
+                });
                 tree::merge(&mut whole, tree, &mut self.faults);
             }
         }
         (!self.incomplete).then_some(whole)
+    }
+
+    /// The files and what was put into them.
+    pub(super) fn sources(&self) -> &SourceMap {
+        &self.sources
+    }
+
+    /// Takes values for the numbers and the booleans that they look like where something was put in and a string is wrong,
+    /// as `decoded` says: an environment has nothing but strings. False if there are none, and all stays as it is.
+    pub(super) fn take_literally(&mut self, decoded: &[Diagnostic]) -> bool {
+        let mut taken = false;
+        for fault in decoded {
+            let Some(span) = &fault.span else { continue };
+            let put_in = self.sources.substitution(span).filter(|substitution| substitution.replaced);
+            let fits = match put_in.and_then(|substitution| literal(substitution.value.expose())) {
+                // It may stand where a string can, such as `false` for a duration.
+                Some(DeValue::Boolean(_)) => true,
+                Some(_) => fault.label == IS_STRING,
+                None => false,
+            };
+            if fits {
+                self.sources.take_literally(span);
+                taken = true;
+            }
+        }
+        taken
     }
 
     /// What is known when all is done: the files, and what is wrong with them. Of strings for which there was nothing to
@@ -305,8 +339,8 @@ impl<'e> Loader<'e> {
                 // It may be made of the value, and then says nothing behind a mask, or what a mask would not find.
                 fault.help = None;
             }
-            if fault.label == "this is a string" {
-                fault.label = "what `${...}` stands for is always a string".into();
+            if fault.label == IS_STRING {
+                fault.label = "`${...}` stands for a string here".into();
             }
         }
         faults.append(&mut decoded);
@@ -323,6 +357,7 @@ impl<'e> Loader<'e> {
                     value,
                     replaced: found.replaced,
                     hidden: found.hidden,
+                    is_literal: false,
                 });
                 found.text.into()
             }
@@ -351,6 +386,12 @@ impl<'e> Loader<'e> {
             }
         })
     }
+}
+
+/// The number or the boolean that a text looks like.
+fn literal(text: &str) -> Option<DeValue<'_>> {
+    let value = DeValue::parse(text).ok()?.into_inner();
+    matches!(value, DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_)).then_some(value)
 }
 
 fn variable(environment: &Environment, name: &str, default: Option<&str>) -> Result<Found, (String, String)> {

@@ -9,7 +9,8 @@
 //!
 //! Names of variables are made of `A` to `Z`, `0` to `9` and `_`. Those in lower case, such as `${client.ip}`, name what is
 //! only known of a request: they are left for the values that can have them. What is put in is a piece of the string and
-//! nothing else: a `${` in it means nothing, and a number stays text.
+//! nothing else: a `${` in it means nothing. Where no string can be, as in `workers = "${WORKERS:-2}"`, what is put in is the
+//! number or the boolean that it looks like.
 
 use crate::base::decode::DOLLAR;
 

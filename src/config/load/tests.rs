@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Config, Diagnostics, Severity};
+use crate::config::{Config, Diagnostics, Setting, Severity};
 
 /// A directory with files, which is removed again.
 struct Directory(PathBuf);
@@ -276,5 +276,34 @@ proptest! {
         let mut file = LISTENER.as_bytes().to_vec();
         file.splice(place..place, bytes);
         prop_assert!(rendered(&file).is_none_or(|text| !text.is_empty()));
+    }
+}
+
+#[test]
+fn what_is_put_in_may_be_a_number_or_a_boolean() {
+    let text = "[gateway]\nworkers = \"${WORKERS:-2}\"\nwatch = \"${WATCH}\"\ndrain_delay = \"${DELAY}\"\n\
+                via = \"${WORKERS:-2}\"\n[listeners.public]\naddress = \"127.0.0.1:0\"\n[services.s]\n\
+                targets = [{ address = \"127.0.0.1:1\", weight = \"${WEIGHT}0\" }]\nejection = \"${EJECTION}\"\n\
+                [routes.r]\npath = \"/\"\nservice = \"s\"\naccess_log = { sample = { share = \"${SHARE}\" } }\n[access_log]\n";
+    let variables = [("WATCH", "false"), ("DELAY", "false"), ("WEIGHT", "3"), ("EJECTION", "false"), ("SHARE", "0.25")];
+    let config =
+        Config::parse_in("a.toml", text, &Environment::of(variables)).unwrap_or_else(|faults| panic!("{faults}"));
+    let gateway = &config.gateway;
+    assert_eq!((gateway.workers, gateway.watch, gateway.drain_delay), (2, false, Setting::Off));
+    let effective = config.effective();
+    for line in ["workers = 2 ", "watch = false ", "weight = 30 ", "share = 0.25 ", "via = \"2\" "] {
+        assert!(effective.contains(line), "{line} in {effective}");
+    }
+    let again = Config::parse("effective.toml", &effective).unwrap_or_else(|faults| panic!("{faults}\n{effective}"));
+    assert_eq!(again.gateway.workers, 2);
+    for (value, message, help) in [
+        ("many", "`workers` cannot be a string", "it must be a whole number"),
+        ("5000", "`5000` is too large", "it can be from 0 to 1024"),
+        ("-1", "`-1` is negative", "write a whole number from 0"),
+        ("2.5", "`workers` cannot be a decimal number", "it must be a whole number"),
+    ] {
+        let faults = Config::parse_in("a.toml", "[gateway]\nworkers = \"${N}\"\n", &Environment::of([("N", value)]));
+        let faults = faults.unwrap_err().to_string();
+        assert!(faults.contains(message) && faults.contains(help) && faults.contains("a.toml:2:11"), "{faults}");
     }
 }

@@ -11,7 +11,7 @@ use crate::base::decode::{Diagnostic, Value};
 const NAMED: [&str; 4] = ["listeners", "services", "routes", "consumers"];
 
 /// What says what a string at a place stands for.
-type Put<'p, 't> = dyn FnMut(DeString<'t>, &Range<usize>) -> DeString<'t> + 'p;
+type Put<'p, 't> = dyn FnMut(DeString<'t>, &Range<usize>) -> DeValue<'t> + 'p;
 
 /// A tree with its places moved to where its file begins, at `base`, and with what its strings stand for.
 pub(super) fn settle<'t>(table: DeTable<'t>, base: usize, put: &mut Put<'_, 't>) -> DeTable<'t> {
@@ -33,7 +33,7 @@ fn settle_value<'t>(value: Value<'t>, base: usize, put: &mut Put<'_, 't>) -> Val
             }
             DeValue::Array(list)
         }
-        DeValue::String(text) => DeValue::String(put(text, &span)),
+        DeValue::String(text) => put(text, &span),
         other => other,
     };
     Spanned::new(span, settled)

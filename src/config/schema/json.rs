@@ -74,11 +74,15 @@ fn property(key: &'static Key, definitions: &mut Map<String, Value>) -> Value {
 
 fn kind(of: &'static Kind, definitions: &mut Map<String, Value>) -> Value {
     match of {
-        Kind::Boolean => json!({ "type": "boolean" }),
-        Kind::True => json!({ "const": true }),
-        Kind::False => json!({ "const": false }),
-        Kind::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
-        Kind::Number(least, most) => json!({ "type": "number", "minimum": least, "maximum": most }),
+        Kind::Boolean => json!({ "type": ["boolean", "string"], "pattern": SUBSTITUTED }),
+        Kind::True => json!({ "anyOf": [{ "const": true }, { "type": "string", "pattern": SUBSTITUTED }] }),
+        Kind::False => json!({ "anyOf": [{ "const": false }, { "type": "string", "pattern": SUBSTITUTED }] }),
+        Kind::Integer(least, most) => {
+            json!({ "type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": SUBSTITUTED })
+        }
+        Kind::Number(least, most) => {
+            json!({ "type": ["number", "string"], "minimum": least, "maximum": most, "pattern": SUBSTITUTED })
+        }
         Kind::Text | Kind::Secret => json!({ "type": "string" }),
         Kind::Pattern(pattern) => text(pattern),
         Kind::Word(words) => {

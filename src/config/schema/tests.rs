@@ -132,7 +132,9 @@ fn every_file_of_ours_fits_the_schema() {
 #[test]
 fn what_is_substituted_fits_the_schema() {
     let text = "include = [\"${WHERE}.toml\"]\n[gateway]\ndriver = \"${DRIVER:-auto}\"\n[services.s]\ntargets = [\"${A}\"]\n\
-        timeout = \"${T}\"\nbalance = { method = \"${B}\" }\n[services.s.pool]\nidle_timeout = \"${file:t}\"\n";
+        timeout = \"${T}\"\nbalance = { method = \"${B}\" }\n[services.s.pool]\nidle_timeout = \"${file:t}\"\n\
+        max_connections = \"${MOST:-10}\"\n[routes.r]\npreserve_host = \"${P}\"\nlimits = { body = \"${L:-false}\" }\n\
+        access_log = { sample = { share = \"${SHARE}\" } }\n";
     assert_eq!(faults(&validator(), text), Vec::<String>::new());
 }
 
