@@ -1,11 +1,13 @@
 //! The manual page: one, of the whole program.
 //!
 //! The commands and their options are those of the command line; what else a page has to say (signals, environment, exit
-//! codes) is written here. It is in the language of man(7).
+//! codes) is written here. clap_mangen would make a page for each command, which would not be installed together with the
+//! program, and has no place for the rest.
 
 use std::fmt::Write;
 
 use clap::{Arg, Command};
+use roff::{Roff, bold, italic, roman};
 
 /// Signals, and what they do.
 const SIGNALS: [(&str, &str); 4] = [
@@ -53,93 +55,68 @@ pub(super) fn page(mut command: Command) -> String {
     command.build();
     let (name, version) = (command.get_name().to_owned(), command.get_version().unwrap_or_default().to_owned());
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let mut page = Page::default();
-    page.line(&format!(".TH {name} 1 \"\" \"{name} {version}\""));
-    page.heading("NAME");
-    page.text(&format!("{name} - {about}"));
-    page.heading("SYNOPSIS");
-    page.line(&format!(".B {name}"));
-    page.line("\\fICOMMAND\\fR [\\fIOPTIONS\\fR]");
-    page.heading("DESCRIPTION");
-    page.text(&about);
-    page.text("All settings are in one file, and those that it includes. Every command reads it as a run does.");
-    page.heading("OPTIONS");
-    command.get_arguments().for_each(|argument| page.argument(argument));
-    page.heading("COMMANDS");
+    let mut page = Roff::new();
+    page.control("TH", [&*name, "1", "", &format!("{name} {version}")]);
+    page.control("SH", ["NAME"]).text([roman(format!("{name} - {about}"))]);
+    page.control("SH", ["SYNOPSIS"]).text([bold(&*name), roman(" "), italic("COMMAND"), roman(" [OPTIONS]")]);
+    page.control("SH", ["DESCRIPTION"]).text([roman(&*about)]).control("PP", []);
+    page.text([roman(
+        "All settings are in one file, and those that it includes. Every command reads it as a run does.",
+    )]);
+    page.control("SH", ["OPTIONS"]);
+    command.get_arguments().for_each(|argument| describe(&mut page, argument));
+    page.control("SH", ["COMMANDS"]);
     for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
         let usage = command.render_usage().to_string();
-        page.line(&format!(".SS \"{}\"", escaped(usage.trim_start_matches("Usage: "))));
-        page.text(&command.get_about().map(ToString::to_string).unwrap_or_default());
+        page.control("SS", [usage.trim_start_matches("Usage: ")]);
+        page.text([roman(one_line(&command.get_about().map(ToString::to_string).unwrap_or_default()))]);
         let own = command.get_arguments().filter(|argument| argument.get_id() != "help");
-        own.for_each(|argument| page.argument(argument));
+        own.for_each(|argument| describe(&mut page, argument));
     }
     for (heading, entries) in
         [("SIGNALS", &SIGNALS[..]), ("ENVIRONMENT", &ENVIRONMENT[..]), ("EXIT STATUS", &EXIT_STATUS[..])]
     {
-        page.heading(heading);
-        entries.iter().for_each(|(term, about)| page.entry(&format!("\\fB{}\\fR", escaped(term)), about));
+        page.control("SH", [heading]);
+        for (term, about) in entries {
+            page.control("TP", []).text([bold(*term)]).text([roman(*about)]);
+        }
     }
-    page.text("A configuration may name other variables: ${NAME} in a string stands for the value of NAME.");
-    page.0
+    page.control("PP", []);
+    page.text([roman("A configuration may name other variables: ${NAME} in a string stands for the value of NAME.")]);
+    page.render()
 }
 
-/// A page, line by line.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    /// A line of man(7).
-    fn line(&mut self, line: &str) {
-        // A string takes everything.
-        let _ = writeln!(self.0, "{line}");
-    }
-
-    fn heading(&mut self, heading: &str) {
-        self.line(&format!(".SH {}", escaped(heading)));
-    }
-
-    /// A paragraph.
-    fn text(&mut self, text: &str) {
-        self.line(&escaped(text));
-        self.line(".PP");
-    }
-
-    /// A term, which is a line of man(7), and what there is to say of it.
-    fn entry(&mut self, term: &str, about: &str) {
-        self.line(".TP");
-        self.line(term);
-        self.line(&escaped(about));
-    }
-
-    /// An option or another argument.
-    fn argument(&mut self, argument: &Arg) {
-        let bold = |text: String| format!("\\fB{}\\fR", escaped(&text));
-        let short = argument.get_short().map(|short| bold(format!("-{short}")));
-        let long = argument.get_long().map(|long| bold(format!("--{long}")));
-        let takes_value = argument.get_action().takes_values();
-        let value = takes_value.then(|| argument.get_value_names()).flatten().and_then(<[_]>::first);
-        let value = value.map(|value| format!("\\fI{}\\fR", escaped(value)));
-        let flags = short.into_iter().chain(long).collect::<Vec<_>>().join(", ");
-        let term = [flags].into_iter().filter(|flags| !flags.is_empty()).chain(value).collect::<Vec<_>>().join(" ");
-        let help = argument.get_long_help().or_else(|| argument.get_help());
-        let mut about = help.map(ToString::to_string).unwrap_or_default();
-        let choices = argument.get_possible_values();
-        if takes_value && !choices.is_empty() {
-            let names: Vec<_> = choices.iter().map(|choice| choice.get_name().to_owned()).collect();
-            let _ = write!(about, " One of: {}.", names.join(", "));
+/// Adds an option or another argument.
+fn describe(page: &mut Roff, argument: &Arg) {
+    let short = argument.get_short().map(|short| bold(format!("-{short}")));
+    let long = argument.get_long().map(|long| bold(format!("--{long}")));
+    let takes_value = argument.get_action().takes_values();
+    let value = takes_value.then(|| argument.get_value_names()).flatten().and_then(<[_]>::first);
+    let mut term = Vec::new();
+    for (part, before) in [(short, ""), (long, ", "), (value.map(|value| italic(value.as_str())), " ")] {
+        if let Some(part) = part {
+            if !term.is_empty() {
+                term.push(roman(before));
+            }
+            term.push(part);
         }
-        if let Some(default) = argument.get_default_values().first().filter(|_| takes_value) {
-            let _ = write!(about, " The default is {}.", default.to_string_lossy());
-        }
-        self.entry(&term, &about);
     }
+    let help = argument.get_long_help().or_else(|| argument.get_help());
+    let mut about = one_line(&help.map(ToString::to_string).unwrap_or_default());
+    let choices = argument.get_possible_values();
+    if takes_value && !choices.is_empty() {
+        let names: Vec<_> = choices.iter().map(|choice| choice.get_name().to_owned()).collect();
+        let _ = write!(about, " One of: {}.", names.join(", "));
+    }
+    if let Some(default) = argument.get_default_values().first().filter(|_| takes_value) {
+        let _ = write!(about, " The default is {}.", default.to_string_lossy());
+    }
+    page.control("TP", []).text(term).text([roman(about)]);
 }
 
-/// A text in which nothing means anything to man(7).
-fn escaped(text: &str) -> String {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace('\\', "\\e").replace('-', "\\-");
-    // Such a line would be a command.
-    if text.starts_with(['.', '\'']) { format!("\\&{text}") } else { text }
+/// A text without ends of lines.
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -160,7 +137,7 @@ mod tests {
             let section = page[start + 1..].split("\n.S").next().unwrap();
             for argument in command.get_arguments().filter(|argument| argument.get_id() != "help") {
                 let term = match argument.get_long() {
-                    Some(long) => format!("\\fB{}\\fR", escaped(&format!("--{long}"))),
+                    Some(long) => format!("\\fB\\-\\-{}\\fR", long.replace('-', "\\-")),
                     None => format!("\\fI{}\\fR", argument.get_value_names().unwrap()[0]),
                 };
                 assert!(section.contains(&term), "{name} {term}: {section}");
@@ -169,19 +146,6 @@ mod tests {
         assert!(!page.contains("(1)"), "{page}");
         for (term, _) in SIGNALS.iter().chain(&ENVIRONMENT).chain(&EXIT_STATUS) {
             assert!(page.contains(&format!(".TP\n\\fB{term}\\fR\n")), "{term}: {page}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_taken_for_a_command_of_the_formatter() {
-        for (text, expected) in [
-            ("a-b", "a\\-b"),
-            (".TH", "\\&.TH"),
-            ("'quoted'", "\\&'quoted'"),
-            ("a\\b", "a\\eb"),
-            ("one\n.two", "one .two"),
-        ] {
-            assert_eq!(escaped(text), expected);
         }
     }
 }

@@ -8,6 +8,7 @@ use std::thread::Thread;
 use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
+use serde_json::json;
 use tracing::Metadata;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::fmt::format::Writer;
@@ -140,21 +141,20 @@ impl Queue {
         let mut time = String::new();
         // A string takes everything.
         let _ = SystemTime.format_time(&mut Writer::new(&mut time));
-        let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        let text = text.map(|text| quoted(&shortened(text)));
+        let text = text.map(shortened);
         let line = match self.shape {
             Shape::Human => {
-                let text = text.map(|text| format!(" text={text}")).unwrap_or_default();
+                let text = text.map(|text| format!(" text={text:?}")).unwrap_or_default();
                 format!("{time}  WARN {what} count={count}{text}\n")
             }
             Shape::Json => {
-                let text = text.map(|text| format!(",\"text\":{text}")).unwrap_or_default();
-                let target = quoted(module_path!());
-                let what = quoted(what);
-                format!(
-                    "{{\"timestamp\":\"{time}\",\"level\":\"WARN\",\"message\":{what},\"count\":{count}{text},\
-                     \"target\":{target}}}\n"
-                )
+                let mut line = json!({
+                    "timestamp": time, "level": "WARN", "message": what, "count": count, "target": module_path!(),
+                });
+                if let Some(text) = text {
+                    line["text"] = text.into();
+                }
+                format!("{line}\n")
             }
         };
         line.into_bytes()
