@@ -213,7 +213,7 @@ mod tests {
             ("*", "stands for every host"),
             ("a.*.com", "is not its first label"),
             ("*a.com", "is not its first label"),
-            ("*.", "is not"),
+            ("*.", "has no name behind"),
             ("example.com:80", "has a port"),
             ("https://example.com/x", "is a URL"),
             ("example.com/x", "has a path"),
