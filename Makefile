@@ -2,7 +2,7 @@
 # and is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint docs deny bench sanitize soak
+.PHONY: help run test check format lint docs deny bench peers sanitize soak
 
 # How long each soaking test goes on, in seconds.
 TIDEGATE_SOAK_SECONDS ?= 600
@@ -43,6 +43,15 @@ deny:
 bench: ## Run the benchmarks of the pure cores
 	@$(SETUP)
 	cargo bench --locked --bench cores --bench router
+
+peers: ## Compare speed with nginx, HAProxy, Caddy and Pingora; FULL=1 for all cases, ARGS=--help for more
+	@$(SETUP) cc haproxy nginx python3 wrk
+	@$(SETUP) caddy || echo "peers: without Caddy"
+	@$(SETUP) cmake && cargo build --release --locked --manifest-path loadtest/peers/pingora/Cargo.toml \
+		--target-dir "$${CARGO_TARGET_DIR:-target}/pingora" || echo "peers: without Pingora"
+	cargo build --release --locked --package loadtest
+	$(if $(TIDEGATE),,cargo build --release --locked)
+	python3 loadtest/peers/run.py $(if $(FULL),--full) $(ARGS)
 
 sanitize: ## Run the runtime's tests under AddressSanitizer, or valgrind with CHECKER=valgrind
 	@$(SETUP)

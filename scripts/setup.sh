@@ -51,6 +51,7 @@ install_quietly() {
     $apt install --no-install-recommends "$@" </dev/null ||
         { $apt update </dev/null && $apt install --no-install-recommends "$@" </dev/null; } || status=$?
     [ -z "$ours" ] || rm -f "$policy"
+    case " $* " in *" caddy "*) systemctl disable caddy >/dev/null 2>&1 || true ;; esac
     case " $* " in *" bind9 "*) update-rc.d named disable >/dev/null 2>&1 || true ;; esac
     case " $* " in *" haproxy "*) update-rc.d haproxy disable >/dev/null 2>&1 || true ;; esac
     case " $* " in *" prometheus "*) update-rc.d prometheus disable >/dev/null 2>&1 || true ;; esac
@@ -149,7 +150,9 @@ need_python_packages() {
 for need in "$@"; do
     case "$need" in
     rust) need_rust ;;
+    caddy) need_program caddy caddy ;;
     cc) need_program cc gcc libc6-dev ;;
+    cmake) need_program cmake cmake ;;
     curl) need_program curl curl ca-certificates ;;
     haproxy) need_program haproxy haproxy ;;
     make) need_program make make ;;

@@ -1,0 +1,175 @@
+"""The arithmetic of the comparison: what counts, how it is normalised, and what is shown."""
+import unittest
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import bars
+import cases
+import contenders
+import report
+import run
+
+CASES = {case.name: case for case in cases.CASES}
+CLASSES = [contenders.Nginx, contenders.Haproxy, contenders.Relay, contenders.TidegateEpoll, contenders.Direct]
+MACHINE = {
+    "date": "2026-01-01 00:00 UTC",
+    "cpu": "A <fast> one",
+    "cores": 2,
+    "virtual": True,
+    "memory_gib": 1,
+    "kernel": "6",
+    "commit": "abc",
+    "versions": {},
+    "warnings": [],
+}
+
+
+def one(case, contender, cpu_us, probe=100, use="yes", **more):
+    """A slice with 1000 requests."""
+    figures = {
+        "case": case,
+        "contender": contender,
+        "use": use,
+        "probe_ns": probe,
+        "probes_ns": [probe, probe],
+        "requests": 1000,
+        "seconds": 1.0,
+        "requests_per_second": 1000.0,
+        "errors": 0,
+        "errors_by_kind": {},
+        "memory_kib": 2048,
+        "waited_ns": 0,
+        "softirqd_ns": 0,
+        "others_share": 0.0,
+        "stolen_share": 0.0,
+        "latency_us": {"p50": 50.0, "p99": 90.0, "p999": 95.0},
+    }
+    if cpu_us is not None:
+        figures.update(cpu_us=cpu_us, cpu_ns=int(cpu_us * 1_000_000))
+    return {**figures, **more}
+
+
+def summary_of(slices, *names):
+    return report.summarise(slices, [CASES[name] for name in names], CLASSES)[1]
+
+
+class Summary(unittest.TestCase):
+    def test_figures_are_normalised_by_the_probe(self):
+        slices = [
+            one("128B", "nginx", 10, probe=100),
+            # The machine was half as fast, and so was this one: they are equal.
+            one("128B", "tidegate-epoll", 20, probe=200, requests_per_second=500.0),
+            one("128B", "haproxy", 10, probe=100),
+        ]
+        figures = summary_of(slices, "128B")["128B"]
+        self.assertAlmostEqual(figures["tidegate-epoll"]["cpu_us"], 10)
+        self.assertAlmostEqual(figures["tidegate-epoll"]["requests_per_second"], 1000)
+        self.assertAlmostEqual(figures["tidegate-epoll"]["cpu_of"]["nginx"], 1)
+        self.assertEqual(figures["tidegate-epoll"]["cpu_us_raw"], 20)
+
+    def test_medians_of_good_slices_count(self):
+        costs = [(10, "yes"), (11, "yes"), (90, "yes"), (1000, "no"), (500, "unsteady")]
+        slices = [one("128B", "nginx", cost, use=use) for cost, use in costs]
+        self.assertAlmostEqual(summary_of(slices, "128B")["128B"]["nginx"]["cpu_us"], 11)
+        unsteady = [one("128B", "nginx", 7, use="unsteady")]
+        self.assertAlmostEqual(summary_of(unsteady, "128B")["128B"]["nginx"]["cpu_us"], 7)
+
+    def test_latency_is_what_a_proxy_adds(self):
+        latency = {"p50": 80.0, "p99": 190.0, "p999": 200.0}
+        slices = [one("20k", "direct", None), one("20k", "nginx", 10, latency_us=latency)]
+        figures = summary_of(slices, "20k")["20k"]
+        self.assertAlmostEqual(figures["nginx"]["added_us"]["p50"], 30)
+        self.assertAlmostEqual(figures["nginx"]["added_us"]["p99"], 100)
+
+    def test_a_contender_that_is_too_slow_has_no_cost(self):
+        slow = {"use": "slow", "requests_per_second": 9000.0, "errors_by_kind": {"unsent": 7}}
+        slices = [one("20k", "nginx", 10, **slow), one("20k", "nginx", 10, **slow), one("20k", "nginx", 10)]
+        figures = summary_of(slices, "20k")["20k"]["nginx"]
+        self.assertNotIn("cpu_us", figures)
+        text = "\n".join(report.case_table(CASES["20k"], {"nginx": figures}, CLASSES))
+        self.assertIn("cannot keep up: 9,000/s", text)
+
+    def test_what_disturbed_it_is_told(self):
+        quiet = [one("128B", "nginx", 10)]
+        self.assertEqual(list(report.disturbances(summary_of(quiet, "128B"), quiet)), [])
+        loud = [one("128B", "nginx", 10, softirqd_ns=5_000_000), one("128B", "nginx", 10, use="unsteady")]
+        told = " ".join(report.disturbances(summary_of(loud, "128B"), loud))
+        self.assertIn("in 50 % of the slices", told)
+        self.assertIn("up to 50 % of a contender's CPU time", told)
+
+    def test_a_failure_is_shown_and_not_measured(self):
+        slices = [one("128B", "nginx", 10, use="no", errors=3, errors_by_kind={"reset": 3})]
+        figures = summary_of(slices, "128B")["128B"]["nginx"]
+        self.assertNotIn("cpu_us", figures)
+        self.assertIn("failed (reset: 3)", "\n".join(report.case_table(CASES["128B"], {"nginx": figures}, CLASSES)))
+
+
+class Use(unittest.TestCase):
+    def use(self, case, **more):
+        return run.Runner.usable(CASES[case], one(case, "nginx", 10, **more))
+
+    def test_what_a_slice_is_good_for(self):
+        self.assertEqual(self.use("128B"), "yes")
+        self.assertEqual(self.use("128B", errors=1, errors_by_kind={"status_502": 1}), "no")
+        self.assertEqual(self.use("128B", requests=0), "no")
+        self.assertEqual(self.use("128B", probes_ns=[100, 130]), "unsteady")
+        self.assertEqual(self.use("128B", others_share=0.2), "unsteady")
+        self.assertEqual(self.use("128B", stolen_share=0.1), "unsteady")
+        rate = {"requests_per_second": 20000.0}
+        self.assertEqual(self.use("20k", **rate), "yes")
+        self.assertEqual(self.use("20k", requests_per_second=19000.0), "slow")
+        self.assertEqual(self.use("20k", **rate, errors=9, errors_by_kind={"unsent": 9}), "slow")
+        self.assertEqual(self.use("20k", **rate, errors=9, errors_by_kind={"unsent": 8, "reset": 1}), "no")
+        passed = {"cpu_ns": 60, "core_ns": 80, "stolen_ns": 5, "at_ns": 100, "waited_ns": 1}
+        difference = run.Runner.difference(dict.fromkeys(passed, 0), passed)
+        self.assertEqual(difference, {"cpu_ns": 60, "waited_ns": 1, "others_share": 0.2, "stolen_share": 0.05})
+        # Errors are what this case is about.
+        self.assertEqual(self.use("reload", errors=9, errors_by_kind={"reset": 9}), "yes")
+
+
+class Again(unittest.TestCase):
+    def setUp(self):
+        self.runner = run.Runner(SimpleNamespace(rounds=3), None, "", 1000)
+        self.runner.spare = 1
+
+    def test_what_is_measured_again(self):
+        self.assertEqual([self.runner.again({"use": use}) for use in ("yes", "slow", "no")], [False, False, True])
+        # The machine's unrest must not make a run endless.
+        self.assertEqual([self.runner.again({"use": "unsteady"}) for _ in range(2)], [True, False])
+
+
+class Output(unittest.TestCase):
+    def test_every_case_has_a_table_and_the_chart_is_xml(self):
+        slices = [
+            one(case.name, each.name, None if each.name == "direct" or case.reloads else 10.0, idle_kib=1.0)
+            for case in cases.CASES
+            for each in CLASSES
+        ]
+        summary = report.summarise(slices, cases.CASES, CLASSES)[1]
+        settings = {"rounds": 3, "seconds": 3.0, "full": True}
+        out = [{"where": "chain", "contender": "relay", "why": "it reads nothing"}]
+        slices.append(one("close", "nginx", 10.0, use="no", errors=2, errors_by_kind={"reset": 2}))
+        text = report.markdown(MACHINE, settings, cases.CASES, CLASSES, summary, slices, out)
+        for case in cases.CASES:
+            self.assertIn(f"## {case.title} (`{case.name}`)", text)
+        self.assertIn("- HAProxy, tcp is not in `chain`: it reads nothing.", text)
+        self.assertIn("- A slice of nginx in `close` has failed, and does not count: reset: 2.", text)
+        for lines in text.split("\n\n"):
+            widths = {line.count("|") for line in lines.splitlines() if line.startswith("|")}
+            self.assertLessEqual(len(widths), 1, lines)
+        tree = ElementTree.fromstring(bars.chart(summary, cases.CASES, CLASSES, MACHINE))
+        # Four panels of four proxies.
+        self.assertEqual(len(tree.findall("{http://www.w3.org/2000/svg}rect")), 16)
+
+    def test_choices_are_known(self):
+        chosen, classes = run.choose(SimpleNamespace(cases="20k,chain", contenders="nginx", full=False))
+        self.assertEqual([case.name for case in chosen], ["20k", "chain"])
+        self.assertEqual(classes, [contenders.Nginx])
+        core, _ = run.choose(SimpleNamespace(cases=None, contenders=None, full=False))
+        self.assertEqual([case.name for case in core], ["128B", "10KB", "20k", "40k", "wrk"])
+        with self.assertRaises(SystemExit):
+            run.choose(SimpleNamespace(cases="20k,typo", contenders=None, full=False))
+
+
+if __name__ == "__main__":
+    unittest.main()
