@@ -242,11 +242,11 @@ impl Gateway {
         let ended: Vec<_> = self.workers.into_iter().map(|worker| worker.thread.join()).collect();
         let unfinished: u64 = self.shared.counters.iter().map(|counters| counters.get(Counter::Unfinished)).sum();
         if unfinished > 0 {
-            tracing::warn!(
-                unfinished,
-                "requests and upgraded connections were not over in time and were broken off; `drain_timeout` says how \
-                 long they may take"
-            );
+            let text = "requests and upgraded connections were broken off; the log and the access log say which";
+            match self.shared.is_over() {
+                true => tracing::warn!(unfinished, "{text}"),
+                false => tracing::warn!(unfinished, "{text}; `drain_timeout` says how long they may take"),
+            }
         }
         // A pipe that nobody reads is no crash.
         let _ = self.access_log.stop();

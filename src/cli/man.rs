@@ -14,7 +14,7 @@ const SIGNALS: [(&str, &str); 4] = [
     (
         "SIGTERM, SIGINT, SIGQUIT",
         "Drain and end: /ready answers 503, after drain_delay the listeners close, and what runs may finish within \
-         drain_timeout. A second one ends at once.",
+         drain_timeout; then it is answered with 503, or cut. A second one ends at once.",
     ),
     ("SIGHUP", "Read the configuration anew. One that is wrong changes nothing."),
     ("SIGUSR1", "Open the file of the access log anew, once it was moved away."),
@@ -56,7 +56,8 @@ pub(super) fn page(mut command: Command) -> String {
     let (name, version) = (command.get_name().to_owned(), command.get_version().unwrap_or_default().to_owned());
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let mut page = Roff::new();
-    page.control("TH", [&*name, "1", "", &format!("{name} {version}")]);
+    // The date is empty: a page that is made on the spot has none of its own.
+    page.control("TH", [&*name, "1", "\"\"", &format!("{name} {version}")]);
     page.control("SH", ["NAME"]).text([roman(format!("{name} - {about}"))]);
     page.control("SH", ["SYNOPSIS"]).text([bold(&*name), roman(" "), italic("COMMAND"), roman(" [OPTIONS]")]);
     page.control("SH", ["DESCRIPTION"]).text([roman(&*about)]).control("PP", []);
@@ -68,7 +69,8 @@ pub(super) fn page(mut command: Command) -> String {
     page.control("SH", ["COMMANDS"]);
     for command in command.get_subcommands_mut().filter(|command| command.get_name() != "help") {
         let usage = command.render_usage().to_string();
-        page.control("SS", [usage.trim_start_matches("Usage: ")]);
+        // Of control lines, the arguments are not escaped.
+        page.control("SS", [&*usage.trim_start_matches("Usage: ").replace('-', "\\-")]);
         page.text([roman(one_line(&command.get_about().map(ToString::to_string).unwrap_or_default()))]);
         let own = command.get_arguments().filter(|argument| argument.get_id() != "help");
         own.for_each(|argument| describe(&mut page, argument));
@@ -82,7 +84,7 @@ pub(super) fn page(mut command: Command) -> String {
         }
     }
     page.control("PP", []);
-    page.text([roman("A configuration may name other variables: ${NAME} in a string stands for the value of NAME.")]);
+    page.text([roman("A configuration may name other variables: \"${NAME}\" stands for the value of NAME.")]);
     page.render()
 }
 
@@ -144,6 +146,9 @@ mod tests {
             }
         }
         assert!(!page.contains("(1)"), "{page}");
+        let version = env!("CARGO_PKG_VERSION");
+        assert!(page.contains(&format!(".TH tidegate 1 \"\" \"tidegate {version}\"\n")), "{page}");
+        assert!(page.contains("\\-\\-config") && !page.contains(" --"), "{page}");
         for (term, _) in SIGNALS.iter().chain(&ENVIRONMENT).chain(&EXIT_STATUS) {
             assert!(page.contains(&format!(".TP\n\\fB{term}\\fR\n")), "{term}: {page}");
         }

@@ -14,10 +14,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use super::say;
 use crate::config::Config;
 use crate::control::access_log::Orders as AccessLog;
+use crate::control::leave::DrainHandle;
 use crate::control::log::Log;
 use crate::control::reload::{Load, ReloadHandle};
 use crate::control::supervisor;
@@ -26,7 +28,7 @@ use crate::gateway::{Crashed, Gateway, Start};
 use crate::runtime::inherit::Inherited;
 
 /// How long what is broken off at a second signal may take to be told of.
-const AT_ONCE: Duration = Duration::from_secs(2);
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Serves until a signal, then drains; a second signal ends at once.
 pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl Fn(&Gateway) -> String) -> ExitCode {
@@ -69,27 +71,9 @@ pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl
         let _ = std::fs::File::from(ready).write_all(IS_READY);
     }
     let (orders, drain) = (Orders::of(&gateway, program.ok()), gateway.drain_handle().clone());
-    let (sender, ended) = tokio::sync::oneshot::channel();
+    let (sender, ended) = oneshot::channel();
     std::thread::spawn(move || sender.send(gateway.join()));
-    let ended = runtime.block_on(async {
-        let mut ended = std::pin::pin!(ended);
-        tokio::select! {
-            // A worker has crashed, another process has taken over, or an operator has asked for it.
-            ended = &mut ended => return Some(ended),
-            first = signals.until_the_end(&orders) => {
-                tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
-            }
-        }
-        drain.drain();
-        tokio::select! {
-            ended = &mut ended => return Some(ended),
-            () = signals.ending(&orders) => drain.end(),
-        }
-        // A worker that hangs hears of no order.
-        let _ = tokio::time::timeout(AT_ONCE, ended).await;
-        None
-    });
-    match ended.map(|ended| ended.unwrap_or(Err(Crashed))) {
+    match runtime.block_on(obey(&mut signals, &orders, &drain, ended)) {
         Some(Ok(())) => ExitCode::SUCCESS,
         Some(Err(crashed)) => {
             tracing::error!("{crashed}; the process ends, start it anew and report the panic");
@@ -100,6 +84,30 @@ pub(super) fn serve(config: &Config, load: Option<Load>, log: &Log, banner: impl
             ExitCode::FAILURE
         }
     }
+}
+
+/// Obeys signals until the gateway has `ended`: how it has, and nothing after a second signal.
+async fn obey(
+    signals: &mut Signals,
+    orders: &Orders,
+    drain: &DrainHandle,
+    mut ended: oneshot::Receiver<Result<(), Crashed>>,
+) -> Option<Result<(), Crashed>> {
+    tokio::select! {
+        // A worker has crashed, another process has taken over, or an operator has asked for it.
+        ended = &mut ended => return Some(ended.unwrap_or(Err(Crashed))),
+        first = signals.until_the_end(orders) => {
+            tracing::info!(signal = first, "draining: requests that run may finish, a second signal ends them");
+        }
+    }
+    drain.drain();
+    tokio::select! {
+        ended = &mut ended => return Some(ended.unwrap_or(Err(Crashed))),
+        () = signals.ending(orders) => drain.break_off(),
+    }
+    // A worker that hangs hears of no order.
+    let _ = tokio::time::timeout(AT_ONCE, ended).await;
+    None
 }
 
 /// Lets operators ask the log, and tell it how much to say.

@@ -114,16 +114,18 @@ impl Config {
     }
 
     fn decode(mut loader: Loader<'_>) -> Result<Self, Diagnostics> {
+        // The tree may borrow from both.
         let (texts, literal);
         texts = loader.texts();
         let mut found = Vec::new();
         let mut tree = loader.tree(&texts);
         let mut config = tree.as_ref().map(|tree| read::config(tree, &mut found));
         if loader.take_literally(&found) {
-            found.clear();
+            let before = std::mem::take(&mut found);
             literal = loader.sources().clone();
             let tree = tree.insert(load::tree_of(&literal, &texts));
             config = Some(read::config(tree, &mut found));
+            Loader::settle_on(&before, &mut found);
         }
         let (source, mut faults) = loader.finish(found);
         let source = Arc::new(source);

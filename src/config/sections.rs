@@ -47,7 +47,7 @@ pub struct GatewayConfig {
     pub sync_interval: Duration,
     /// `drain_delay`: how long the process serves on after SIGTERM, while `/ready` tells load balancers to go elsewhere.
     pub drain_delay: Setting<Duration>,
-    /// `drain_timeout`: how long requests that run may take to finish after SIGTERM.
+    /// `drain_timeout`: how long what runs may take after SIGTERM; then it is answered with 503, or cut.
     pub drain_timeout: Duration,
     /// `watch`: whether a change of the file reloads it.
     pub watch: bool,

@@ -56,8 +56,8 @@ impl DrainHandle {
     }
 
     /// Drains without a delay and without waiting for what runs: it is broken off.
-    pub fn end(&self) {
-        self.shared.end();
+    pub fn break_off(&self) {
+        self.shared.break_off();
         self.drain_at_once();
     }
 

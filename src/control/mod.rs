@@ -28,9 +28,9 @@ mod watch;
 
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -182,7 +182,9 @@ impl Duties {
         let board: Arc<Board> = Arc::default();
         let mut tasks = JoinSet::new();
         let (name, events) = ("the task that writes events to the log".to_owned(), shared.clone());
-        let make = move || log::write_events(events.clone());
+        let throttle: Arc<Mutex<log::Throttle>> = Arc::default();
+        let shares = throttle.clone();
+        let make = move || log::write_events(events.clone(), shares.clone());
         tasks.spawn(keep_alive(name, board.panics.clone(), AFTER_CRASH, make));
         let (name, of, lines) = ("the task that watches the access log".to_owned(), published.clone(), shared.clone());
         let make = move || access_log::watch(of.clone(), lines.clone());
@@ -219,7 +221,7 @@ impl Duties {
             }
         }
         tasks.shutdown().await;
-        log::write_last(&shared);
+        log::write_last(&shared, &throttle);
     }
 }
 

@@ -14,6 +14,21 @@ fn every_known_name_is_found_in_any_case() {
     assert_eq!(Known::classify(b"Content_Length"), Known::Other);
 }
 
+/// The parser judges the shape of unknown names only.
+#[test]
+fn what_is_known_has_a_plain_shape_whichever_byte_is_changed() {
+    for (known, text) in Known::ALL {
+        for place in 0..text.len() {
+            for byte in 0..=u8::MAX {
+                let mut name = text.as_bytes().to_vec();
+                name[place] = byte;
+                let is_plain = name_shape(&name) == NameShape::Plain;
+                assert!(is_plain || Known::classify(&name) == Known::Other, "{known:?} {:?}", name.escape_ascii());
+            }
+        }
+    }
+}
+
 #[test]
 fn sets_have_their_members_only() {
     let set = KnownSet::of(&[Known::Host, Known::MaxForwards]);

@@ -40,6 +40,12 @@ impl Stream {
         self.0.is_quiet()
     }
 
+    /// Whether all that was to be sent has gone out; see [`Socket::is_whole`].
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.0.is_whole()
+    }
+
     /// Makes the runtime look out for news that nobody receives yet.
     pub fn watch(&self) {
         self.0.watch();

@@ -58,7 +58,7 @@ counters! {
     TunnelsCut = counter "tidegate_tunnels_cut_total", "Upgraded connections that ended before both sides had ended them.";
     TunnelBytesUp = counter "tidegate_tunnel_received_bytes_total", "Bytes carried from clients to backends over upgraded connections.";
     TunnelBytesDown = counter "tidegate_tunnel_sent_bytes_total", "Bytes carried from backends to clients over upgraded connections.";
-    Unfinished = counter "tidegate_drain_unfinished_total", "Requests and upgraded connections that were not over when the time of a drain was.";
+    Unfinished = counter "tidegate_drain_unfinished_total", "Requests and upgraded connections that were broken off when a drain's time was over; the log has it, too, for the process ends then.";
     Panics = counter "tidegate_task_panics_total", "Tasks that panicked and were ended, or begun anew where the worker needs them.";
     EventsDropped = counter "tidegate_events_dropped_total", "Log events dropped because the queue was full.";
 }

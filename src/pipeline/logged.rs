@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::account::{Account, End};
 use super::exchange::{Client, Exchange};
-use crate::http::fields::{Field, Known, is_token};
+use crate::http::fields::{Field, Known};
+use crate::http::h1::parse::refused_line;
 use crate::net::Address;
 use crate::policy::access_log::{AccessLog, Facts, Header, OF_RESPONSE, Pending, Sampling, Spent, Texts};
 use crate::shard::Shard;
@@ -95,20 +96,6 @@ fn texts<'a>(x: &'a Exchange, client: &'a Client) -> Texts<'a> {
     texts
 }
 
-/// Method and target of a request whose head was refused, as far as they are there and are what they should be: without
-/// them nobody would know whose request that was.
-#[cold]
-fn refused_line(head: &[u8]) -> (&[u8], &[u8]) {
-    let line = head.strip_prefix(b"\r\n").unwrap_or(head);
-    let mut words = line.splitn(3, |&byte| byte == b' ');
-    // The last word may not be all there.
-    let (Some(method), Some(target)) = (words.next().filter(|method| is_token(method)), words.next()) else {
-        return Default::default();
-    };
-    let target = words.next().map(|_| target).filter(|target| target.iter().all(u8::is_ascii_graphic));
-    (method, target.unwrap_or_default())
-}
-
 fn put_headers(log: &AccessLog, x: &Exchange, end: End, put: &mut dyn FnMut(u8, &[u8])) {
     let mut all = |fields: &mut dyn Iterator<Item = Field<'_>>, headers: &[Header], side: u8| {
         for field in fields {
@@ -124,27 +111,5 @@ fn put_headers(log: &AccessLog, x: &Exchange, end: End, put: &mut dyn FnMut(u8, 
     }
     if matches!(end, End::Replied | End::Cut(_) | End::Switched) {
         all(&mut x.response.fields(), &log.response_headers, OF_RESPONSE);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_refused_head_is_told_what_is_whole_and_right() {
-        for (head, method, target) in [
-            ("GET /a?b=c HTTP/1.1\r\nhost", "GET", "/a?b=c"),
-            ("\r\nPUT / HTTP/9\r\n\r\n", "PUT", "/"),
-            ("GET /a", "GET", ""),
-            ("GE", "", ""),
-            ("GET /\0 HTTP/1.1", "GET", ""),
-            ("G(T / HTTP/1.1", "", ""),
-            ("GET  / HTTP/1.1", "GET", ""),
-            ("\x16\x03\x01 \x02 \x03", "", ""),
-            ("", "", ""),
-        ] {
-            assert_eq!(refused_line(head.as_bytes()), (method.as_bytes(), target.as_bytes()), "{head:?}");
-        }
     }
 }

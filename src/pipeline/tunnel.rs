@@ -25,6 +25,7 @@ use crate::base::time::Instant;
 use crate::net::{Handle, Over, Reader, Sleep, Stream};
 use crate::observe::counters::{Counter, Counters};
 use crate::policy::upgrade::Permit;
+use crate::shard::Shard;
 use crate::upstream::balance::InFlight;
 use crate::upstream::queue::Lease;
 
@@ -107,9 +108,8 @@ pub enum TunnelEnd {
 }
 
 impl TunnelEnd {
-    /// Whether the connections must end so that both sides see an error, for bytes are missing.
-    #[must_use]
-    pub fn is_reset(self) -> bool {
+    /// Whether the connections must end so that both sides see an error, for bytes are missing in any case.
+    fn is_reset(self) -> bool {
         matches!(self, TunnelEnd::Reset(_) | TunnelEnd::Stalled(_))
     }
 
@@ -177,15 +177,20 @@ impl Tunnel {
         Tunnel { upstream, reader, rules, _held: held }
     }
 
-    /// Runs the tunnel to its end, and closes the backend's side as that asks for. The client's is left to the caller:
-    /// to be reset where [`TunnelEnd::is_reset`] says so, and else to be closed so that it gets to read what was sent.
-    pub async fn run(mut self, client: &mut Client, traffic: &Traffic<'_>) -> TunnelEnd {
+    /// Runs the tunnel to its end, or until what runs on `shard` is broken off, and closes the backend's side as that asks
+    /// for. The client's is left to the caller: whether it is to be reset, for bytes are missing on one of the sides, or
+    /// else to be closed so that it gets to read what was sent, comes back with the end.
+    pub async fn run(mut self, shard: &Shard, client: &mut Client, traffic: &Traffic<'_>) -> (TunnelEnd, bool) {
         let Client { stream, reader, .. } = client;
-        let end = tunnel(stream, reader, &self.upstream, &mut self.reader, &self.rules, traffic).await;
-        if end.is_reset() {
+        let run = tunnel(stream, reader, &self.upstream, &mut self.reader, &self.rules, traffic);
+        let end = shard.unless_over(pin!(run)).await.unwrap_or(TunnelEnd::Drain);
+        // Who is gone could not be sent all, which the other side need not suffer for.
+        let is_cut = matches!(end, TunnelEnd::Drain | TunnelEnd::Lifetime);
+        let reset = end.is_reset() || is_cut && !(stream.is_whole() && self.upstream.is_whole());
+        if reset {
             self.upstream.reset();
         }
-        end
+        (end, reset)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::net::{Address, Listener, bind, connect};
 use crate::pipeline::Door;
 use crate::policy::forwarded::ClientAddress;
 use crate::runtime::{Choice, DriverKind, Network, Options, Runtime, Socket};
+use crate::shard::Shared;
 use crate::snapshot::ListenerId;
 use crate::snapshot::doorway::Doorway;
 
@@ -78,6 +79,7 @@ struct Ends {
     client: Stream,
     origin: Stream,
     outcome: Rc<Outcome>,
+    shard: Rc<Shard>,
 }
 
 async fn open(handle: &Handle, rules: TunnelRules) -> Ends {
@@ -105,20 +107,20 @@ async fn open_with(handle: &Handle, rules: TunnelRules, early_up: &[u8], early_d
             assert!(reader.fill(stream).await.unwrap());
         }
     }
-    let outcome = Rc::new(Outcome::default());
-    let result = outcome.clone();
+    let (outcome, shard) = (Rc::new(Outcome::default()), Shard::new(handle.clone(), Shared::new(1), 0));
+    let (result, runs) = (outcome.clone(), shard.clone());
     handle.spawn(async move {
         let tunnel = Tunnel::new(upstream, reader, rules, None);
-        let end = tunnel.run(&mut near, &result.traffic).await;
+        let (end, reset) = tunnel.run(&runs, &mut near, &result.traffic).await;
         result.end.set(Some(end));
-        if end.is_reset() {
+        if reset {
             return near.stream.reset();
         }
         // As the worker ends a connection: what is still unread must not make the close a reset.
         let _ = near.stream.shutdown_write();
         while let Ok(Some(_)) = near.stream.recv().await {}
     });
-    Ends { client, origin, outcome }
+    Ends { client, origin, outcome, shard }
 }
 
 impl Outcome {
@@ -174,7 +176,7 @@ fn bytes_go_both_ways_and_each_direction_ends_by_itself() {
         ends.client.shutdown_write().unwrap();
         assert_eq!(receive_all(&ends.origin).await, (b"last words".to_vec(), Ok(())));
         // The other direction goes on.
-        let Ends { client, origin, outcome } = ends;
+        let Ends { client, origin, outcome, .. } = ends;
         let long = numbered(7, 100_000);
         let sent = long.clone();
         handle.spawn(async move {
@@ -208,7 +210,7 @@ fn what_came_early_goes_first() {
 fn two_busy_directions_share_the_worker() {
     on_every_runtime(async |handle| {
         const MUCH: usize = 400_000;
-        let Ends { client, origin, outcome } = open(handle, RULES).await;
+        let Ends { client, origin, outcome, .. } = open(handle, RULES).await;
         let (client, origin, left) = (Rc::new(client), Rc::new(origin), Rc::new(Cell::new(4)));
         for (side, own, other) in [(&client, 1, 2), (&origin, 2, 1)] {
             let (writer, reader, done) = (side.clone(), side.clone(), left.clone());
@@ -274,16 +276,36 @@ fn a_side_that_takes_nothing_is_cut_after_the_send_timeout() {
 }
 
 #[test]
+fn who_is_broken_off_sees_an_error_only_if_bytes_are_missing() {
+    on_every_runtime(async |handle| {
+        for is_full in [false, true] {
+            let ends = open(handle, RULES).await;
+            send(&ends.client, b"ping").await;
+            receive(&ends.origin, 4).await;
+            if is_full {
+                fill_up(&ends.client, 64 << 20).await;
+            }
+            ends.shard.break_off();
+            handle.wake_all();
+            assert_eq!(ends.outcome.ended(handle).await, TunnelEnd::Drain);
+            for side in [&ends.client, &ends.origin] {
+                assert_eq!(receive_all(side).await.1.is_err(), is_full);
+            }
+        }
+    });
+}
+
+#[test]
 fn a_reset_of_one_side_is_a_reset_of_the_other() {
     on_every_runtime(async |handle| {
-        let Ends { client, origin, outcome } = open(handle, RULES).await;
+        let Ends { client, origin, outcome, .. } = open(handle, RULES).await;
         send(&client, b"x").await;
         receive(&origin, 1).await;
         client.reset();
         assert_eq!(receive_all(&origin).await.1, Err(io::ErrorKind::ConnectionReset));
         assert_eq!(outcome.ended(handle).await, TunnelEnd::Reset(Side::Client));
 
-        let Ends { client, origin, outcome } = open(handle, RULES).await;
+        let Ends { client, origin, outcome, .. } = open(handle, RULES).await;
         send(&client, b"x").await;
         receive(&origin, 1).await;
         origin.reset();
@@ -297,7 +319,7 @@ fn a_reset_of_one_side_is_a_reset_of_the_other() {
 fn a_side_that_is_gone_has_its_last_words_delivered() {
     let overtaken = Cell::new(0);
     on_every_runtime(async |handle| {
-        let Ends { client, origin, outcome } = open(handle, RULES).await;
+        let Ends { client, origin, outcome, .. } = open(handle, RULES).await;
         let words = numbered(9, 30_000);
         let (client, chats) = (Rc::new(client), Rc::new(Cell::new(true)));
         let (writer, may_chat) = (client.clone(), chats.clone());
@@ -334,7 +356,7 @@ fn a_side_that_is_gone_has_its_last_words_delivered() {
 #[test]
 fn a_client_that_ended_and_then_vanished_frees_the_backend() {
     on_every_runtime(async |handle| {
-        let Ends { client, origin, outcome } = open(handle, RULES).await;
+        let Ends { client, origin, outcome, .. } = open(handle, RULES).await;
         client.shutdown_write().unwrap();
         assert_eq!(receive_all(&origin).await, (Vec::new(), Ok(())));
         client.reset();
@@ -446,7 +468,8 @@ fn a_tunnel_over_a_unix_socket_delivers_all_and_ends() {
             }
             // The backend is gone by now, and all that it said is still to be read.
             let (traffic, tunnel) = (Traffic::default(), Tunnel::new(upstream, Reader::default(), RULES, None));
-            let end = tunnel.run(&mut near, &traffic).await;
+            let shard = Shard::new(handle.clone(), Shared::new(1), 0);
+            let (end, _) = tunnel.run(&shard, &mut near, &traffic).await;
             assert_eq!(end, TunnelEnd::Gone(Side::Upstream));
             drop(near);
             assert!(receive_all(&client).await == (words, Ok(())));

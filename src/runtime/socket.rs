@@ -107,6 +107,12 @@ impl Socket {
         !self.poisoned.get() && self.handle.driver().is_quiet(self.key)
     }
 
+    /// Whether all that was to be sent has gone out: no send was dropped unfinished, or has failed.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.poisoned.get()
+    }
+
     /// Makes the runtime look out for news that nobody receives yet.
     pub fn watch(&self) {
         self.handle.driver().watch(self.key);

@@ -52,7 +52,7 @@ pub struct Shared {
 const SERVING: u8 = 0;
 const LEAVING: u8 = 1;
 const DRAINING: u8 = 2;
-const ENDING: u8 = 3;
+const OVER: u8 = 3;
 
 impl Shared {
     /// The shared state of `workers` workers.
@@ -104,14 +104,14 @@ impl Shared {
     }
 
     /// Orders the workers to break off what runs, and to stop. They have to be woken, too.
-    pub fn end(&self) {
-        self.phase.fetch_max(ENDING, Ordering::AcqRel);
+    pub fn break_off(&self) {
+        self.phase.fetch_max(OVER, Ordering::AcqRel);
     }
 
     /// Whether nothing is waited for any more.
     #[must_use]
-    pub fn is_ending(&self) -> bool {
-        self.phase.load(Ordering::Acquire) >= ENDING
+    pub fn is_over(&self) -> bool {
+        self.phase.load(Ordering::Acquire) >= OVER
     }
 }
 
@@ -127,7 +127,7 @@ pub struct Shard {
     index: usize,
     leaving: Cell<bool>,
     draining: Cell<bool>,
-    ending: Cell<bool>,
+    over: Cell<bool>,
     date: Cell<(u64, Date)>,
     /// What this worker keeps for the services that there are.
     services: RefCell<Vec<Rc<Backend>>>,
@@ -156,7 +156,7 @@ impl Shard {
     /// The state of worker `index`, without any service yet.
     #[must_use]
     pub fn new(handle: Handle, shared: Arc<Shared>, index: usize) -> Rc<Shard> {
-        let (leaving, draining, ending, copies, services, former, attendant) = Default::default();
+        let (leaving, draining, over, copies, services, former, attendant) = Default::default();
         let (date, access_log) = (Cell::new((0, [0; 29])), Recorder::new(shared.access_log.of(index).clone()));
         Rc::new(Shard {
             handle,
@@ -164,7 +164,7 @@ impl Shard {
             index,
             leaving,
             draining,
-            ending,
+            over,
             date,
             services,
             former,
@@ -257,19 +257,19 @@ impl Shard {
 
     /// Whether what still runs is to be broken off.
     #[must_use]
-    pub fn is_ending(&self) -> bool {
-        self.ending.get()
+    pub fn is_over(&self) -> bool {
+        self.over.get()
     }
 
     /// Breaks off what still runs, as soon as it is woken: the time of the drain is over.
-    pub fn end(&self) {
-        self.ending.set(true);
+    pub fn break_off(&self) {
+        self.over.set(true);
     }
 
     /// Does `work`, unless it still has to wait when what runs is to be broken off.
-    pub async fn unless_ending<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
+    pub async fn unless_over<F: Future>(&self, mut work: Pin<&mut F>) -> Option<F::Output> {
         poll_fn(|context| match work.as_mut().poll(context) {
-            Poll::Pending if self.is_ending() => Poll::Ready(None),
+            Poll::Pending if self.is_over() => Poll::Ready(None),
             polled => polled.map(Some),
         })
         .await

@@ -262,6 +262,7 @@ fn host_name(host: &str) -> Result<Box<str>, Wrong> {
 /// What to write instead of a URL.
 fn of_url(scheme: &str, rest: &str) -> String {
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    let authority = authority.rsplit('@').next().unwrap_or(authority);
     let host = match authority.rsplit_once(':') {
         Some((host, _)) if !authority.ends_with(']') => host,
         _ => authority,
@@ -277,7 +278,7 @@ fn of_url(scheme: &str, rest: &str) -> String {
     }
     if is_target(authority) {
         format!("leave out `{scheme}://`, and what follows the port: \"{authority}\"")
-    } else if is_target(&with_port) {
+    } else if host == authority && is_target(&with_port) {
         format!("write the address and the port alone: \"{with_port}\"")
     } else {
         "write an IP address or a name, and a port, such as \"127.0.0.1:3001\"".to_owned()

@@ -54,12 +54,6 @@ impl Census {
         drop(self.0.borrow_mut().remove(facts.key));
     }
 
-    /// How many carry a request or a tunnel.
-    pub(super) fn busy(&self) -> u64 {
-        let is_busy = |facts: &&Rc<Facts>| matches!(facts.activity.get(), Activity::Request | Activity::Tunnel);
-        self.0.borrow().values().filter(is_busy).count() as u64
-    }
-
     /// All that is known, with up to `most` connections one by one. `doors` are those of the listeners that there are.
     pub(super) fn report(&self, view: &View, doors: &[Rc<Door>], most: usize) -> Report {
         let listeners = &view.snapshot().listeners;

@@ -4,7 +4,7 @@ use crate::http::message::Method;
 use crate::observe::counters::Counter;
 use crate::observe::series::{Finished, Verb};
 use crate::pipeline::account::{Account, End};
-use crate::pipeline::{Client, Exchange, View, logged};
+use crate::pipeline::{Client, Cut, Exchange, Reject, View, logged};
 use crate::policy::access_log::Pending;
 use crate::shard::Shard;
 use crate::snapshot::{RouteId, ServiceId};
@@ -19,6 +19,9 @@ pub(super) fn finish(
     end: End,
     status: u16,
 ) -> Option<Box<Pending>> {
+    if matches!(end, End::Refused(Reject::DrainTimeout) | End::Cut(Cut::Drain)) {
+        shard.counters().count(Counter::Unfinished);
+    }
     let account = &mut x.account;
     account.times.ended = shard.handle.now_exactly();
     account.status = status;

@@ -44,7 +44,7 @@ const GATHER: Duration = Duration::from_millis(100);
 const AFTER_PANIC: Duration = Duration::from_millis(200);
 
 /// What connections may take over their last words, once the time of a drain is over or nothing is waited for any more.
-const LAST_WORDS: Duration = Duration::from_millis(500);
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A worker, seen by the tasks of its connections.
 #[derive(Debug)]
@@ -136,11 +136,10 @@ pub async fn run(
     // last connections.
     handle.wake_all();
     let deadline = handle.now() + worker.view().snapshot().gateway.drain_timeout;
-    if !worker.emptied(deadline, false).await {
-        worker.shard.counters().add(Counter::Unfinished, worker.census.busy());
-        worker.shard.end();
+    if !worker.emptied(deadline).await {
+        worker.shard.break_off();
         handle.wake_all();
-        worker.emptied(handle.now() + LAST_WORDS, true).await;
+        worker.emptied(handle.now() + LAST_WORDS).await;
     }
     worker.shard.access_log.hand_over();
 }
@@ -285,10 +284,10 @@ impl Worker {
         }
     }
 
-    /// Waits until there is nothing left, to `deadline`, and unless `to_the_last` not longer than anything shall be
-    /// waited for. Whether that is so.
-    async fn emptied(&self, deadline: Instant, to_the_last: bool) -> bool {
-        let is_over = || self.is_empty() || !to_the_last && self.shard.shared().is_ending();
+    /// Waits until there is nothing left, or what is left is to be broken off and was not told, or `deadline`. Whether
+    /// nothing is left.
+    async fn emptied(&self, deadline: Instant) -> bool {
+        let is_over = || self.is_empty() || self.shard.shared().is_over() && !self.shard.is_over();
         let over = poll_fn(|context| {
             *self.idle.borrow_mut() = Some(context.waker().clone());
             self.answer();

@@ -8,7 +8,7 @@
 use std::net::IpAddr;
 use std::pin::pin;
 
-use super::serve::fill_unless_ending;
+use super::serve::fill_unless_leaving;
 use crate::base::time::Instant;
 use crate::net::proxy_protocol::{Endpoints, Progress, ProxyError, parse};
 use crate::pipeline::Client;
@@ -68,7 +68,7 @@ pub(super) async fn receive(
             }
             Progress::Incomplete => {}
         }
-        let filled = shard.handle.timeout(deadline, pin!(fill_unless_ending(shard, client, true))).await;
+        let filled = shard.handle.timeout(deadline, pin!(fill_unless_leaving(shard, client, true))).await;
         match filled {
             Ok(Ok(true)) => {}
             Err(_) if client.reader.is_empty() => return Err(Refused::Silent),

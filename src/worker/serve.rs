@@ -9,12 +9,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::finish::{count_status, finish};
-use super::{Admission, Door, Refusal, Worker, proxied};
+use super::{Admission, Door, LAST_WORDS, Refusal, Worker, proxied};
 use crate::base::recycler::Recycler;
 use crate::base::time::{Instant, unix_micros};
 use crate::http::h1::parse::Progress;
 use crate::http::message::Framing;
-use crate::net::{Reader, Stream};
+use crate::net::{Reader, Sending, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
 use crate::pipeline::account::{End, nanos};
@@ -33,6 +33,9 @@ const LINGER: Duration = Duration::from_secs(2);
 /// How long a connection that we end may go on sending in all, so that the client gets to read our last words (RFC 9112
 /// section 9.6). Silence ends it sooner.
 const LINGER_MAX: Duration = Duration::from_secs(15);
+
+/// How long an answer may take to be sent once what runs is broken off: so short that it is told of before all ends.
+const FAREWELL: Duration = LAST_WORDS.saturating_sub(Duration::from_millis(200));
 
 /// How long an idle connection stays when the worker drains, for a request that is on its way.
 const DRAIN_GRACE: Duration = Duration::from_millis(100);
@@ -187,7 +190,7 @@ impl Connection {
         let idle_timeout = self.worker.view.borrow().snapshot().limits.idle_timeout;
         let deadline = self.worker.shard.handle.now() + idle_timeout;
         let (shard, fresh) = (&self.worker.shard, self.requests == 0);
-        let filled = fill_unless_ending(shard, &mut self.client, fresh);
+        let filled = fill_unless_leaving(shard, &mut self.client, fresh);
         match self.worker.shard.handle.timeout(deadline, pin!(filled)).await {
             Ok(Ok(true)) => Waited::Bytes,
             _ => Waited::Over,
@@ -264,7 +267,7 @@ impl Connection {
         let shard = self.worker.shard.clone();
         let open = OpenTunnel::new(&shard);
         let traffic = Traffic::new(shard.counters());
-        let end = shard.unless_ending(pin!(tunnel.run(&mut self.client, &traffic))).await.unwrap_or(TunnelEnd::Drain);
+        let (end, reset) = tunnel.run(&shard, &mut self.client, &traffic).await;
         drop(open);
         if let Some(line) = line {
             line.record(&shard.access_log, |facts| {
@@ -278,7 +281,10 @@ impl Connection {
             return Next::Close;
         }
         shard.counters().count(Counter::TunnelsCut);
-        if !end.is_reset() {
+        if end == TunnelEnd::Drain {
+            shard.counters().count(Counter::Unfinished);
+        }
+        if !reset {
             return Next::Linger;
         }
         let (code, detail) = (end.code(), end.detail());
@@ -302,14 +308,14 @@ impl Connection {
                 }
                 Progress::Incomplete => {}
             }
-            let filled = shard.unless_ending(pin!(handle.timeout(deadline, pin!(reader.fill(stream))))).await;
-            let Some(filled) = filled else { return Err(Reject::DrainTimeout) };
+            let filled = shard.unless_over(pin!(handle.timeout(deadline, pin!(reader.fill(stream))))).await;
             match filled {
-                Ok(Ok(true)) => {}
-                Ok(_) => return Ok(false),
+                Some(Ok(Ok(true))) => {}
+                Some(Ok(_)) => return Ok(false),
                 // Some clients send an empty line behind a body (RFC 9112 section 2.2); it asks for no answer.
-                Err(_) if reader.bytes() == b"\r\n" => return Ok(false),
-                Err(_) => return Err(Reject::HeadTimeout),
+                _ if reader.bytes() == b"\r\n" => return Ok(false),
+                Some(Err(_)) => return Err(Reject::HeadTimeout),
+                None => return Err(Reject::DrainTimeout),
             }
         }
     }
@@ -335,11 +341,8 @@ impl Connection {
         let wants = x.parsed && x.request.keep_alive() && may_keep_alive && !self.is_ending();
         let keep_alive = wants && !what.closes() && left.is_some();
         local::encode(view.snapshot(), what, x, keep_alive, &shard.date());
-        let deadline = shard.handle.now() + LINGER;
         self.client.reader.park();
-        let sending = self.client.stream.send(&[IoSlice::new(&x.reply)]);
-        let sent = shard.unless_ending(pin!(shard.handle.timeout(deadline, sending))).await;
-        if !matches!(sent, Some(Ok(Ok(())))) {
+        if !sent_in_time(shard, self.client.stream.send(&[IoSlice::new(&x.reply)])).await {
             return Next::Close;
         }
         x.account.sent = x.reply.len() as u64;
@@ -356,9 +359,11 @@ impl Connection {
         let Client { stream, reader, .. } = &mut self.client;
         while left > 0 {
             if reader.is_empty() {
-                let filled = shard.unless_ending(pin!(shard.handle.timeout(deadline, pin!(reader.fill(stream))))).await;
-                if !matches!(filled, Some(Ok(Ok(true)))) {
-                    return Next::Close;
+                let filled = shard.unless_over(pin!(shard.handle.timeout(deadline, pin!(reader.fill(stream))))).await;
+                match filled {
+                    Some(Ok(Ok(true))) => {}
+                    Some(_) => return Next::Close,
+                    None => return Next::Linger,
                 }
             }
             let some = reader.bytes().len().min(usize::try_from(left).unwrap_or(usize::MAX));
@@ -407,11 +412,12 @@ impl Connection {
 
 /// Receives more from a client; false at its end, and once its connection has been ending for a while. Who has just
 /// connected has probably sent something, and others may have a request on its way: they get it answered.
-pub(super) async fn fill_unless_ending(shard: &Shard, client: &mut Client, fresh: bool) -> io::Result<bool> {
+pub(super) async fn fill_unless_leaving(shard: &Shard, client: &mut Client, fresh: bool) -> io::Result<bool> {
     let Client { stream, reader, door, .. } = client;
     let mut fill = pin!(reader.fill(stream));
     let mut timer = None;
     poll_fn(|context| match fill.as_mut().poll(context) {
+        Poll::Pending if shard.is_over() => Poll::Ready(Ok(false)),
         Poll::Pending if shard.is_draining() || door.is_closing() => {
             let timer = timer.get_or_insert_with(|| shard.handle.sleep(if fresh { LINGER } else { DRAIN_GRACE }));
             Pin::new(timer).poll(context).map(|()| Ok(false))
@@ -419,6 +425,17 @@ pub(super) async fn fill_unless_ending(shard: &Shard, client: &mut Client, fresh
         polled => polled,
     })
     .await
+}
+
+/// Whether an answer of our own went out within the time that there is.
+async fn sent_in_time(shard: &Shard, mut sending: Sending<'_>) -> bool {
+    let handle = &shard.handle;
+    let in_time = handle.timeout(handle.now() + LINGER, &mut sending);
+    let sent = match shard.unless_over(pin!(in_time)).await {
+        Some(sent) => sent,
+        None => handle.timeout(handle.now() + FAREWELL, sending).await,
+    };
+    matches!(sent, Ok(Ok(())))
 }
 
 /// Counts a tunnel for as long as it is open, however it ends.

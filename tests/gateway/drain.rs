@@ -5,7 +5,10 @@ use std::sync::Mutex;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Boot, Driver, Gate, Gateway, Origin, eventually, on_both_drivers};
+use tidegate::base::units::Setting;
+use tidegate::observe::counters::sum;
+
+use crate::harness::{Boot, Counter, Driver, Gate, Gateway, Origin, eventually, on_both_drivers};
 
 fn boot(origin: &Origin, driver: Driver) -> Boot {
     Gateway::from(include_str!("../../config/examples/minimal.toml")).service("app", origin.address()).driver(driver)
@@ -66,6 +69,89 @@ fn a_request_that_does_not_finish_in_time_is_answered_in_its_stead() {
         assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
         let answer = client.response();
         assert_eq!((answer.status, answer.code()), (503, "drain_timeout"));
+    });
+}
+
+/// A backend that fails `/again`, asks for the body of who expects that, begins to answer `/begun`, and then says nothing.
+fn reticent() -> Origin {
+    Origin::scripted(|conversation| {
+        let head = conversation.read_until(b"\r\n\r\n");
+        if head.starts_with(b"GET /again") {
+            conversation.send("HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n");
+        } else if head.starts_with(b"PUT /expected") {
+            conversation.send("HTTP/1.1 100 Continue\r\n\r\n");
+        } else if head.starts_with(b"GET /begun") {
+            conversation.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n");
+        }
+        conversation.read_to_end();
+    })
+}
+
+#[test]
+fn whatever_is_waited_for_is_broken_off() {
+    on_both_drivers(|driver| {
+        let origins = [reticent(), reticent()];
+        let text = "[listeners.public]\naddress = \"127.0.0.1:0\"\n[routes.all]\npath = \"/*\"\nservice = \"app\"\n\
+                    retries = { attempts = 2, on = [\"503\"], backoff = \"1m\", backoff_max = \"1m\" }\n[services.app]\n\
+                    targets = [\"unix:/nowhere/x.sock\"]\ntimeout = \"5m\"\n";
+        let gateway =
+            Gateway::from(text).targets("app", &origins.each_ref().map(Origin::address)).driver(driver).start();
+        let ask = |request: &str| {
+            let mut client = gateway.connect();
+            client.send(request);
+            client
+        };
+        let refused = [
+            ask("GET /again HTTP/1.1\r\nHost: h\r\n\r\n"),
+            ask("PUT /half HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhalf"),
+            ask("GET /first HTTP/1.1\r\nHost: h\r\n\r\nGET /second HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ];
+        let mut expected =
+            ask("PUT /expected HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+        assert!(expected.read_until("\r\n\r\n").starts_with(b"HTTP/1.1 100 "));
+        let mut begun = ask("GET /begun HTTP/1.1\r\nHost: h\r\n\r\n");
+        begun.read_until("half\r\n");
+        let mut old = ask("GET /begun HTTP/1.0\r\nHost: h\r\n\r\n");
+        old.read_until("half");
+        let asked = || origins.iter().map(Origin::connections).sum::<usize>();
+        eventually("all have been asked", || asked() == 6 && gateway.count(Counter::Retries) == 1);
+        let shared = gateway.running().shared().clone();
+        gateway.drain();
+        for mut client in refused.into_iter().chain([expected]) {
+            let answer = client.response();
+            assert_eq!((answer.status, answer.code(), answer.closes()), (503, "drain_timeout", true));
+            assert!(client.end().bytes.is_empty(), "nothing follows the last answer");
+        }
+        assert_eq!(begun.end().bytes, b"", "without its last chunk");
+        assert!(old.end().reset, "the end would be taken for the end of the body");
+        gateway.join();
+        assert_eq!(sum(&shared.counters, Counter::Unfinished), 6);
+    });
+}
+
+#[test]
+fn who_is_in_line_when_others_are_broken_off_is_not_sent_any_more() {
+    on_both_drivers(|driver| {
+        let origin = reticent();
+        let gateway = boot(&origin, driver)
+            .with(|config| {
+                config.gateway.drain_timeout = Duration::from_millis(50);
+                config.services[0].pool.max_connections = Setting::On(1);
+            })
+            .start();
+        let mut clients: Vec<_> = (0..5).map(|_| gateway.connect()).collect();
+        clients[0].send("GET /first HTTP/1.1\r\nHost: h\r\n\r\n");
+        eventually("the first is there", || origin.connections() == 1);
+        clients[1..]
+            .iter_mut()
+            .for_each(|client| client.send("POST /more HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"));
+        eventually("the others wait", || gateway.count(Counter::UpstreamQueued) == 4);
+        gateway.drain();
+        for client in &mut clients {
+            assert_eq!(client.response().code(), "drain_timeout");
+        }
+        gateway.join();
+        assert_eq!(origin.connections(), 1);
     });
 }
 

@@ -110,7 +110,7 @@ fn the_manual_page_is_whole() {
         "TIDEGATE_LOG",
         "NO_COLOR",
         "NOTIFY_SOCKET",
-        ".SH EXIT STATUS",
+        ".SH \"EXIT STATUS\"",
     ] {
         assert!(page.contains(words), "{words}: {page}");
     }

@@ -310,7 +310,9 @@ impl<'e> Loader<'e> {
         let mut taken = false;
         for fault in decoded {
             let Some(span) = &fault.span else { continue };
-            let put_in = self.sources.substitution(span).filter(|substitution| substitution.replaced);
+            // What may be a secret is no number: what is wrong with one would show it.
+            let is_plain = |substitution: &&Substitution| substitution.replaced && !substitution.hidden;
+            let put_in = self.sources.substitution(span).filter(is_plain);
             let fits = match put_in.and_then(|substitution| literal(substitution.value.expose())) {
                 // It may stand where a string can, such as `false` for a duration.
                 Some(DeValue::Boolean(_)) => true,
@@ -323,6 +325,17 @@ impl<'e> Loader<'e> {
             }
         }
         taken
+    }
+
+    /// What is wrong once values are numbers and booleans, of which `before` is what was wrong with them as strings. A
+    /// boolean that is wrong was meant to be a string.
+    pub(super) fn settle_on(before: &[Diagnostic], after: &mut [Diagnostic]) {
+        for fault in after {
+            let as_string = before.iter().find(|before| before.span == fault.span && before.label != IS_STRING);
+            if let Some(as_string) = as_string.filter(|_| fault.span.is_some()) {
+                *fault = as_string.clone();
+            }
+        }
     }
 
     /// What is known when all is done: the files, and what is wrong with them. Of strings for which there was nothing to
@@ -340,7 +353,10 @@ impl<'e> Loader<'e> {
                 fault.help = None;
             }
             if fault.label == IS_STRING {
-                fault.label = "`${...}` stands for a string here".into();
+                fault.label = match substitution.hidden {
+                    true => "`${...}` stands for a string here".into(),
+                    false => format!("`${{...}}` stands for {value:?} here"),
+                };
             }
         }
         faults.append(&mut decoded);

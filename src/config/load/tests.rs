@@ -298,6 +298,7 @@ fn what_is_put_in_may_be_a_number_or_a_boolean() {
     assert_eq!(again.gateway.workers, 2);
     for (value, message, help) in [
         ("many", "`workers` cannot be a string", "it must be a whole number"),
+        ("08", "`workers` cannot be a string", "it must be a whole number"),
         ("5000", "`5000` is too large", "it can be from 0 to 1024"),
         ("-1", "`-1` is negative", "write a whole number from 0"),
         ("2.5", "`workers` cannot be a decimal number", "it must be a whole number"),
@@ -306,4 +307,16 @@ fn what_is_put_in_may_be_a_number_or_a_boolean() {
         let faults = faults.unwrap_err().to_string();
         assert!(faults.contains(message) && faults.contains(help) && faults.contains("a.toml:2:11"), "{faults}");
     }
+    // A boolean that is wrong was meant to be a string, and a secret is none of both.
+    let text = "[services.s]\ntargets = [\"127.0.0.1:1\"]\n[routes.r]\npath = \"/\"\nservice = \"${S}\"\n\
+                [gateway]\nworkers = \"${WORKERS_KEY}\"\n[listeners.l]\naddress = \"127.0.0.1:0\"\n";
+    let faults = Config::parse_in("a.toml", text, &Environment::of([("S", "true"), ("WORKERS_KEY", "77777")]));
+    let faults = faults.unwrap_err();
+    let text = faults.render(false);
+    assert!(text.contains("`${...}` stands for a string here") && !text.contains("77777"), "{text}");
+    assert!(
+        faults.compact().contains("a.toml:5:11: route `r` goes to a service that is not there, `true`"),
+        "{}",
+        faults.compact()
+    );
 }

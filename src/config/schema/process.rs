@@ -50,7 +50,7 @@ const GATEWAY: &Table = &Table {
             "drain_timeout",
             Kind::Duration,
             "\"30s\"",
-            "How long requests that run may take to finish after SIGTERM.",
+            "How long what runs may take after SIGTERM; then it is answered with 503, or cut.",
         ),
         Key::of("watch", Kind::Boolean, "true", "Whether a change of the file reloads it."),
         Key::of(

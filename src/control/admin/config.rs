@@ -307,7 +307,7 @@ fn gateway_schema() -> Value {
         ("pin", word(&["auto", "true", "false"])),
         ("sync_interval", duration("from one look at the other workers to the next")),
         ("drain_delay", or_null(duration("from the order to end to the end of the listeners"), "they end at once")),
-        ("drain_timeout", duration("for requests that run when it ends")),
+        ("drain_timeout", duration("for what runs when it ends; then it is answered with 503, or cut")),
         ("connections_per_worker", whole("that a worker holds at a time")),
         ("watch", flag("whether a change of its files reloads them")),
         ("merge_slashes", flag("whether slashes in a row are one")),

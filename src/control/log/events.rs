@@ -1,7 +1,7 @@
 //! Writes the workers' events to the log, but no flood of them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::LEFT_OUT;
@@ -44,12 +44,12 @@ struct LeftOut {
 /// What the lines of events are found by.
 pub(super) const TARGET: &str = "tidegate::events";
 
-/// Writes events for as long as it runs.
-pub(crate) async fn write_events(shared: Arc<Shared>) {
-    let mut throttle = Throttle::default();
+/// Writes events for as long as it runs. What it has left out when it is stopped is in `throttle`.
+pub(crate) async fn write_events(shared: Arc<Shared>, throttle: Arc<Mutex<Throttle>>) {
     let mut tick = tokio::time::interval(TICK);
     loop {
         tick.tick().await;
+        let mut throttle = throttle.lock().unwrap_or_else(PoisonError::into_inner);
         write_waiting(&shared, &mut throttle);
         let now = Instant::now();
         throttle.settle(|window| now.duration_since(window.began) >= SECOND).iter().for_each(announce);
@@ -57,8 +57,8 @@ pub(crate) async fn write_events(shared: Arc<Shared>) {
 }
 
 /// Writes the events that are waiting at the end of the process, which does not wait for a second to be over.
-pub(crate) fn write_last(shared: &Shared) {
-    let mut throttle = Throttle::default();
+pub(crate) fn write_last(shared: &Shared, throttle: &Mutex<Throttle>) {
+    let mut throttle = throttle.lock().unwrap_or_else(PoisonError::into_inner);
     write_waiting(shared, &mut throttle);
     throttle.settle(|_| true).iter().for_each(announce);
 }
@@ -174,7 +174,7 @@ mod tests {
         for _ in 0..100 {
             assert!(shared.events.push(Event { code: "no_route", status: Some(404), ..Event::default() }));
         }
-        write_last(&shared);
+        write_last(&shared, &Mutex::default());
         assert_eq!(shared.events.left_out(), 90);
     }
 

@@ -23,7 +23,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt as format, reload};
 
 use super::operations::{LogLevel, LostLines};
-pub(super) use events::{write_events, write_last};
+pub(super) use events::{Throttle, write_events, write_last};
 use queue::{Lines, Queue, Shape};
 
 /// How much is told where nothing else is said.

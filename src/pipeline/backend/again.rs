@@ -89,9 +89,9 @@ impl<'a> Again<'a> {
         let from = handle.now();
         x.account.retries += u32::from(again);
         if again && self.next.get() > from {
-            let slept = self.stage.shard.unless_ending(pin!(handle.sleep_until(self.next.get()))).await;
+            // Who is broken off meanwhile does not get far.
+            let _ = self.stage.shard.unless_over(pin!(handle.sleep_until(self.next.get()))).await;
             x.account.times.pause += nanos(from, handle.now());
-            return slept.is_some();
         }
         again
     }

@@ -192,8 +192,8 @@ async fn side_by_side(
             context.waker().wake_by_ref();
         }
         match polled {
-            Poll::Pending if shard.is_ending() && progress.replying.get() => Poll::Ready(Err(Failure::Cut(Cut::Drain))),
-            Poll::Pending if shard.is_ending() => Poll::Ready(Err(Failure::Refused(Reject::DrainTimeout))),
+            Poll::Pending if shard.is_over() && progress.replying.get() => Poll::Ready(Err(Failure::Cut(Cut::Drain))),
+            Poll::Pending if shard.is_over() => Poll::Ready(Err(Failure::Refused(Reject::DrainTimeout))),
             polled => polled,
         }
     })

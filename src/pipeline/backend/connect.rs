@@ -77,8 +77,9 @@ pub(super) async fn connect(
         Found::Full => {
             // Somebody else is waited for now, and must not be kept from his buffers.
             waiting.park();
-            let waited = stage.shard.unless_ending(Box::pin(wait_for_one(stage, wanted)).as_mut()).await;
-            waited.unwrap_or_else(|| Err(unconnected(Reject::DrainTimeout)))?
+            let waited = stage.shard.unless_over(Box::pin(wait_for_one(stage, wanted)).as_mut()).await;
+            // What others who are broken off leave is not for who is about to be.
+            waited.filter(|_| !stage.shard.is_over()).unwrap_or_else(|| Err(unconnected(Reject::DrainTimeout)))?
         }
         found => found,
     };
@@ -199,7 +200,7 @@ async fn open(
         }
         Ok(stream)
     };
-    let connected = shard.unless_ending(pin!(handle.timeout(patience, pin!(made)))).await;
+    let connected = shard.unless_over(pin!(handle.timeout(patience, pin!(made)))).await;
     let Some(connected) = connected else {
         return Err(Unconnected { reject: Reject::DrainTimeout, target: None, opened });
     };

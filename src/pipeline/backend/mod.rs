@@ -172,6 +172,7 @@ async fn attempts(
     let mut wanted = first();
     wanted.preferred = affinity::preferred(stage, x);
     loop {
+        may_begin(stage)?;
         let connected = connect_timed(stage, &wanted, &mut x.account.times, client).await;
         let (in_flight, mut upstream) = match connected {
             Ok(connected) => connected,
@@ -193,6 +194,7 @@ async fn attempts(
                 return Err(unconnected.reject);
             }
         };
+        may_begin(stage)?;
         again.goes_to(in_flight.target().id());
         x.account.goes_to(in_flight.target());
         let began = stage.shard.handle.now();
@@ -225,6 +227,11 @@ async fn attempts(
             return give_up(failure, &progress, x);
         }
     }
+}
+
+/// Refuses to begin what would be broken off at once: its backend might carry it out, and nobody would hear of it.
+fn may_begin(stage: &Stage<'_>) -> Result<(), Reject> {
+    if stage.shard.is_over() { Err(Reject::DrainTimeout) } else { Ok(()) }
 }
 
 /// Finds a connection, and takes note of how long that took.

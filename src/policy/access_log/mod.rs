@@ -27,7 +27,7 @@
 //! | `time` | when the request's head was complete, RFC 3339 in UTC with microseconds |
 //! | `request_id`, `trace_id` | the request's id; the trace of its `traceparent` (W3C Trace Context), if it has one |
 //! | `client`, `peer` | the client's address, behind trusted proxies theirs; the other side of the connection |
-//! | `method`, `host`, `path`, `query`, `uri`, `protocol` | what was asked for, as it was received; `uri` is path and query. Of a head that was refused: method and target, as far as they were there and right |
+//! | `method`, `host`, `path`, `query`, `uri`, `protocol` | what was asked for, as it was received; `uri` is path and query; of a refused head, what was whole and right |
 //! | `status` | the response's; none if the client was gone before its head was sent |
 //! | `bytes_received`, `bytes_sent` | of the request and of the response, with heads and framing; of tunnels in all |
 //! | `route`, `service`, `target` | where it went; of several targets the last |

@@ -19,7 +19,7 @@ mod scan;
 mod section;
 mod target;
 
-pub use request::RequestHead;
+pub use request::{RequestHead, refused_line};
 pub use response::{ResponseContext, ResponseHead};
 pub use section::Fields;
 pub use target::is_authority;

@@ -247,13 +247,42 @@ impl RequestHead {
     }
 }
 
+/// Method and target of a head that was refused, as far as they are there and are what they should be, for who has to
+/// find out whose request that was. Of an absolute target this is what is behind the authority, and nothing is taken of a
+/// fragment, for secrets stand in both.
+#[must_use]
+pub fn refused_line(head: &[u8]) -> (&[u8], &[u8]) {
+    let line = head.strip_prefix(b"\r\n").unwrap_or(head);
+    let mut words = line.splitn(3, |&byte| byte == b' ');
+    // A word is whole where another follows.
+    let (Some(method), Some(target)) = (words.next(), words.next()) else { return Default::default() };
+    if method.is_empty() || !fits_method(method) {
+        return Default::default();
+    }
+    let is_whole = words.next().is_some() && target.iter().all(u8::is_ascii_graphic);
+    let target = target.split(|&byte| byte == b'#').next().filter(|_| is_whole).unwrap_or_default();
+    let target = match memchr::memmem::find(target, b"://") {
+        Some(scheme) if !target.starts_with(b"/") => {
+            let rest = &target[scheme + 3..];
+            &rest[memchr::memchr(b'/', rest).unwrap_or(rest.len())..]
+        }
+        _ => target,
+    };
+    (method, if target.starts_with(b"/") || target == b"*" { target } else { &[] })
+}
+
+/// Whether this is a method, or the beginning of one.
+fn fits_method(method: &[u8]) -> bool {
+    let fit = method.iter().enumerate().all(|(i, b)| b.is_ascii_uppercase() || (*b == b'-' && i > 0));
+    fit && method.len() <= MAX_METHOD
+}
+
 /// Refuses a request line as soon as it can be: `line` may still be incomplete.
 fn check_start(line: &[u8], limits: &HeadLimits) -> Result<(), HeadError> {
     let start = &line[..line.len().min(MAX_METHOD + 1)];
     let method_end = start.iter().position(|&b| b == b' ');
     let method = &start[..method_end.unwrap_or(start.len())];
-    let fit = method.iter().enumerate().all(|(i, b)| b.is_ascii_uppercase() || (*b == b'-' && i > 0));
-    if !fit || method.len() > MAX_METHOD || method_end == Some(0) {
+    if !fits_method(method) || method_end == Some(0) {
         return Err(HeadError::BadMethod);
     }
     if let Some(method_end) = method_end {

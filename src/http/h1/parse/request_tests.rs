@@ -360,3 +360,29 @@ fn the_largest_head_is_read() {
     assert_eq!(head.fields().next_back().map(|f| f.value.last().copied()), Some(Some(b'z')));
     assert_eq!(head.fields().len(), 256);
 }
+
+#[test]
+fn of_a_refused_head_is_told_what_is_whole_and_right() {
+    for (head, method, target) in [
+        ("GET /a?b=c HTTP/1.1\r\nhost", "GET", "/a?b=c"),
+        ("\r\nPUT / HTTP/9\r\n\r\n", "PUT", "/"),
+        ("OPTIONS * HTTP/2.0\r\n", "OPTIONS", "*"),
+        ("GET /a", "GET", ""),
+        ("GE", "", ""),
+        ("GET /\0 HTTP/1.1", "GET", ""),
+        ("GET  / HTTP/1.1", "GET", ""),
+        (" / HTTP/1.1", "", ""),
+        ("G(T / HTTP/1.1", "", ""),
+        ("hunter2 is my password", "", ""),
+        ("\x16\x03\x01 \x02 \x03", "", ""),
+        ("", "", ""),
+        // Secrets are in fragments, and before hosts.
+        ("GET /back#access_token=1234 HTTP/1.1", "GET", "/back"),
+        ("GET http://user:1234@a.test/b?c HTTP/1.1", "GET", "/b?c"),
+        ("GET http://user:1234@a.test HTTP/1.1", "GET", ""),
+        ("GET /a?to=http://b.test/ HTTP/1.1", "GET", "/a?to=http://b.test/"),
+        ("CONNECT user:1234@a.test:80 HTTP/1.1", "CONNECT", ""),
+    ] {
+        assert_eq!(refused_line(head.as_bytes()), (method.as_bytes(), target.as_bytes()), "{head:?}");
+    }
+}
