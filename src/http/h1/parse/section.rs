@@ -232,12 +232,10 @@ impl ExactSizeIterator for Fields<'_> {}
 /// Where `header` stands in `head`.
 fn span(head: &[u8], header: &httparse::Header<'_>) -> Result<FieldSpan, HeadError> {
     let name = header.name.as_bytes();
-    match name_shape(name) {
-        NameShape::Plain => {}
-        NameShape::Underscore if !imitates_protected(name) => {}
-        NameShape::Underscore => return Err(HeadError::AmbiguousFieldName),
-        NameShape::Odd => return Err(HeadError::OddFieldName),
-        NameShape::Malformed => return Err(HeadError::BadFieldName),
+    let known = Known::classify(name);
+    // Names that are known have a plain shape, all of them.
+    if known == Known::Other {
+        check_shape(name)?;
     }
     let name_start = name.as_ptr().addr() - head.as_ptr().addr();
     let name_end = name_start + name.len();
@@ -251,12 +249,23 @@ fn span(head: &[u8], header: &httparse::Header<'_>) -> Result<FieldSpan, HeadErr
         name_end: narrow(name_end)?,
         value_start: narrow(value_start)?,
         value_end: narrow(value_end)?,
-        known: Known::classify(name),
+        known,
         canonical: value_start == name_end + 2
             && head.get(name_end + 1) == Some(&b' ')
             && head.get(value_end..value_end + 2) == Some(b"\r\n"),
         nominated: false,
     })
+}
+
+/// Refuses a name that readers may take for different ones.
+fn check_shape(name: &[u8]) -> Result<(), HeadError> {
+    match name_shape(name) {
+        NameShape::Plain => Ok(()),
+        NameShape::Underscore if !imitates_protected(name) => Ok(()),
+        NameShape::Underscore => Err(HeadError::AmbiguousFieldName),
+        NameShape::Odd => Err(HeadError::OddFieldName),
+        NameShape::Malformed => Err(HeadError::BadFieldName),
+    }
 }
 
 /// The number in a Content-Length field.
