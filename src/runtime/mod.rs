@@ -106,6 +106,8 @@ pub struct Stats {
     pub accepted: usize,
     /// Buffers out of the pool, those that the kernel was given excepted.
     pub buffers: usize,
+    /// Bytes that sockets hold in memory of their own until their peers take them.
+    pub unsent: usize,
     /// Tasks that ended with a panic or were begun anew after one, since the start.
     pub panics: u64,
     /// Looks at the driver, since the start.
@@ -342,6 +344,7 @@ impl Handle {
             operations: held.operations,
             accepted: held.accepted,
             buffers: self.core.pool.in_use() - held.lent,
+            unsent: self.core.pool.unsent(),
             panics: self.core.panics.get(),
             turns: self.core.turns.get(),
             sleeps: self.core.sleeps.get(),

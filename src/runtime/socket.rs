@@ -82,6 +82,7 @@ impl Socket {
         }
         if sent < total {
             outbox.put(parts, sent);
+            self.handle.pool().hold_unsent((total - sent) as isize);
         }
         Ok(outbox.is_empty())
     }
@@ -95,6 +96,7 @@ impl Socket {
             self.handle.spend_budget();
             outbox.sent += would_block_is_none(driver.send(self.key, &[IoSlice::new(&outbox.bytes[outbox.sent..])]))?;
         }
+        self.handle.pool().hold_unsent(-(outbox.bytes.len() as isize));
         *outbox = Outbox::default();
         Poll::Ready(Ok(()))
     }
@@ -149,6 +151,7 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
+        self.handle.pool().hold_unsent(-(self.outbox.get_mut().bytes.len() as isize));
         self.handle.driver().close(self.key);
     }
 }

@@ -10,7 +10,7 @@
 //! protocols = ["websocket"]        # these alone; a name stands for all versions of its protocol
 //! idle_timeout = "5m"              # without a byte in either direction; false for no end
 //! lifetime = false                 # in all, such as "24h"
-//! send_timeout = "1m"              # for one side to take a piece (up to 16 KiB) of what the other has sent
+//! send_timeout = "1m"              # for one side to take a piece (up to 128 KiB) of what the other has sent
 //! tunnels = 1000                   # at the same time, in the whole process; one more is refused with 503
 //! ```
 //!

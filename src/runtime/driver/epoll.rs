@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
-use super::super::buffer::{Chunk, Pool};
+use super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
 use super::super::sys;
 use super::{Accepted, Held, Interest};
 use crate::base::slab::{Key, Slab};
@@ -44,6 +44,8 @@ struct Socket {
     /// The peer has closed its side, or has sent urgent data, at which a receive
     /// stops, or it is a Unix socket: a short one is no sign of an empty socket.
     until_dry: bool,
+    /// The last receive has filled a whole buffer: there may be much more.
+    bulk: bool,
     /// Closed in both directions, or failed.
     over: bool,
     starved: bool,
@@ -80,6 +82,7 @@ impl Epoll {
             readable,
             writable,
             until_dry,
+            bulk: false,
             over: false,
             starved: false,
             reading,
@@ -141,7 +144,8 @@ impl Epoll {
             socket.reading.register(context);
             return Poll::Pending;
         }
-        let Some(mut buffer) = pool.take() else {
+        let large = if socket.bulk { pool.take_large() } else { None };
+        let Some(mut buffer) = large.or_else(|| pool.take()) else {
             socket.reading.register(context);
             if !std::mem::replace(&mut socket.starved, true) {
                 self.starved.push_back(stream);
@@ -155,6 +159,7 @@ impl Epoll {
             }
             Ok(len) => {
                 socket.readable = len == buffer.len() || socket.until_dry;
+                socket.bulk = len >= BUFFER_SIZE;
                 Poll::Ready(Ok(Some(Chunk::pooled(buffer, len, pool))))
             }
             Err(error) => {

@@ -9,11 +9,13 @@
 //! | `wakes` | wakes from other threads |
 //! | `scarcity` | too few buffers, queue entries and descriptors; signals |
 //! | `streams` | what TCP does, and the options of sockets |
+//! | `bulk` | more than one buffer takes, in large pieces |
 //! | `unix` | what only Unix sockets do |
 //! | `refused` | io_uring that cannot be had |
 //!
 //! `TIDEGATE_SOAK_SECONDS` makes the races run for so long on each driver.
 
+mod bulk;
 mod cancel;
 mod races;
 mod refused;

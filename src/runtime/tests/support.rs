@@ -187,7 +187,8 @@ pub(super) async fn until(handle: &Handle, what: &str, mut done: impl FnMut(&Sta
 /// Waits until nothing is held any more.
 pub(super) async fn settled(handle: &Handle) {
     until(handle, "left over", |stats| {
-        stats.tasks + stats.timers + stats.sockets + stats.operations + stats.accepted + stats.buffers == 0
+        let held = stats.operations + stats.accepted + stats.buffers + stats.unsent;
+        stats.tasks + stats.timers + stats.sockets + held == 0
     })
     .await;
 }

@@ -23,7 +23,7 @@ use std::task::{Context, Poll};
 use io_uring::types::Fd;
 use io_uring::{IoUring as Ring, opcode, squeue};
 
-use super::super::buffer::{Chunk, Pool};
+use super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
 use super::super::sys;
 use super::buffer_ring::{BufferRing, GROUP};
 use super::epoll::gone;
@@ -102,6 +102,8 @@ struct Stream {
     writable: bool,
     /// The last receive said that there is more.
     more: bool,
+    /// The last receive has filled a whole buffer: there may be much more.
+    bulk: bool,
     /// The peer has closed its side, as far as a poll has told.
     half_closed: bool,
     over: bool,
@@ -151,8 +153,8 @@ impl IoUring {
     }
 
     fn adopt_stream(&mut self, fd: OwnedFd, writable: bool, more: bool) -> Key {
-        let (arrived, ended, starved, half_closed, over) = Default::default();
-        self.adopt(fd, Kind::Stream(Stream { arrived, ended, starved, writable, more, half_closed, over }))
+        let (arrived, ended, starved, bulk, half_closed, over) = Default::default();
+        self.adopt(fd, Kind::Stream(Stream { arrived, ended, starved, writable, more, bulk, half_closed, over }))
     }
 
     pub(in super::super) fn poll_accept(&mut self, listener: Key, context: &Context<'_>) -> Poll<io::Result<Accepted>> {
@@ -191,7 +193,7 @@ impl IoUring {
         &mut self,
         key: Key,
         context: &Context<'_>,
-        _pool: &Rc<Pool>,
+        pool: &Rc<Pool>,
     ) -> Poll<io::Result<Option<Chunk>>> {
         let Some(socket) = self.sockets.get_mut(key) else { return Poll::Ready(Err(gone())) };
         let Kind::Stream(stream) = &mut socket.kind else { return Poll::Ready(Err(gone())) };
@@ -200,6 +202,13 @@ impl IoUring {
         }
         if stream.ended {
             return Poll::Ready(Ok(None));
+        }
+        if stream.bulk
+            && stream.more
+            && !socket.reading_now
+            && let Some(received) = stream.take_bulk(&socket.fd, pool)
+        {
+            return Poll::Ready(received);
         }
         socket.reading.register(context);
         self.arm_recv(key);
@@ -391,6 +400,25 @@ impl IoUring {
 }
 
 impl Stream {
+    /// Receives at once what may be much, into a large buffer; nothing if there is none, or nothing has come.
+    fn take_bulk(&mut self, fd: &OwnedFd, pool: &Rc<Pool>) -> Option<io::Result<Option<Chunk>>> {
+        let mut buffer = pool.take_large()?;
+        let received = sys::recv(fd, &mut buffer);
+        let len = *received.as_ref().unwrap_or(&0);
+        (self.more, self.bulk) = (len == buffer.len(), len >= BUFFER_SIZE);
+        if len > 0 {
+            return Some(Ok(Some(Chunk::pooled(buffer, len, pool))));
+        }
+        pool.give(buffer);
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+            received => {
+                self.ended = true;
+                Some(received.map(|_| None))
+            }
+        }
+    }
+
     fn take_arrived(&mut self, unclaimed: &mut usize) -> Option<io::Result<Chunk>> {
         let arrived = self.arrived.take();
         *unclaimed -= usize::from(matches!(&arrived, Some(Ok(chunk)) if chunk.is_pooled()));

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{cqueue, squeue};
 
-use super::super::super::buffer::{Chunk, Pool};
+use super::super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
 use super::{ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, MOST_ACCEPTED, OVER, RECV, Socket, WRITABLE};
 use crate::base::slab::Key;
 
@@ -81,6 +81,7 @@ impl IoUring {
             return;
         }
         stream.more = more;
+        stream.bulk = result >= BUFFER_SIZE as i32;
         match (-result, chunk) {
             (_, Some(chunk)) if result > 0 => {
                 // Bytes that nobody waits for must not keep a buffer from those who do.
