@@ -153,9 +153,9 @@ fn find_route<'s>(
     })?;
     x.route = Some(id);
     snapshot.router.forward(id, normal, received, captures, target).map_err(Reject::Path)?;
-    if let Some(query) = request.query() {
+    if let Some(query) = request.query_bytes() {
         target.push(b'?');
-        target.extend_from_slice(query.as_bytes());
+        target.extend_from_slice(query);
     }
     Ok(snapshot.route(id))
 }

@@ -9,6 +9,8 @@
 //! bytes that would end a line: [`FieldName`], [`FieldValue`], [`Target`]. So no
 //! input becomes a second message.
 
+use arrayvec::ArrayVec;
+
 use super::parse::{RequestHead, ResponseHead, Section, is_writable};
 use crate::http::edit::{Editing, Fate, Head};
 use crate::http::fields::{FieldName, FieldSpan, FieldValue, Known, KnownSet, NewField, is_forwarding};
@@ -117,11 +119,8 @@ fn changed_host<'a>(head: &'a RequestHead, forward: &RequestForward<'a>) -> Opti
 const OWN_MAX: usize = 12;
 
 /// The fields that the gateway adds to one head, without an allocation.
-#[derive(Clone, Copy, Debug)]
-pub struct OwnFields<'a> {
-    list: [NewField<'a>; OWN_MAX],
-    count: usize,
-}
+#[derive(Clone, Debug, Default)]
+pub struct OwnFields<'a>(ArrayVec<NewField<'a>, OWN_MAX>);
 
 impl<'a> OwnFields<'a> {
     /// Adds a field. A value with control characters is not added: nobody meant it.
@@ -135,23 +134,14 @@ impl<'a> OwnFields<'a> {
 
     /// Adds a field.
     pub fn push_value(&mut self, name: FieldName<'a>, value: FieldValue<'a>) {
-        debug_assert!(self.count < OWN_MAX, "there are fewer fields than that");
-        if let Some(place) = self.list.get_mut(self.count) {
-            *place = (name, value);
-            self.count += 1;
-        }
+        let added = self.0.try_push((name, value));
+        debug_assert!(added.is_ok(), "there are fewer fields than that");
     }
 
     /// The fields in their order.
     #[must_use]
     pub fn as_slice(&self) -> &[NewField<'a>] {
-        &self.list[..self.count]
-    }
-}
-
-impl Default for OwnFields<'_> {
-    fn default() -> Self {
-        Self { list: [(FieldName::literal("X"), FieldValue::literal("")); OWN_MAX], count: 0 }
+        &self.0
     }
 }
 
@@ -382,9 +372,11 @@ fn put_length(length: u64, out: &mut Vec<u8>) {
 
 /// Writes `HTTP/1.1 200 OK`, whatever the backend's version (RFC 9110 section 6.2).
 fn put_status(status: u16, reason: &[u8], out: &mut Vec<u8>) {
-    for part in [b"HTTP/1.1 ", Decimal::new(status.into()).as_bytes(), b" ", reason, b"\r\n"] {
-        out.extend_from_slice(part);
-    }
+    debug_assert!((100..1000).contains(&status), "a status has three digits");
+    let [hundreds, tens, ones] = [status / 100, status / 10, status].map(|digits| b'0' + (digits % 10) as u8);
+    out.extend_from_slice(&[b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'1', b' ', hundreds, tens, ones, b' ']);
+    out.extend_from_slice(reason);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// A number in decimal digits, without an allocation.

@@ -9,7 +9,7 @@ const REFUSED: &[(&[u8], &str)] = &[
     (b"/\x7f", "bad_target"),
     (b"/a\tb", "bad_target"),
     (b"/a b", "bad_target"),
-    (b"/a\rb", "bad_request_line"),
+    (b"/a\rb", "bad_target"),
     (b"/a\x0cb", "bad_target"),
     (b"/\xc3\xa4", "bad_target"),
     (b"/?\xc3\xa4", "bad_target"),

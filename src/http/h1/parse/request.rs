@@ -8,10 +8,9 @@
 //!   takes its place (section 3.2.2).
 //! - `100-continue` in HTTP/1.0 is not heard (RFC 9110 section 10.1.1).
 
-use std::mem::MaybeUninit;
 use std::str;
 
-use super::section::{Fields, HeaderArray, Section};
+use super::section::{Fields, Section};
 use super::{HeadLimits, Progress, target};
 use crate::http::error::HeadError;
 use crate::http::fields::{FieldValue, Known};
@@ -19,6 +18,9 @@ use crate::http::message::{Framing, Method, Version};
 
 /// The longest method that is accepted, in bytes.
 const MAX_METHOD: usize = 32;
+
+/// How almost every request line ends.
+const LINE_END: &[u8] = b" HTTP/1.1";
 
 /// The HTTP/2 connection preface up to its empty line looks like a request without fields.
 const HTTP2_PREFACE_LINE: &[u8] = b"PRI * HTTP/2.0";
@@ -68,16 +70,9 @@ impl RequestHead {
 
     /// Reads a complete head.
     fn read(&mut self, head: &[u8]) -> Result<(), HeadError> {
-        let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
+        let (line, fields) = self.section.scan.split(head);
         self.read_line(line)?;
-        let mut headers: HeaderArray<'_> = [const { MaybeUninit::uninit() }; HeadLimits::MAX_FIELDS];
-        let mut request = httparse::Request::new(&mut []);
-        match request.parse_with_uninit_headers(head, &mut headers) {
-            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-            Ok(_) => return Err(HeadError::BadFieldLine),
-            Err(error) => return Err(from_httparse(error)),
-        }
-        self.section.fill(head, request.headers, self.version)?;
+        self.section.fill(head, fields, self.version)?;
         if self.version == Version::Http11 && self.section.facts.host.is_none() {
             return Err(HeadError::MissingHost);
         }
@@ -89,8 +84,12 @@ impl RequestHead {
         if line == HTTP2_PREFACE_LINE {
             return Err(HeadError::Http2Preface);
         }
+        let usual_end = line.len().checked_sub(LINE_END.len()).filter(|&end| line[end..] == *LINE_END);
+        // Where a bare CR ends the line for others, it is at fault only if the line would be right otherwise.
+        let bare = if usual_end.is_some() { None } else { memchr::memchr(b'\r', line) };
+        let line = &line[..bare.unwrap_or(line.len())];
         let method_end = memchr::memchr(b' ', line).ok_or(HeadError::BadRequestLine)?;
-        let target_end = memchr::memrchr(b' ', line).filter(|&end| end > method_end + 1);
+        let target_end = usual_end.or_else(|| memchr::memrchr(b' ', line)).filter(|&end| end > method_end + 1);
         let target_end = target_end.ok_or(HeadError::BadRequestLine)?;
         self.version = version(&line[target_end + 1..])?;
         self.method = Method::classify(&line[..method_end]);
@@ -107,7 +106,7 @@ impl RequestHead {
         self.authority = pair(parts.authority);
         self.path = pair(parts.path);
         self.query = parts.query.map(pair);
-        Ok(())
+        if bare.is_some() { Err(HeadError::BadLineEnd) } else { Ok(()) }
     }
 
     /// The method's kind.
@@ -151,6 +150,11 @@ impl RequestHead {
     /// The query as it was received, without its `?`.
     pub fn query(&self) -> Option<&str> {
         self.query.map(|(start, end)| self.section.text(start, end))
+    }
+
+    /// The query as bytes; see [`query`](Self::query).
+    pub fn query_bytes(&self) -> Option<&[u8]> {
+        self.query.map(|(start, end)| self.section.part(start, end))
     }
 
     /// The path and, behind a `?`, the query, as they were received; see [`path`](Self::path).
@@ -302,18 +306,6 @@ fn version(text: &[u8]) -> Result<Version, HeadError> {
             Err(HeadError::UnsupportedVersion)
         }
         _ => Err(HeadError::BadVersion),
-    }
-}
-
-/// What httparse's errors mean once the request line has been read.
-pub(super) fn from_httparse(error: httparse::Error) -> HeadError {
-    match error {
-        httparse::Error::HeaderName => HeadError::BadFieldName,
-        httparse::Error::HeaderValue => HeadError::BadFieldValue,
-        httparse::Error::NewLine => HeadError::BadLineEnd,
-        httparse::Error::TooManyHeaders => HeadError::TooManyFields,
-        httparse::Error::Status => HeadError::BadStatusLine,
-        httparse::Error::Token | httparse::Error::Version => HeadError::BadRequestLine,
     }
 }
 

@@ -10,10 +10,7 @@
 //!   connection is not used again, for a backend that says so may also send one. `Content-Length: 0` is common
 //!   and harmless.
 
-use std::mem::MaybeUninit;
-
-use super::request::from_httparse;
-use super::section::{Fields, HeaderArray, Section};
+use super::section::{Fields, Section};
 use super::{HeadLimits, Progress};
 use crate::http::error::HeadError;
 use crate::http::fields::Known;
@@ -67,17 +64,9 @@ impl ResponseHead {
 
     /// Reads a complete head.
     fn read(&mut self, head: &[u8], context: &ResponseContext) -> Result<(), HeadError> {
-        let line = &head[..memchr::memchr(b'\r', head).unwrap_or(head.len())];
+        let (line, fields) = self.section.scan.split(head);
         self.read_line(line)?;
-        let mut headers: HeaderArray<'_> = [const { MaybeUninit::uninit() }; HeadLimits::MAX_FIELDS];
-        let mut response = httparse::Response::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        match config.parse_response_with_uninit_headers(&mut response, head, &mut headers) {
-            Ok(httparse::Status::Complete(length)) if length == head.len() => {}
-            Ok(_) => return Err(HeadError::BadFieldLine),
-            Err(error) => return Err(from_httparse(error)),
-        }
-        self.section.fill(head, response.headers, self.version)?;
+        self.section.fill(head, fields, self.version)?;
         self.framing = self.find_framing(context)?;
         Ok(())
     }
@@ -98,7 +87,11 @@ impl ResponseHead {
         if !(100..=599).contains(&self.status) {
             return Err(HeadError::BadStatusLine);
         }
-        // A head of at most 65535 bytes: no offset is cut. The reason's bytes are checked by httparse.
+        // RFC 9112 section 4: tabs, spaces, visible characters, and what older senders have put there.
+        if !rest.iter().all(|&byte| byte == b'\t' || byte >= b' ' && byte != 0x7f) {
+            return Err(HeadError::BadStatusLine);
+        }
+        // A head of at most 65535 bytes: no offset is cut.
         self.reason = (line.len().min(13) as u16, line.len() as u16);
         Ok(())
     }

@@ -16,11 +16,23 @@ pub(super) struct Scan {
     at: usize,
     /// Where the current line begins.
     line: usize,
-    /// Lines that have ended.
+    /// Lines that have ended, the empty one at the end of the head excepted.
     lines: usize,
+    /// The length of the start line, once it has ended.
+    start_line: usize,
 }
 
 impl Scan {
+    /// The start line of `head` without its line end, and the lines of fields behind it, in a head that is complete.
+    pub(super) fn split<'h>(&self, head: &'h [u8]) -> (&'h [u8], &'h [u8]) {
+        (&head[..self.start_line], &head[self.start_line + 2..])
+    }
+
+    /// How many fields a head has that is complete.
+    pub(super) fn fields(&self) -> usize {
+        self.lines.saturating_sub(1)
+    }
+
     /// The length of the head at the start of `input`, once it is complete. `check` sees the start line without
     /// its LF, perhaps incomplete, and may refuse it early; it must say the same of a longer line.
     pub(super) fn find_end(
@@ -41,6 +53,9 @@ impl Scan {
             }
             if lf == self.line || window[lf - 1] != b'\r' {
                 return Err(HeadError::BadLineEnd);
+            }
+            if self.lines == 0 {
+                self.start_line = lf - 1;
             }
             self.at = lf + 1;
             if lf == self.line + 1 {

@@ -13,8 +13,9 @@
 //!   Cookie, X-Forwarded-For, Cache-Control and so on) has no effect: section 7.6.1 forbids it, and it would
 //!   let a client strip what the gateway or the next backend relies on. All other names are honoured.
 
-use std::mem::MaybeUninit;
 use std::str;
+
+use arrayvec::ArrayVec;
 
 use super::scan::Scan;
 use super::{HeadLimits, target};
@@ -29,9 +30,6 @@ const MAX_CONNECTION_OPTIONS: usize = 32;
 
 /// Storage beyond this is given back between messages, so that one large head does not stay for ever.
 const KEPT_BYTES: usize = 8 * 1024;
-
-/// The places of header fields while httparse looks for them.
-pub(super) type HeaderArray<'a> = [MaybeUninit<httparse::Header<'a>>; HeadLimits::MAX_FIELDS];
 
 /// The bytes of a head, its fields, and what they say. Recycled from message to message.
 #[derive(Debug, Default)]
@@ -66,13 +64,17 @@ impl Section {
         self.scan = Scan::default();
     }
 
-    /// Takes over the fields that httparse found in `head`, and `head` itself.
-    pub(super) fn fill(
-        &mut self,
-        head: &[u8],
-        headers: &[httparse::Header<'_>],
-        version: Version,
-    ) -> Result<(), HeadError> {
+    /// Takes over the fields in `lines`, which are all of `head` that is behind its start line, and `head` itself.
+    pub(super) fn fill(&mut self, head: &[u8], lines: &[u8], version: Version) -> Result<(), HeadError> {
+        let mut headers = ArrayVec::<_, { HeadLimits::MAX_FIELDS }>::new();
+        for _ in 0..self.scan.fields() {
+            headers.push(httparse::EMPTY_HEADER);
+        }
+        let headers = match httparse::parse_headers(lines, &mut headers) {
+            Ok(httparse::Status::Complete((length, headers))) if length == lines.len() => headers,
+            Ok(_) => return Err(HeadError::BadFieldLine),
+            Err(error) => return Err(from_httparse(error)),
+        };
         let mut connections = 0;
         for header in headers {
             let span = span(head, header)?;
@@ -140,6 +142,11 @@ impl Section {
                 continue;
             }
             let value = &bytes[spans[i].value()];
+            // What is said most often.
+            if count < MAX_CONNECTION_OPTIONS && value.eq_ignore_ascii_case(b"keep-alive") {
+                (count, facts.keep_alive) = (count + 1, true);
+                continue;
+            }
             for option in value.split(|&b| b == b',').map(trim) {
                 // Empty list elements are legal (RFC 9110 section 5.6.1) and count.
                 count += 1;
@@ -228,6 +235,17 @@ impl DoubleEndedIterator for Fields<'_> {
 }
 
 impl ExactSizeIterator for Fields<'_> {}
+
+/// What httparse's errors mean where only fields are left to be read.
+fn from_httparse(error: httparse::Error) -> HeadError {
+    match error {
+        httparse::Error::HeaderName => HeadError::BadFieldName,
+        httparse::Error::HeaderValue => HeadError::BadFieldValue,
+        httparse::Error::NewLine => HeadError::BadLineEnd,
+        httparse::Error::TooManyHeaders => HeadError::TooManyFields,
+        httparse::Error::Status | httparse::Error::Token | httparse::Error::Version => HeadError::BadFieldLine,
+    }
+}
 
 /// Where `header` stands in `head`.
 fn span(head: &[u8], header: &httparse::Header<'_>) -> Result<FieldSpan, HeadError> {
