@@ -9,7 +9,7 @@ mod reader;
 mod stream;
 
 pub use crate::runtime::inherit::Handed;
-pub use crate::runtime::{Bound, Handle, Listener, Over, Sleep, TimedOut, bind, is_taken};
+pub use crate::runtime::{Bound, Handle, Listener, Over, Sleep, TimedOut, Timer, bind, is_taken};
 pub use address::Address;
 pub use reader::Reader;
 pub use stream::{Sending, Stream, connect};

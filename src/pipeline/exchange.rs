@@ -14,7 +14,7 @@ use crate::http::body::BodyDecoder;
 use crate::http::edit::Scratch;
 use crate::http::h1::parse::{RequestHead, ResponseHead};
 use crate::http::message::{Framing, Method};
-use crate::net::{Reader, Stream};
+use crate::net::{Reader, Stream, Timer};
 use crate::policy::forwarded::{ClientAddress, Origin};
 use crate::router::Captures;
 use crate::snapshot::doorway::Doorway;
@@ -28,6 +28,8 @@ pub struct Client {
     pub stream: Stream,
     /// What it has sent and nobody has used yet.
     pub reader: Reader,
+    /// When it, or who answers it, has been waited for long enough.
+    pub timer: Timer,
     /// The address of the other side.
     pub address: ClientAddress,
     /// The port that it has connected to, if there is one.

@@ -8,6 +8,8 @@
 use std::io::IoSlice;
 use std::ops::Range;
 
+use arrayvec::ArrayVec;
+
 use super::exchange::Body;
 use crate::http::body::BodyEncoder;
 use crate::http::error::BodyError;
@@ -67,7 +69,7 @@ impl<'a> Relay<'a> {
     /// Sends `head`, and behind it what has been received of the body.
     pub(super) fn step(&mut self, head: &[u8]) -> Result<Step<'a>, Fault> {
         let input = self.from.bytes();
-        let mut pieces = [const { 0..0 }; PIECES];
+        let mut pieces = Pieces::new();
         let Body { decoder, tail, gathered, recorded } = &mut *self.body;
         gathered.clear();
         let taken = take(decoder, input, &mut pieces, gathered)?;
@@ -79,17 +81,20 @@ impl<'a> Relay<'a> {
         if taken.done {
             self.encoder.finish(decoder.trailers(), tail).map_err(Fault::Malformed)?;
         }
-        let mut parts: [IoSlice<'_>; PIECES + 6] = std::array::from_fn(|_| IoSlice::new(&[]));
-        let data = pieces[..taken.pieces].iter().map(|piece| &input[piece.clone()]);
-        let all = [head, wrap.before.as_bytes(), again].into_iter().chain(data).chain([gathered, wrap.after, tail]);
-        let mut count = 0;
-        for part in all.filter(|part| !part.is_empty()) {
-            parts[count] = IoSlice::new(part);
-            count += 1;
-            self.sent += part.len() as u64;
+        let mut parts = Parts::new();
+        put(head, &mut parts);
+        put(wrap.before.as_bytes(), &mut parts);
+        put(again, &mut parts);
+        for piece in &pieces {
+            put(&input[piece.clone()], &mut parts);
         }
-        let sending = self.to.send(&parts[..count]);
-        for piece in &pieces[..taken.pieces] {
+        put(gathered, &mut parts);
+        put(wrap.after, &mut parts);
+        put(tail, &mut parts);
+        self.sent += parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        let sending = self.to.send(&parts);
+        drop(parts);
+        for piece in &pieces {
             recorded.add(&input[piece.clone()]);
         }
         recorded.add(gathered);
@@ -106,8 +111,19 @@ impl<'a> Relay<'a> {
     }
 }
 
+/// What is sent in one call: the pieces of data, and what goes around them.
+type Parts<'p> = ArrayVec<IoSlice<'p>, { PIECES + 6 }>;
+
+fn put<'p>(part: &'p [u8], parts: &mut Parts<'p>) {
+    if !part.is_empty() {
+        parts.push(IoSlice::new(part));
+    }
+}
+
+/// Where pieces of data lie in the input.
+type Pieces = ArrayVec<Range<usize>, PIECES>;
+
 struct Taken {
-    pieces: usize,
     data: usize,
     used: usize,
     done: bool,
@@ -118,21 +134,18 @@ struct Taken {
 fn take(
     decoder: &mut crate::http::body::BodyDecoder,
     input: &[u8],
-    pieces: &mut [Range<usize>; PIECES],
+    pieces: &mut Pieces,
     gathered: &mut Vec<u8>,
 ) -> Result<Taken, Fault> {
-    let mut taken = Taken { pieces: 0, data: 0, used: 0, done: false };
+    let mut taken = Taken { data: 0, used: 0, done: false };
     while !taken.done {
         let step = decoder.decode(&input[taken.used..]).map_err(Fault::Malformed)?;
         let data = taken.used + step.data.start..taken.used + step.data.end;
         taken.data += data.len();
-        match pieces.get_mut(taken.pieces) {
-            _ if data.is_empty() => {}
-            Some(piece) => {
-                *piece = data;
-                taken.pieces += 1;
-            }
-            None => gathered.extend_from_slice(&input[data]),
+        if !data.is_empty()
+            && let Err(full) = pieces.try_push(data)
+        {
+            gathered.extend_from_slice(&input[full.element()]);
         }
         taken.done = step.done;
         if step.consumed == 0 {

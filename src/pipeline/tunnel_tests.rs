@@ -91,6 +91,7 @@ async fn open_with(handle: &Handle, rules: TunnelRules, early_up: &[u8], early_d
     let (client, near) = pair(handle, 1).await;
     let (upstream, origin) = pair(handle, 2).await;
     let mut near = Client {
+        timer: handle.timer(),
         stream: near,
         reader: Reader::default(),
         address: ClientAddress::default(),
@@ -446,6 +447,7 @@ fn a_tunnel_over_a_unix_socket_delivers_all_and_ends() {
             let upstream = connect(handle, &Address::Unix(path.clone())).await.unwrap();
             let (client, near) = pair(handle, 1).await;
             let mut near = Client {
+                timer: handle.timer(),
                 stream: near,
                 reader: Reader::default(),
                 address: ClientAddress::default(),

@@ -136,8 +136,8 @@ impl Condition {
     }
 
     pub(super) fn holds_in_query(&self, lookup: &Lookup<'_>, text: &mut Vec<u8>) -> bool {
-        let Some(query) = lookup.head.query() else { return false };
-        let Some(value) = query::value(query.as_bytes(), &self.name) else { return false };
+        let Some(query) = lookup.head.query_bytes() else { return false };
+        let Some(value) = query::value(query, &self.name) else { return false };
         text.clear();
         text.extend(query::decoded(value));
         self.test.holds(text, lookup.worker)

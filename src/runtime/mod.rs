@@ -11,6 +11,7 @@
 //! | `keep` | tasks that are begun anew after a panic |
 //! | `remote`, `parker` | wakes from this thread and from others |
 //! | `timer` | a timing wheel |
+//! | `sleep` | timers and deadlines, as tasks have them |
 //! | `buffer` | the pool of receive buffers |
 //! | `socket` | streams and listeners |
 //! | `driver/` | epoll, io_uring, memory |
@@ -32,6 +33,7 @@ mod keep;
 mod parker;
 mod remote;
 mod setup;
+mod sleep;
 mod socket;
 mod sync;
 mod sys;
@@ -42,6 +44,7 @@ mod timer;
 pub use buffer::{BUFFER_SIZE, Chunk};
 pub use driver::memory::Network;
 pub use setup::{Bound, Choice, DriverKind, Fallback, Options, bind, is_taken, pin_to_core, raise_descriptors};
+pub use sleep::{Limited, Sleep, TimedOut, Timeout, Timer};
 pub use socket::{Accept, Connect, Listener, Over, Recv, Sending, Socket};
 
 use std::cell::{Cell, RefCell, RefMut};
@@ -53,7 +56,7 @@ use std::path::Path;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::base::slab::Key;
@@ -265,7 +268,7 @@ impl Handle {
 
     /// Waits until `deadline`; never ends for [`Instant::NEVER`].
     pub fn sleep_until(&self, deadline: Instant) -> Sleep {
-        Sleep { handle: self.clone(), deadline, timer: None }
+        Sleep::new(self.clone(), deadline)
     }
 
     /// Waits for `duration` from now on.
@@ -275,7 +278,13 @@ impl Handle {
 
     /// Waits for `work`, but not longer than until `deadline`; then it is dropped.
     pub fn timeout<F: Future>(&self, deadline: Instant, work: F) -> Timeout<F> {
-        Timeout { sleep: self.sleep_until(deadline), work }
+        Timeout::new(self.sleep_until(deadline), work)
+    }
+
+    /// A timer that can be armed again and again, at less cost than a new one each time.
+    #[must_use]
+    pub fn timer(&self) -> Timer {
+        Timer::new(self.clone())
     }
 
     /// Lets the other tasks and the kernel have a turn.
@@ -379,73 +388,6 @@ impl Handle {
 impl fmt::Debug for Handle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Handle").finish_non_exhaustive()
-    }
-}
-
-/// A timer; see [`Handle::sleep_until`]. Dropping it disarms it.
-#[derive(Debug)]
-#[must_use = "a timer does nothing until it is awaited"]
-pub struct Sleep {
-    handle: Handle,
-    deadline: Instant,
-    timer: Option<Key>,
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.deadline == Instant::NEVER {
-            return Poll::Pending;
-        }
-        if self.deadline <= self.handle.now() {
-            ready!(self.handle.poll_budget(context));
-            self.handle.spend_budget();
-            return Poll::Ready(());
-        }
-        let mut timers = self.handle.core.timers.borrow_mut();
-        match self.timer {
-            Some(key) if timers.poll(key, context.waker()) => Poll::Ready(()),
-            Some(_) => Poll::Pending,
-            None => {
-                let key = timers.insert(self.deadline, context.waker().clone());
-                drop(timers);
-                self.timer = Some(key);
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let Some(key) = self.timer {
-            self.handle.core.timers.borrow_mut().remove(key);
-        }
-    }
-}
-
-/// The time was over before the work was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimedOut;
-
-/// Work with a deadline; see [`Handle::timeout`].
-#[derive(Debug)]
-#[must_use = "work does nothing until it is awaited"]
-pub struct Timeout<F> {
-    sleep: Sleep,
-    work: F,
-}
-
-impl<F: Future + Unpin> Future for Timeout<F> {
-    type Output = Result<F::Output, TimedOut>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if let Poll::Ready(output) = Pin::new(&mut self.work).poll(context) {
-            return Poll::Ready(Ok(output));
-        }
-        ready!(Pin::new(&mut self.sleep).poll(context));
-        Poll::Ready(Err(TimedOut))
     }
 }
 

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
@@ -19,6 +20,9 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// How many connections the kernel may hold for us before we accept them.
 const BACKLOG: i32 = 4096;
+
+/// Parts that are not more than this in all are sent as one.
+const JOINED: usize = 1024;
 
 /// Calls again while a signal interrupts.
 fn uninterrupted<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> io::Result<T> {
@@ -73,6 +77,14 @@ pub(super) fn send(stream: impl AsFd, parts: &[IoSlice<'_>]) -> io::Result<usize
     let parts = &parts[..parts.len().min(libc::UIO_MAXIOV as usize)];
     match parts {
         [only] => uninterrupted(|| rustix::net::send(&stream, only, flags)),
+        // To put small parts together costs less than to tell the kernel where each of them lies.
+        _ if parts.iter().map(|part| part.len()).sum::<usize>() <= JOINED => {
+            let mut joined = ArrayVec::<u8, JOINED>::new();
+            for part in parts {
+                joined.try_extend_from_slice(part).map_err(io::Error::other)?;
+            }
+            uninterrupted(|| rustix::net::send(&stream, &joined, flags))
+        }
         _ => uninterrupted(|| rustix::net::sendmsg(&stream, parts, &mut SendAncillaryBuffer::default(), flags)),
     }
 }

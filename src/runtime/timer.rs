@@ -39,6 +39,8 @@ struct Level {
 #[derive(Debug)]
 struct Entry {
     deadline: Instant,
+    /// The deadline by which it has its place: no later than `deadline`.
+    linked: Instant,
     waker: Waker,
     place: Place,
     previous: Key,
@@ -60,10 +62,24 @@ impl Wheel {
 
     /// Arms a timer that wakes `waker` at `deadline`.
     pub(super) fn insert(&mut self, deadline: Instant, waker: Waker) -> Key {
-        let place = Place::Fired;
-        let key = self.entries.insert(Entry { deadline, waker, place, previous: Key::NONE, next: Key::NONE });
+        let (place, previous, next) = (Place::Fired, Key::NONE, Key::NONE);
+        let key = self.entries.insert(Entry { deadline, linked: deadline, waker, place, previous, next });
         self.link(key);
         key
+    }
+
+    /// Arms a timer anew, whether it has fired or not: it wakes `waker` at `deadline`.
+    ///
+    /// One that is to fire later than it was stays where it is, and moves when its place is due: a connection puts its
+    /// timer off with each request, and moves it but once in a while.
+    pub(super) fn rearm(&mut self, key: Key, deadline: Instant, waker: &Waker) {
+        let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.waker.clone_from(waker);
+        entry.deadline = deadline;
+        if entry.place == Place::Fired || deadline < entry.linked {
+            self.unlink(key);
+            self.link(key);
+        }
     }
 
     /// Whether the timer of `key` has fired; otherwise `waker` is the one it will wake.
@@ -139,6 +155,7 @@ impl Wheel {
 
     fn link(&mut self, key: Key) {
         let Some(entry) = self.entries.get_mut(key) else { return };
+        entry.linked = entry.deadline;
         // Rounded up: firing a tick late is allowed, firing early is not.
         let due = entry.deadline.as_nanos().div_ceil(1 << TICK_SHIFT);
         let tick = due.clamp(self.elapsed + 1, self.elapsed + HORIZON);
@@ -148,7 +165,7 @@ impl Wheel {
         let head = std::mem::replace(&mut self.levels[level].heads[slot], key);
         self.levels[level].occupied |= 1 << slot;
         entry.place = Place::Slot { level: level as u8, slot: slot as u8 };
-        entry.next = head;
+        (entry.previous, entry.next) = (Key::NONE, head);
         if let Some(second) = self.entries.get_mut(head) {
             second.previous = key;
         }
@@ -193,6 +210,7 @@ mod tests {
     enum Step {
         Insert(u64),
         Remove(usize),
+        Rearm(usize, u64),
         Advance(u64),
     }
 
@@ -201,6 +219,7 @@ mod tests {
         prop_oneof![
             span.clone().prop_map(Step::Insert),
             (0..64usize).prop_map(Step::Remove),
+            (0..64usize, span.clone()).prop_map(|(at, after)| Step::Rearm(at, after)),
             span.prop_map(Step::Advance)
         ]
     }
@@ -224,7 +243,14 @@ mod tests {
                         let (key, _, _) = model.swap_remove(at % model.len());
                         wheel.remove(key);
                     }
-                    Step::Remove(_) => {}
+                    Step::Rearm(at, after) if !model.is_empty() => {
+                        let at = at % model.len();
+                        let (key, deadline, fired) = &mut model[at];
+                        *deadline = Instant::from_nanos(now.as_nanos().saturating_add(after));
+                        *fired = Arc::new(Fired::default());
+                        wheel.rearm(*key, *deadline, &Waker::from(fired.clone()));
+                    }
+                    Step::Remove(_) | Step::Rearm(..) => {}
                     Step::Advance(by) => {
                         now = Instant::from_nanos(now.as_nanos().saturating_add(by).min(u64::MAX / 2));
                         let mut due = Vec::new();

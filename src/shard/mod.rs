@@ -3,6 +3,22 @@
 //! A [`Shard`] belongs to its thread alone. [`Shared`] is what the control
 //! thread and the others see of it: counters, the queue of events, and the
 //! order to drain.
+//!
+//! # What a request touches that other threads touch, too
+//! A line of cache that another core has written costs more than to parse a head, so there are few of them, and none
+//! that is written for a request by more than one thread:
+//!
+//! | what | written by | a request |
+//! |---|---|---|
+//! | the number of the edition (`snapshot::publish`) | the control thread, at a reload | reads it when its worker turns to the request |
+//! | the version of a service's members (`upstream::members`) | checks that change their minds, ejections, operators | reads it when a target is picked |
+//! | a target's record of failures (`upstream::endpoint`) | requests that fail, connections that open or close | reads it at its end |
+//! | who waits for connections of the service (`upstream::queue`) | requests that wait | reads it when it gives its connection back |
+//! | the worker's own counters, series and tallies | the worker; the control thread reads them at a scrape | writes, with plain stores |
+//! | the queue of tasks that other threads wake, and the sleep flag (`runtime::remote`) | those threads | shares one look of the worker's turn with all that are ready |
+//! | the mailbox of the access log, where it is on | the worker and the thread that writes | shares one push with the lines of others |
+//!
+//! In the steady state those of the first four are in the core's own cache, unchanged, request after request.
 
 pub mod census;
 

@@ -31,7 +31,7 @@ const REFUSING_PART: usize = 16;
 pub(super) async fn accept(accepting: Accepting, listener: Listener, door: Rc<Door>) {
     let worker = &accepting.worker;
     let shard = &worker.shard;
-    let requests = Recycler::new(SPARE_REQUESTS);
+    let requests = Recycler::new(SPARE_REQUESTS, serve::serve_requests);
     let is_over = || shard.is_draining() || door.is_closing();
     loop {
         let mut accept = pin!(listener.accept());
@@ -50,7 +50,7 @@ pub(super) async fn accept(accepting: Accepting, listener: Listener, door: Rc<Do
             None => return,
             Some(Ok((socket, peer))) => match admit(worker, socket, peer, &door) {
                 Some((connection, admission)) => {
-                    shard.handle.spawn(serve::serve(connection, admission, requests.clone(), serve::one_request));
+                    shard.handle.spawn(serve::serve(connection, admission, requests.clone()));
                 }
                 None => shard.counters().count(Counter::ConnectionsRefused),
             },
@@ -78,12 +78,12 @@ fn admit(
     socket: Socket,
     peer: Option<SocketAddr>,
     door: &Rc<Door>,
-) -> Option<(Connection, Admission)> {
+) -> Option<(Box<Connection>, Admission)> {
     let stream = Stream::new(socket);
     let most = worker.view.borrow().snapshot().gateway.connections_per_worker;
     if worker.connections.get() < most {
         let admission = Admission::new(worker, peer, door.clone());
-        return Some((Connection::new(worker.clone(), stream, peer, door.clone()), admission));
+        return Some((Box::new(Connection::new(worker.clone(), stream, peer, door.clone())), admission));
     }
     if worker.refusing.get() < REFUSING.min(most / REFUSING_PART + 1) {
         worker.shard.handle.spawn(serve::refuse_connection(Refusal::new(worker), stream, peer, door.clone()));

@@ -44,7 +44,7 @@ const GATHER: Duration = Duration::from_millis(100);
 const AFTER_PANIC: Duration = Duration::from_millis(200);
 
 /// What connections may take over their last words, once the time of a drain is over or nothing is waited for any more.
-pub(super) const LAST_WORDS: Duration = Duration::from_millis(500);
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// A worker, seen by the tasks of its connections.
 #[derive(Debug)]
@@ -284,8 +284,8 @@ impl Worker {
         }
     }
 
-    /// Waits until there is nothing left, or what is left is to be broken off and was not told, or `deadline`. Whether
-    /// nothing is left.
+    /// Waits until nothing is left, but not beyond `deadline`, nor once the process wants what is left broken off; that
+    /// counts until this worker has begun to. Whether nothing is left.
     async fn emptied(&self, deadline: Instant) -> bool {
         let is_over = || self.is_empty() || self.shard.shared().is_over() && !self.shard.is_over();
         let over = poll_fn(|context| {

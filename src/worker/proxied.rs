@@ -68,7 +68,9 @@ pub(super) async fn receive(
             }
             Progress::Incomplete => {}
         }
-        let filled = shard.handle.timeout(deadline, pin!(fill_unless_leaving(shard, client, true))).await;
+        let Client { stream, reader, door, .. } = &mut *client;
+        let filled = fill_unless_leaving(shard, stream, reader, door, true);
+        let filled = shard.handle.timeout(deadline, pin!(filled)).await;
         match filled {
             Ok(Ok(true)) => {}
             Err(_) if client.reader.is_empty() => return Err(Refused::Silent),

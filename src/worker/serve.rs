@@ -1,5 +1,6 @@
 //! The life of one client connection: request after request, until somebody has had enough.
 
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use super::finish::{count_status, finish};
 use super::{Admission, Door, LAST_WORDS, Refusal, Worker, proxied};
-use crate::base::recycler::Recycler;
+use crate::base::recycler::{Desk, Recycler};
 use crate::base::time::{Instant, unix_micros};
 use crate::http::h1::parse::Progress;
 use crate::http::message::Framing;
@@ -65,13 +66,21 @@ pub(super) enum Next {
     Tunnel,
 }
 
-/// Serves a connection until it ends. Each request runs as a future of its own, in memory that idle connections do
-/// not hold.
-pub(super) async fn serve<F: Future<Output = (Connection, Next)>>(
-    mut connection: Connection,
+/// What carries out the requests of connections.
+pub(super) type Requests<F> = Recycler<Box<Connection>, Served, F>;
+
+/// Where it finds the next connection that has one.
+pub(super) type RequestDesk = Rc<Desk<Box<Connection>, Served>>;
+
+/// A connection that has had its request served, and what it does then.
+type Served = (Box<Connection>, Next);
+
+/// Serves a connection until it ends. Each request runs in a future of its own, in memory that idle connections do not
+/// hold.
+pub(super) async fn serve<F: Future<Output = Infallible>>(
+    mut connection: Box<Connection>,
     admission: Admission,
-    requests: Rc<Recycler<F>>,
-    request: impl Fn(Connection) -> F,
+    requests: Rc<Requests<F>>,
 ) {
     if connection.is_proxied() && !Box::pin(connection.announced()).await {
         return;
@@ -83,7 +92,7 @@ pub(super) async fn serve<F: Future<Output = (Connection, Next)>>(
         }
         admission.note(Activity::Request);
         let next;
-        (connection, next) = requests.run(request(connection)).await;
+        (connection, next) = requests.run(connection).await;
         if next != Next::Request {
             break next;
         }
@@ -100,12 +109,15 @@ pub(super) async fn serve<F: Future<Output = (Connection, Next)>>(
     }
 }
 
-/// Serves one request.
-pub(super) async fn one_request(mut connection: Connection) -> (Connection, Next) {
-    let mut x = connection.worker.exchange();
-    let next = connection.request(&mut x).await;
-    connection.worker.recycle(x);
-    (connection, next)
+/// Serves one request after the other, each of some connection.
+pub(super) async fn serve_requests(desk: RequestDesk) -> Infallible {
+    loop {
+        let mut connection = desk.next().await;
+        let mut x = connection.worker.exchange();
+        let next = connection.request(&mut x).await;
+        connection.worker.recycle(x);
+        desk.finish((connection, next));
+    }
 }
 
 /// Refuses a connection that is one too many.
@@ -141,7 +153,8 @@ impl Connection {
     pub(super) fn new(worker: Rc<Worker>, stream: Stream, peer: Option<SocketAddr>, door: Rc<Door>) -> Connection {
         let (reader, address) = (Reader::default(), ClientAddress::of_peer(peer));
         let port = Some(door.doorway.address().port());
-        let client = Client { stream, reader, address, port, door, listener: ListenerId::GONE };
+        let timer = stream.handle().timer();
+        let client = Client { stream, reader, timer, address, port, door, listener: ListenerId::GONE };
         Connection { worker, client, number: 0, requests: 0, counted: 0, tunnel: None }
     }
 
@@ -190,8 +203,9 @@ impl Connection {
         let idle_timeout = self.worker.view.borrow().snapshot().limits.idle_timeout;
         let deadline = self.worker.shard.handle.now() + idle_timeout;
         let (shard, fresh) = (&self.worker.shard, self.requests == 0);
-        let filled = fill_unless_leaving(shard, &mut self.client, fresh);
-        match self.worker.shard.handle.timeout(deadline, pin!(filled)).await {
+        let Client { stream, reader, timer, door, .. } = &mut self.client;
+        let filled = fill_unless_leaving(shard, stream, reader, door, fresh);
+        match timer.timeout(deadline, pin!(filled)).await {
             Ok(Ok(true)) => Waited::Bytes,
             _ => Waited::Over,
         }
@@ -284,12 +298,11 @@ impl Connection {
         if end == TunnelEnd::Drain {
             shard.counters().count(Counter::Unfinished);
         }
-        if !reset {
-            return Next::Linger;
+        if reset || end == TunnelEnd::Drain {
+            let (code, detail) = (end.code(), end.detail());
+            shard.tell(Event { code, detail, peer: self.client.address.socket(), ..Event::default() });
         }
-        let (code, detail) = (end.code(), end.detail());
-        shard.tell(Event { code, detail, peer: self.client.address.socket(), ..Event::default() });
-        Next::Reset
+        if reset { Next::Reset } else { Next::Linger }
     }
 
     /// Receives a head; false if the connection ended before it began.
@@ -412,8 +425,13 @@ impl Connection {
 
 /// Receives more from a client; false at its end, and once its connection has been ending for a while. Who has just
 /// connected has probably sent something, and others may have a request on its way: they get it answered.
-pub(super) async fn fill_unless_leaving(shard: &Shard, client: &mut Client, fresh: bool) -> io::Result<bool> {
-    let Client { stream, reader, door, .. } = client;
+pub(super) async fn fill_unless_leaving(
+    shard: &Shard,
+    stream: &Stream,
+    reader: &mut Reader,
+    door: &Door,
+    fresh: bool,
+) -> io::Result<bool> {
     let mut fill = pin!(reader.fill(stream));
     let mut timer = None;
     poll_fn(|context| match fill.as_mut().poll(context) {
@@ -470,30 +488,5 @@ fn body_left(x: &Exchange) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn size_of_request<F>(_: impl Fn(Connection) -> F) -> usize {
-        size_of::<F>()
-    }
-
-    fn size_of_connection<R, F>(
-        requests: fn() -> Rc<Recycler<R>>,
-        _: impl Fn(Connection, Admission, Rc<Recycler<R>>) -> F,
-    ) -> usize {
-        let _ = requests;
-        size_of::<F>()
-    }
-
-    /// An idle connection is to cost less than 2 KiB in all; its task is the largest part.
-    #[test]
-    fn futures_stay_small() {
-        let idle = size_of_connection(
-            || unreachable!("never called"),
-            |connection, admission, requests| serve(connection, admission, requests, one_request),
-        );
-        assert!(idle <= 784, "a connection's task has grown to {idle} bytes");
-        let busy = size_of_request(one_request);
-        assert!(busy <= 3584, "a request's future has grown to {busy} bytes");
-    }
-}
+#[path = "serve_tests.rs"]
+mod tests;

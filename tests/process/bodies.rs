@@ -16,7 +16,7 @@ on_both_drivers!(large_bodies_both_ways, stalled_readers_stop_the_backend, stall
 
 const MIB: u64 = 1024 * 1024;
 
-/// Resident memory that a transfer may add, whatever its size: the buffers of a worker are 8 MiB.
+/// Resident memory that a transfer may add, whatever its size: the buffers of a worker are 10 MiB.
 const GROWTH: u64 = 32 * MIB;
 
 fn size() -> u64 {

@@ -16,7 +16,7 @@ on_both_drivers!(
     what_runs_is_finished,
     a_body_on_its_way_is_finished,
     idle_connections_are_closed,
-    what_takes_too_long_is_cut,
+    what_takes_too_long_is_broken_off,
     a_second_signal_does_not_wait,
     who_has_connected_before_the_signal_is_served,
 );
@@ -106,7 +106,7 @@ fn idle_connections_are_closed(driver: &'static str) {
     assert!(begun.elapsed() < Duration::from_secs(5), "nothing ran, and the drain took {:?}", begun.elapsed());
 }
 
-fn what_takes_too_long_is_cut(driver: &'static str) {
+fn what_takes_too_long_is_broken_off(driver: &'static str) {
     let gate = Gate::new();
     let gateway = Setup::new(driver, gate.origin.address).gateway("drain_timeout = \"300ms\"").start();
     let mut client = gate.begin(&gateway);

@@ -308,7 +308,8 @@ impl<'e> Loader<'e> {
     /// as `decoded` says: an environment has nothing but strings. False if there are none, and all stays as it is.
     pub(super) fn take_literally(&mut self, decoded: &[Diagnostic]) -> bool {
         let mut taken = false;
-        for fault in decoded {
+        // A warning is about a string that is right.
+        for fault in decoded.iter().filter(|fault| fault.is_error()) {
             let Some(span) = &fault.span else { continue };
             // What may be a secret is no number: what is wrong with one would show it.
             let is_plain = |substitution: &&Substitution| substitution.replaced && !substitution.hidden;
@@ -330,8 +331,9 @@ impl<'e> Loader<'e> {
     /// What is wrong once values are numbers and booleans, of which `before` is what was wrong with them as strings. A
     /// boolean that is wrong was meant to be a string.
     pub(super) fn settle_on(before: &[Diagnostic], after: &mut [Diagnostic]) {
-        for fault in after {
-            let as_string = before.iter().find(|before| before.span == fault.span && before.label != IS_STRING);
+        let as_strings = || before.iter().filter(|fault| fault.is_error() && fault.label != IS_STRING);
+        for fault in after.iter_mut().filter(|fault| fault.is_error()) {
+            let as_string = as_strings().find(|before| before.span == fault.span);
             if let Some(as_string) = as_string.filter(|_| fault.span.is_some()) {
                 *fault = as_string.clone();
             }

@@ -148,8 +148,8 @@ pub(super) async fn attempt(
     let stream = &upstream.connection.stream;
     let relay = Relay::new(&mut client.reader, up, stream, request.framing(), route.limits.body);
     let upload = pin!(upload::upload(&client.stream, relay, outgoing, &rules, progress));
-    let back =
-        download::Back { upstream: stream, reader: &mut upstream.reader, client: &client.stream, head: response };
+    let (reader, timer) = (&mut upstream.reader, &mut client.timer);
+    let back = download::Back { upstream: stream, reader, client: &client.stream, timer, head: response };
     let download = pin!(download::download(back, down, reply, shard, &rules, progress));
     let both = pin!(side_by_side(upload, download, progress, shard));
     match shard.handle.timeout(stage.deadline, both).await {

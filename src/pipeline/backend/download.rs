@@ -12,7 +12,7 @@ use crate::base::time::Instant;
 use crate::http::h1::encode::encode_interim;
 use crate::http::h1::parse::{HeadLimits, Progress as Parsed, ResponseHead};
 use crate::http::message::Framing;
-use crate::net::{Handle, Reader, Sending, Stream};
+use crate::net::{Reader, Sending, Stream, Timer};
 use crate::observe::counters::Counter;
 use crate::pipeline::exchange::Body;
 use crate::pipeline::relay::{Fault, Relay};
@@ -30,6 +30,7 @@ pub(super) struct Back<'a> {
     pub(super) upstream: &'a Stream,
     pub(super) reader: &'a mut Reader,
     pub(super) client: &'a Stream,
+    pub(super) timer: &'a mut Timer,
     pub(super) head: &'a mut ResponseHead,
 }
 
@@ -80,8 +81,8 @@ pub(super) async fn download(
             break;
         }
         let fill = pin!(relay.from.fill(back.upstream));
-        let patience = rules.timeouts.between_bytes;
-        let filled = wait_for_backend(fill, back.client, rules.handle, patience).await?;
+        let deadline = rules.timeouts.between_bytes.map_or(Instant::NEVER, |patience| rules.handle.now() + patience);
+        let filled = wait_for_backend(fill, back.client, back.timer, || deadline).await?;
         let filled = filled.ok_or(Failure::Cut(Cut::Stalled))?;
         if !filled.map_err(|_| Failure::Cut(Cut::Broken))? {
             relay.body.decoder.end_of_input().map_err(|_| Failure::Cut(Cut::Broken))?;
@@ -129,26 +130,13 @@ async fn receive_head(
 
 /// Receives more of the response's head. The time for it runs from the last byte of the request.
 async fn fill_in_time(back: &mut Back<'_>, rules: &Rules<'_>, progress: &Progress) -> Result<(), Failure> {
-    let mut timer = None;
     let begun = !back.reader.is_empty() || progress.continued.get();
-    let mut fill = pin!(back.reader.fill(back.upstream));
-    let in_time = poll_fn(|context| {
-        if let Poll::Ready(filled) = fill.as_mut().poll(context) {
-            return Poll::Ready(Some(filled));
-        }
-        if timer.is_none()
-            && let (Some(first_byte), Sent::Whole(at) | Sent::Stuck(at)) =
-                (rules.timeouts.first_byte, progress.sent.get())
-        {
-            timer = Some(rules.handle.sleep_until(at + first_byte));
-        }
-        match &mut timer {
-            Some(timer) => Pin::new(timer).poll(context).map(|()| None),
-            None => Poll::Pending,
-        }
-    });
-    let waited = wait_for_backend(pin!(in_time), back.client, rules.handle, None).await?;
-    match waited.flatten() {
+    let fill = pin!(back.reader.fill(back.upstream));
+    let deadline = || match (rules.timeouts.first_byte, progress.sent.get()) {
+        (Some(first_byte), Sent::Whole(at) | Sent::Stuck(at)) => at + first_byte,
+        _ => Instant::NEVER,
+    };
+    match wait_for_backend(fill, back.client, back.timer, deadline).await? {
         None => Err(Failure::Refused(Reject::FirstByteTimeout)),
         Some(Ok(true)) => Ok(()),
         Some(_) if begun => Err(Failure::Refused(Reject::BackendClosed)),
@@ -156,37 +144,31 @@ async fn fill_in_time(back: &mut Back<'_>, rules: &Rules<'_>, progress: &Progres
     }
 }
 
-/// Waits for the backend, but not longer than `patience`, if there is a limit (then the answer is `None`), and not on
-/// behalf of a client that is gone. Time and client are looked after only once there is a wait.
+/// Waits for the backend, but not longer than until `deadline`, which may change meanwhile (then the answer is `None`),
+/// and not on behalf of a client that is gone. The client is looked after only once the wait is a long one.
 async fn wait_for_backend<F: Future>(
     mut wait: Pin<&mut F>,
     client: &Stream,
-    handle: &Handle,
-    patience: Option<Duration>,
+    timer: &mut Timer,
+    deadline: impl Fn() -> Instant,
 ) -> Result<Option<F::Output>, Failure> {
-    let mut timer = None;
-    let mut deadline = Instant::NEVER;
-    let mut long = false;
+    let handle = client.handle();
+    let long = handle.now() + LONG_WAIT;
     let mut over = client.over();
     poll_fn(|context| {
         if let Poll::Ready(output) = wait.as_mut().poll(context) {
             return Poll::Ready(Ok(Some(output)));
         }
-        let timer = timer.get_or_insert_with(|| {
-            deadline = patience.map_or(Instant::NEVER, |patience| handle.now() + patience);
-            handle.sleep_until(deadline.min(handle.now() + LONG_WAIT))
-        });
-        while Pin::new(&mut *timer).poll(context).is_ready() {
-            if handle.now() >= deadline {
-                return Poll::Ready(Ok(None));
-            }
-            long = true;
-            *timer = handle.sleep_until(deadline);
+        let (now, deadline) = (handle.now(), deadline());
+        if deadline <= now {
+            return Poll::Ready(Ok(None));
         }
-        match long {
-            true => Pin::new(&mut over).poll(context).map(|()| Err(Failure::ClientGone)),
-            false => Poll::Pending,
+        if now < long {
+            timer.wake_at(deadline.min(long), context);
+            return Poll::Pending;
         }
+        timer.wake_at(deadline, context);
+        Pin::new(&mut over).poll(context).map(|()| Err(Failure::ClientGone))
     })
     .await
 }

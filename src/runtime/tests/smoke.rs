@@ -67,3 +67,32 @@ fn a_timer_fires_after_its_time() {
         });
     });
 }
+
+#[test]
+fn a_kept_timer_wakes_at_the_time_that_it_was_given_last() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let millis = std::time::Duration::from_millis;
+            let mut timer = handle.timer();
+            // Later, sooner, and anew after it has fired.
+            for times in [&[5][..], &[5, 30], &[60_000, 10], &[60_000, 5, 20, 8]] {
+                let begun = handle.now();
+                let mut deadline = begun;
+                for &time in times {
+                    deadline = begun + millis(time);
+                    let waits = timer.timeout(deadline, std::future::pending::<()>());
+                    assert!(poll_once(&mut std::pin::pin!(waits)).await.is_none());
+                }
+                let waits = timer.timeout(deadline, std::future::pending::<()>());
+                assert!(waits.await.is_err(), "there is nothing else to end it");
+                assert!(handle.now() >= deadline, "early");
+                assert_eq!(handle.stats().timers, 1);
+            }
+            let done = timer.timeout(handle.now(), std::future::ready(1));
+            assert_eq!(done.await, Ok(1), "work that is done is preferred");
+            drop(timer);
+            assert_eq!(handle.stats().timers, 0);
+        });
+    });
+}

@@ -2,14 +2,31 @@
 //!
 //! What it uses, each probed when the ring is made: SINGLE_ISSUER with
 //! DEFER_TASKRUN (15 to 20 % cheaper than without at moderate load), a ring of
-//! provided buffers, one-shot receives that pick a buffer when data is there
-//! (so a stalled stream holds at most one), multishot accept, one-shot polls
-//! for room to send, and a multishot poll on the worker's bell.
+//! provided buffers from which a receive picks one when data is there,
+//! multishot accept, one-shot polls for room to send, and a multishot poll on
+//! the worker's bell.
+//!
+//! A stream of TCP on which short messages come has a receive that answers
+//! again and again, which saves a submission each time. It is ended where nobody
+//! takes what comes, or when a buffer is filled: there may be much more, and the
+//! kernel would go on for as long as it finds buffers. Such a stream has
+//! one-shot receives, so that it holds at most one buffer when it stalls, until
+//! a few short messages have come; and while its buffers are filled and it has
+//! more, it is received from with direct calls, into large buffers, for those
+//! in the ring are all of the usual size.
+//!
+//! A receive that goes on can miss the end of its stream: when two wake-ups come
+//! before the kernel gets to run it, it takes what the first was for, and does
+//! not look again (io_uring/poll.c, `io_poll_check_events`). For the peer's end
+//! of a TCP stream the kernel says that there is more, and looks. A reset is
+//! told by a poll beside the receive, which is then begun anew. A Unix socket
+//! says neither, and has one-shot receives alone.
 //!
 //! A socket stays open until all its operations have answered: a queued
 //! operation names its socket by number, and the number of a closed socket may
 //! already be another's.
 
+mod arrived;
 mod queues;
 
 use std::collections::VecDeque;
@@ -31,9 +48,12 @@ use super::ring::{Refusal, Sizes, build, probe};
 use super::{Accepted, Held, Interest};
 use crate::base::slab::{GENERATION_BITS, Key, Slab};
 use crate::base::time::Instant;
+use arrived::Arrived;
 
 /// Do not try to receive before the socket is ready (linux/io_uring.h).
 const POLL_FIRST: u16 = 1;
+/// Receive again and again (linux/io_uring.h).
+const MULTISHOT: u16 = 2;
 /// The kind of an operation stands above the key in its user data.
 const KIND_SHIFT: u32 = 56;
 const _: () = assert!(GENERATION_BITS + u32::BITS <= KIND_SHIFT, "a key and a kind fit in one word");
@@ -49,6 +69,12 @@ const OVER: u64 = 6;
 /// taken; those that come then wait with the kernel.
 const MOST_ACCEPTED: usize = 64;
 
+/// A receive that goes on is begun once so many short messages have come in a row.
+const STEADY: u8 = 3;
+
+/// Such a receive is ended when so many pieces wait to be taken. A few more may come until it has.
+const MOST_ARRIVED: usize = 4;
+
 /// The driver.
 pub(in super::super) struct IoUring {
     /// Declared before the buffers: closed first.
@@ -62,7 +88,7 @@ pub(in super::super) struct IoUring {
     /// Cancellations that have not answered.
     cancels: usize,
     starved: VecDeque<Key>,
-    /// Streams with a chunk of the pool that has arrived and was not taken.
+    /// Chunks of the pool that have arrived and were not taken.
     unclaimed: usize,
     completions: Vec<(u64, i32, u32)>,
     bell: RawFd,
@@ -94,9 +120,11 @@ enum Kind {
     },
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Stream {
-    arrived: Option<io::Result<Chunk>>,
+    arrived: Arrived,
+    /// The task that waited was woken, and has not come to take what has arrived.
+    claimed: bool,
     ended: bool,
     starved: bool,
     writable: bool,
@@ -104,6 +132,14 @@ struct Stream {
     more: bool,
     /// The last receive has filled a whole buffer: there may be much more.
     bulk: bool,
+    /// So many receives in a row have not.
+    short: u8,
+    /// Its receives may go on: it is a stream of TCP.
+    may_go_on: bool,
+    /// The receive that is under way goes on.
+    goes_on: bool,
+    /// It is being cancelled.
+    pausing: bool,
     /// The peer has closed its side, as far as a poll has told.
     half_closed: bool,
     over: bool,
@@ -152,9 +188,8 @@ impl IoUring {
         self.sockets.insert(Socket { fd, kind, reading_now, polling_now, over_now, closing, reading, writing, ending })
     }
 
-    fn adopt_stream(&mut self, fd: OwnedFd, writable: bool, more: bool) -> Key {
-        let (arrived, ended, starved, bulk, half_closed, over) = Default::default();
-        self.adopt(fd, Kind::Stream(Stream { arrived, ended, starved, writable, more, bulk, half_closed, over }))
+    fn adopt_stream(&mut self, fd: OwnedFd, writable: bool, more: bool, may_go_on: bool) -> Key {
+        self.adopt(fd, Kind::Stream(Stream { writable, more, may_go_on, ..Stream::default() }))
     }
 
     pub(in super::super) fn poll_accept(&mut self, listener: Key, context: &Context<'_>) -> Poll<io::Result<Accepted>> {
@@ -163,7 +198,7 @@ impl IoUring {
         if let Some(fd) = accepted.pop_front() {
             let peer = sys::peer(&fd);
             // Most clients send at once: the first receive tries before it waits.
-            return Poll::Ready(Ok((self.adopt_stream(fd, true, true), peer)));
+            return Poll::Ready(Ok((self.adopt_stream(fd, true, true, peer.is_some()), peer)));
         }
         if let Some(error) = error.take() {
             return Poll::Ready(Err(error));
@@ -178,11 +213,11 @@ impl IoUring {
     }
 
     pub(in super::super) fn connect(&mut self, address: SocketAddr) -> io::Result<Key> {
-        Ok(self.adopt_stream(sys::connect(address)?, false, false))
+        Ok(self.adopt_stream(sys::connect(address)?, false, false, true))
     }
 
     pub(in super::super) fn connect_unix(&mut self, path: &Path) -> io::Result<Key> {
-        Ok(self.adopt_stream(sys::connect_unix(path)?, true, false))
+        Ok(self.adopt_stream(sys::connect_unix(path)?, true, false, false))
     }
 
     pub(in super::super) fn take_error(&mut self, stream: Key) -> io::Result<()> {
@@ -197,7 +232,8 @@ impl IoUring {
     ) -> Poll<io::Result<Option<Chunk>>> {
         let Some(socket) = self.sockets.get_mut(key) else { return Poll::Ready(Err(gone())) };
         let Kind::Stream(stream) = &mut socket.kind else { return Poll::Ready(Err(gone())) };
-        if let Some(arrived) = stream.take_arrived(&mut self.unclaimed) {
+        stream.claimed = false;
+        if let Some(arrived) = stream.arrived.take(&mut self.unclaimed) {
             return Poll::Ready(arrived.map(Some));
         }
         if stream.ended {
@@ -219,13 +255,18 @@ impl IoUring {
     fn arm_recv(&mut self, key: Key) -> bool {
         let Some(socket) = self.sockets.get_mut(key) else { return false };
         let Kind::Stream(stream) = &mut socket.kind else { return false };
-        if socket.closing || socket.reading_now || stream.starved || stream.ended || stream.arrived.is_some() {
+        if socket.closing || socket.reading_now || stream.starved || stream.ended || !stream.arrived.is_empty() {
             return false;
         }
         socket.reading_now = true;
-        let first = if stream.more { 0 } else { POLL_FIRST };
-        let recv = opcode::Recv::new(Fd(socket.fd.as_raw_fd()), std::ptr::null_mut(), 0).buf_group(GROUP).ioprio(first);
+        stream.goes_on = stream.may_go_on && stream.short >= STEADY && !stream.over;
+        let watched = stream.goes_on;
+        let how = if stream.more { 0 } else { POLL_FIRST } | if stream.goes_on { MULTISHOT } else { 0 };
+        let recv = opcode::Recv::new(Fd(socket.fd.as_raw_fd()), std::ptr::null_mut(), 0).buf_group(GROUP).ioprio(how);
         self.begin(RECV, key, recv.build().flags(squeue::Flags::BUFFER_SELECT));
+        if watched {
+            self.arm_over(key);
+        }
         true
     }
 
@@ -237,7 +278,7 @@ impl IoUring {
         let Some(Socket { fd, kind: Kind::Stream(stream), reading_now, .. }) = self.sockets.get(key) else {
             return false;
         };
-        !stream.ended && stream.arrived.is_none() && (*reading_now || !sys::has_news(fd))
+        !stream.ended && stream.arrived.is_empty() && (*reading_now || !sys::has_news(fd))
     }
 
     pub(in super::super) fn send(&mut self, key: Key, parts: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -281,13 +322,19 @@ impl IoUring {
             return Poll::Ready(());
         }
         socket.ending.register(context);
+        self.arm_over(key);
+        Poll::Pending
+    }
+
+    /// Begins to wait for the end in both directions, unless that is under way.
+    fn arm_over(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
         if !std::mem::replace(&mut socket.over_now, true) {
             // Nothing is asked for: errors and the end are always told (poll(2)),
             // but so is a half-close, hence the many answers; see `arm_writable`.
             let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), 0).multi(true).build();
             self.begin(OVER, key, poll);
         }
-        Poll::Pending
     }
 
     pub(in super::super) fn shutdown_write(&mut self, stream: Key) -> io::Result<()> {
@@ -307,7 +354,7 @@ impl IoUring {
         let under_way = [(socket.reading_now, reading), (socket.polling_now, WRITABLE), (socket.over_now, OVER)];
         // What has come for nobody goes now: bytes, and connections never taken.
         match &mut socket.kind {
-            Kind::Stream(stream) => drop(stream.take_arrived(&mut self.unclaimed)),
+            Kind::Stream(stream) => stream.arrived.clear(&mut self.unclaimed),
             Kind::Listener { accepted, .. } => accepted.clear(),
         }
         for (_, kind) in under_way.into_iter().filter(|(begun, _)| *begun) {
@@ -362,7 +409,7 @@ impl IoUring {
     fn detach_unclaimed(&mut self) {
         for socket in self.sockets.values_mut() {
             if let Kind::Stream(stream) = &mut socket.kind {
-                stream.arrived = stream.arrived.take().map(|arrived| arrived.map(Chunk::detach));
+                stream.arrived.detach();
             }
         }
         self.unclaimed = 0;
@@ -417,12 +464,6 @@ impl Stream {
                 Some(received.map(|_| None))
             }
         }
-    }
-
-    fn take_arrived(&mut self, unclaimed: &mut usize) -> Option<io::Result<Chunk>> {
-        let arrived = self.arrived.take();
-        *unclaimed -= usize::from(matches!(&arrived, Some(Ok(chunk)) if chunk.is_pooled()));
-        arrived
     }
 }
 

@@ -8,7 +8,7 @@ use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{cqueue, squeue};
 
 use super::super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
-use super::{ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, MOST_ACCEPTED, OVER, RECV, Socket, WRITABLE};
+use super::{ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, MOST_ACCEPTED, MOST_ARRIVED, OVER, RECV, Socket, WRITABLE};
 use crate::base::slab::Key;
 
 /// Run deferred work, also when there is nothing to wait for (linux/io_uring.h).
@@ -51,14 +51,17 @@ impl IoUring {
             RECV => {
                 let buffer = cqueue::buffer_select(flags).and_then(|id| self.buffers.reclaim(id));
                 let chunk = buffer.map(|buffer| Chunk::pooled(buffer, result.max(0) as usize, pool));
-                self.operations -= 1;
-                self.received(key, chunk, result, cqueue::sock_nonempty(flags));
+                self.operations -= usize::from(last);
+                self.received(key, chunk, result, cqueue::sock_nonempty(flags), last);
                 self.close_if_over(key);
             }
             kind @ (WRITABLE | OVER) => {
                 self.operations -= usize::from(last);
                 if self.sockets.get_mut(key).is_some_and(|socket| socket.polled(kind == OVER, result, last)) {
                     self.arm_writable(key);
+                }
+                if kind == OVER && self.sockets.get_mut(key).is_some_and(|socket| socket.shall_look_again(last)) {
+                    self.cancel(RECV, key);
                 }
                 self.close_if_over(key);
             }
@@ -73,40 +76,51 @@ impl IoUring {
         }
     }
 
-    fn received(&mut self, key: Key, chunk: Option<Chunk>, result: i32, more: bool) {
+    fn received(&mut self, key: Key, chunk: Option<Chunk>, result: i32, more: bool, last: bool) {
         let Some(socket) = self.sockets.get_mut(key) else { return };
-        socket.reading_now = false;
+        socket.reading_now &= !last;
         let Kind::Stream(stream) = &mut socket.kind else { return };
         if socket.closing {
             return;
         }
-        stream.more = more;
-        stream.bulk = result >= BUFFER_SIZE as i32;
+        stream.pausing &= !last;
+        let mut pause = false;
         match (-result, chunk) {
             (_, Some(chunk)) if result > 0 => {
+                stream.more = more;
+                stream.bulk = result >= BUFFER_SIZE as i32;
+                stream.short = if stream.bulk { 0 } else { stream.short.saturating_add(1) };
                 // Bytes that nobody waits for must not keep a buffer from those who do.
-                let chunk = if socket.reading.waits() { chunk } else { chunk.detach() };
-                self.unclaimed += usize::from(chunk.is_pooled());
-                stream.arrived = Some(Ok(chunk));
+                let chunk = if stream.claimed || socket.reading.waits() { chunk } else { chunk.detach() };
+                stream.arrived.push(Ok(chunk), &mut self.unclaimed);
+                let goes_too_far = stream.bulk || stream.arrived.len() >= MOST_ARRIVED;
+                pause = !last && goes_too_far && !std::mem::replace(&mut stream.pausing, true);
             }
             (0, _) => stream.ended = true,
             (libc::ENOBUFS, _) => {
-                stream.starved = true;
+                (stream.starved, stream.short) = (true, 0);
                 self.starved.push_back(key);
                 return;
             }
             (libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => {
-                if socket.reading.waits() {
+                if stream.bulk && stream.more {
+                    // What has ended the receive is much, which is received otherwise.
+                    socket.reading.wake();
+                } else if socket.reading.waits() {
                     self.arm_recv(key);
                 }
                 return;
             }
             (errno, _) => {
-                stream.arrived = Some(Err(io::Error::from_raw_os_error(errno)));
+                stream.arrived.push(Err(io::Error::from_raw_os_error(errno)), &mut self.unclaimed);
                 stream.ended = true;
             }
         }
-        socket.reading.wake();
+        stream.claimed |= socket.reading.wake();
+        if pause {
+            stream.short = 0;
+            self.cancel(RECV, key);
+        }
     }
 
     fn accepted(&mut self, key: Key, result: i32, last: bool) {
@@ -172,6 +186,14 @@ impl IoUring {
 }
 
 impl Socket {
+    /// Whether a receive that goes on is to be begun anew: the stream is over, and it may have missed that, or the poll
+    /// has `ended` that would tell.
+    fn shall_look_again(&mut self, ended: bool) -> bool {
+        let Kind::Stream(stream) = &mut self.kind else { return false };
+        let shall = (stream.over || ended) && stream.goes_on && self.reading_now && !self.closing;
+        shall && !std::mem::replace(&mut stream.pausing, true)
+    }
+
     /// A poll has answered: for the end of the stream, or for room to send.
     ///
     /// Whether to ask for room again, for the answer was only that the peer has closed its side.

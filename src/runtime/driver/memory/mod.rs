@@ -210,9 +210,11 @@ impl Memory {
             return Poll::Pending;
         };
         let len = piece.min(stream.inbox.len()).min(buffer.len());
-        for (slot, byte) in buffer.iter_mut().zip(stream.inbox.drain(..len)) {
-            *slot = byte;
-        }
+        let (front, back) = stream.inbox.as_slices();
+        let of_front = len.min(front.len());
+        buffer[..of_front].copy_from_slice(&front[..of_front]);
+        buffer[of_front..len].copy_from_slice(&back[..len - of_front]);
+        stream.inbox.drain(..len);
         let peer = stream.peer;
         if let Some(peer) = self.stream(peer) {
             peer.writing.wake();
@@ -242,10 +244,14 @@ impl Memory {
         // A peer that has closed answers what comes with a reset.
         let Some(target) = self.stream(peer) else { return self.send_to_nobody(key, parts) };
         let room = window.saturating_sub(target.inbox.len() + target.on_the_way).min(piece);
-        let bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).take(room).collect();
-        let len = bytes.len();
+        let len = parts.iter().map(|part| part.len()).sum::<usize>().min(room);
         if len == 0 {
             return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let mut bytes = Vec::with_capacity(len);
+        for part in parts {
+            let rest = len - bytes.len();
+            bytes.extend_from_slice(part.get(..rest).unwrap_or(part));
         }
         target.on_the_way += len;
         self.schedule_in_order(key, peer, Event::Bytes(bytes));
