@@ -92,8 +92,8 @@ fn whatever_is_waited_for_is_broken_off() {
     on_both_drivers(|driver| {
         let origins = [reticent(), reticent()];
         let text = "[listeners.public]\naddress = \"127.0.0.1:0\"\n[routes.all]\npath = \"/*\"\nservice = \"app\"\n\
-                    retries = { attempts = 2, on = [\"503\"], backoff = \"1m\", backoff_max = \"1m\" }\n[services.app]\n\
-                    targets = [\"unix:/nowhere/x.sock\"]\ntimeout = \"5m\"\n";
+                    retries = { attempts = 2, on = [\"503\"], backoff = \"30m\", backoff_max = \"30m\" }\n[services.app]\n\
+                    targets = [\"unix:/nowhere/x.sock\"]\ntimeout = \"1h\"\n";
         let gateway =
             Gateway::from(text).targets("app", &origins.each_ref().map(Origin::address)).driver(driver).start();
         let ask = |request: &str| {

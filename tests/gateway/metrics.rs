@@ -183,8 +183,11 @@ fn times_and_retries_are_those_of_a_backend() {
 
         let gateway = boot(ROUTES, &origin, driver).targets("app", &[unused_address()]).start();
         assert_eq!(gateway.request(get).status, 502);
+        // A request is counted for its service once its answer has gone.
+        eventually("it is counted", || {
+            series(&gateway)["tidegate_service_requests_total{service=\"app\",status=\"502\"}"] == 1.0
+        });
         let counted = series(&gateway);
-        assert_eq!(counted["tidegate_service_requests_total{service=\"app\",status=\"502\"}"], 1.0);
         for part in ["first_byte", "backend"] {
             let count = counted.get(&format!("tidegate_service_{part}_seconds_count{{service=\"app\"}}"));
             assert!(count.is_none_or(|count| *count == 0.0), "{part}: {count:?}");
