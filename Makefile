@@ -2,7 +2,7 @@
 # and is missing.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format lint docs deny bench peers sanitize soak
+.PHONY: help run test check format lint docs deny bench instructions peers sanitize soak
 
 # How long each soaking test goes on, in seconds.
 TIDEGATE_SOAK_SECONDS ?= 600
@@ -40,9 +40,13 @@ deny:
 	@$(SETUP) cargo-deny
 	@$(STEP) deny .tools/cargo-deny --locked check bans licenses sources
 
-bench: ## Run the benchmarks of the pure cores
+bench: ## Time the parts of a request with Criterion; ARGS='head/' for those of that name
 	@$(SETUP)
-	cargo bench --locked --bench cores --bench router
+	cargo bench --locked --package bench -- $(ARGS)
+
+instructions: ## Count the instructions of the parts, and compare with the commit before; ARGS=--help for more
+	@$(SETUP) python3 valgrind
+	@$(STEP) instructions python3 scripts/bench.py $(ARGS)
 
 peers: ## Compare speed with nginx, HAProxy, Caddy and Pingora; FULL=1 for all cases, ARGS=--help for more
 	@$(SETUP) cc haproxy nginx python3 wrk

@@ -15,19 +15,18 @@ machine is doing.
 usage: [TIDEGATE=BINARY] [TIDEGATE_BASE=BINARY] instructions.py [--requests N] [--only NAME,...] [--keep DIR]
 """
 import argparse
-import ctypes
 import glob
 import os
-import platform
 import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
+
+from callgrind import hide_auxiliary_vector
 
 BINARY = os.environ.get("TIDEGATE", "target/release/tidegate")
 BASE = os.environ.get("TIDEGATE_BASE", BINARY)
@@ -110,35 +109,6 @@ REQUEST = (
     b"Cookie: session=0123456789abcdef0123456789abcdef\r\n"
     b"\r\n"
 )
-
-
-class Filter(ctypes.Structure):
-    _fields_ = [("length", ctypes.c_ushort), ("program", ctypes.c_void_p)]
-
-
-def hide_auxiliary_vector():
-    """Lets prctl(PR_GET_AUXV) fail, so that it is read from /proc.
-
-    valgrind takes the vDSO away and says so in its own /proc/self/auxv; the kernel still says where it was, and who
-    believes that crashes.
-    """
-    call = {"x86_64": 157, "aarch64": 167}[platform.machine()]
-    load, jump_if_equal, give = 0x20, 0x15, 0x06
-    allow, fail_with_einval, get_auxv = 0x7FFF0000, 0x00050016, 0x41555856
-    instructions = [
-        (load, 0, 0, 0),  # the number of the call
-        (jump_if_equal, 0, 3, call),
-        (load, 0, 0, 16),  # its first argument
-        (jump_if_equal, 0, 1, get_auxv),
-        (give, 0, 0, fail_with_einval),
-        (give, 0, 0, allow),
-    ]
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in instructions))
-    program = Filter(len(instructions), ctypes.cast(code, ctypes.c_void_p))
-    libc = ctypes.CDLL(None, use_errno=True)
-    set_no_new_privileges, set_seccomp, mode_filter = 38, 22, 2
-    assert libc.prctl(set_no_new_privileges, 1, 0, 0, 0) == 0
-    assert libc.prctl(set_seccomp, mode_filter, ctypes.byref(program), 0, 0) == 0
 
 
 def free_port():

@@ -68,12 +68,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_time_of_its_own_on_the_core_counts() {
+    fn the_median_of_the_batches_is_measured() {
         let core = (0..CpuSet::MAX_CPU).find(|core| rustix::thread::sched_getaffinity(None).unwrap().is_set(*core));
         let before = cpu_time();
         let once = measure(core.unwrap()).unwrap();
         let all = cpu_time() - before;
-        // What waits is not charged, and the median of nine is in no case more than the larger half of them took.
-        assert!(once > Duration::ZERO && once * (BATCHES / 2) as u32 <= all, "{once:?} of {all:?}");
+        // Half of the batches, and the one in the middle, take as long or longer.
+        assert!(once > Duration::ZERO && once * (BATCHES / 2 + 1) as u32 <= all, "{once:?} of {all:?}");
     }
 }

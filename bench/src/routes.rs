@@ -1,27 +1,22 @@
-//! Benchmarks of the router: what finding a route costs among ten routes and among ten thousand.
+//! The router: what finding a route costs among ten routes and among ten thousand.
 //!
 //! The budget is that ten thousand cost at most 5 % more instructions, and that compiling them takes under a second; with
 //! a thousand services, and with reading the file, under two.
-//! Instructions are counted with one pass over all requests of each table:
-//!
-//! ```text
-//! cargo bench --no-run --bench router
-//! valgrind --tool=callgrind --toggle-collect='*Router::find*' target/release/deps/router-* --test paths/10
-//! ```
 
 use std::fmt::Write;
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tidegate::config::Config;
 use tidegate::http::h1::parse::{HeadLimits, RequestHead};
-use tidegate::router::{Captures, ListenerId, Lookup, Router};
+use tidegate::router::{Captures, ListenerId, Lookup};
 use tidegate::snapshot::Snapshot;
+
+use crate::{Case, Work};
 
 /// How many routes a table has.
 const SIZES: [usize; 2] = [10, 10_000];
 
-/// How many requests are looked up in a pass, whatever the size.
+/// How many requests are looked up in turn, whatever the size.
 const REQUESTS: usize = 1000;
 
 /// A kind of table: its name, the keys of route number `i`, and the host and path of a request for it.
@@ -34,7 +29,7 @@ struct Kind {
 /// How many services the file has.
 const SERVICES: usize = 1000;
 
-const KINDS: [Kind; 4] = [
+static KINDS: [Kind; 4] = [
     Kind {
         name: "paths",
         keys: |i| format!("path = \"/api/service-{i:05}/users/*\""),
@@ -58,11 +53,22 @@ const KINDS: [Kind; 4] = [
 ];
 
 /// Expressions are compiled only: they are tried one after the other, see [`tidegate::router`].
-const EXPRESSIONS: Kind = Kind {
+static EXPRESSIONS: Kind = Kind {
     name: "expressions",
     keys: |i| format!("path = \"~ ^/old/service-{i:05}/(?<id>[0-9]+)$\""),
     request: |i| ("api.example.com".into(), format!("/old/service-{i:05}/{i}")),
 };
+
+pub(crate) fn cases() -> Vec<Case> {
+    let find = |kind: &'static Kind| {
+        SIZES.map(|size| Case::new(format!("route/{}/{size}", kind.name), REQUESTS as u64, move || find(kind, size)))
+    };
+    let compile = |kind: &'static Kind| Case::long(format!("route/compile/{}", kind.name), move || compile(kind));
+    let mut cases: Vec<Case> = KINDS.iter().flat_map(find).collect();
+    cases.extend(KINDS.iter().chain([&EXPRESSIONS]).map(compile));
+    cases.push(Case::long("route/file", file));
+    cases
+}
 
 fn text(kind: &Kind, size: usize) -> String {
     let mut text = String::from(
@@ -91,42 +97,33 @@ fn heads(kind: &Kind, size: usize) -> Vec<RequestHead> {
     (0..REQUESTS).map(head).collect()
 }
 
-fn find_all(router: &Router, heads: &[RequestHead], captures: &mut Captures) {
-    for head in heads {
-        let lookup = Lookup { head, path: head.path().as_bytes(), listener: ListenerId(0), worker: 0 };
-        black_box(router.find(&lookup, captures)).expect("each has a route");
-    }
-}
-
-fn find(criterion: &mut Criterion) {
-    for kind in &KINDS {
-        let mut group = criterion.benchmark_group(format!("router/{}", kind.name));
-        group.throughput(Throughput::Elements(REQUESTS as u64));
-        for size in SIZES {
-            let snapshot = snapshot(&text(kind, size));
-            let heads = heads(kind, size);
-            let mut captures = Captures::default();
-            group.bench_function(size.to_string(), |bencher| {
-                bencher.iter(|| find_all(&snapshot.router, &heads, &mut captures));
-            });
+/// Each iteration finds the route of one request.
+fn find(kind: &'static Kind, size: usize) -> Work {
+    let (snapshot, heads) = (snapshot(&text(kind, size)), heads(kind, size));
+    let (mut captures, mut at) = (Captures::default(), 0);
+    Box::new(move |times| {
+        for _ in 0..times {
+            let head = &heads[at];
+            at = (at + 1) % heads.len();
+            let lookup = Lookup { head, path: head.path().as_bytes(), listener: ListenerId(0), worker: 0 };
+            black_box(snapshot.router.find(&lookup, &mut captures)).expect("each has a route");
         }
-    }
+    })
 }
 
-fn compile(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("router/compile");
-    group.sample_size(10);
-    for kind in KINDS.iter().chain([&EXPRESSIONS]) {
-        let text = text(kind, SIZES[1]);
-        let config = Config::parse("bench.toml", &text).unwrap_or_else(|faults| panic!("{faults}"));
-        group.bench_function(kind.name, |bencher| {
-            bencher.iter(|| Snapshot::compile(&config).map_err(|faults| faults.count()).map(|made| made.routes.len()));
-        });
-    }
+/// Each iteration compiles the routes of a whole configuration.
+fn compile(kind: &Kind) -> Work {
+    let config = Config::parse("bench.toml", &text(kind, SIZES[1])).unwrap_or_else(|faults| panic!("{faults}"));
+    Box::new(move |times| {
+        for _ in 0..times {
+            let made = Snapshot::compile(&config).map_err(|faults| faults.count());
+            assert_eq!(made.map(|made| made.routes.len()), Ok(SIZES[1]));
+        }
+    })
 }
 
-/// A whole file: routes of all kinds to a thousand services, from its text to what runs.
-fn file(criterion: &mut Criterion) {
+/// Each iteration makes of a file what runs: routes of all kinds to a thousand services.
+fn file() -> Work {
     let mut text = String::from("[listeners.a]\naddress = \"127.0.0.1:1\"\n");
     for i in 0..SERVICES {
         let service = "targets = [\"127.0.0.1:2\", \"127.0.0.1:3\"]\nretries.attempts = 3\ntimeout = \"5s\"";
@@ -136,11 +133,9 @@ fn file(criterion: &mut Criterion) {
         write!(text, "[routes.r{i}]\nservice = \"s{}\"\n{}\n", i % SERVICES, (kind.keys)(i))
             .expect("a string takes all");
     }
-    let mut group = criterion.benchmark_group("router/file");
-    group.sample_size(10);
-    group.throughput(Throughput::Bytes(text.len() as u64));
-    group.bench_function("10000 routes, 1000 services", |bencher| bencher.iter(|| snapshot(&text).routes.len()));
+    Box::new(move |times| {
+        for _ in 0..times {
+            assert_eq!(black_box(snapshot(&text)).routes.len(), SIZES[1]);
+        }
+    })
 }
-
-criterion_group!(router, find, compile, file);
-criterion_main!(router);
