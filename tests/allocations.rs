@@ -197,6 +197,7 @@ fn read_message(from: &mut TcpStream, end: &[u8], buffer: &mut [u8]) -> bool {
     let mut filled = 0;
     while !buffer[..filled].ends_with(end) {
         match from.read(&mut buffer[filled..]) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Ok(0) | Err(_) => return false,
             Ok(some) => filled += some,
         }

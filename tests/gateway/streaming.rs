@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::exchange::gateway;
 use crate::harness::message::{dechunk, find, normal};
-use crate::harness::{Boot, Counter, Driver, Gateway, Origin, eventually, on_both_drivers};
+use crate::harness::{Boot, Counter, Driver, Gateway, Origin, eventually, on_both_drivers, uninterrupted};
 
 const MIB: usize = 1024 * 1024;
 
@@ -95,7 +95,7 @@ fn a_client_that_does_not_read_stops_the_backend() {
             let piece = vec![b'x'; 64 * 1024];
             let (mut sent, mut reported) = (0, false);
             while sent < LARGE {
-                match stream.write(&piece[..piece.len().min(LARGE - sent)]) {
+                match uninterrupted(|| stream.write(&piece[..piece.len().min(LARGE - sent)])) {
                     Ok(some) => sent += some,
                     Err(_) if !std::mem::replace(&mut reported, true) => {
                         report.lock().expect("no panic").send(sent).expect("the test waits");

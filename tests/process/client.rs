@@ -1,6 +1,6 @@
 //! A client on a plain socket, which sees every byte.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 
 use crate::program::PATIENCE;
@@ -124,9 +124,8 @@ impl Client {
     /// Whether the other side has ended the connection, and sent nothing before.
     #[track_caller]
     pub(crate) fn is_ended(&mut self) -> bool {
-        match self.stream.read(&mut [0]) {
-            Ok(0) => true,
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => true,
+        match self.stream.read_exact(&mut [0]) {
+            Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => true,
             other => panic!("expected the end of the connection, got {other:?}"),
         }
     }

@@ -4,8 +4,8 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use super::PATIENCE;
 use super::message::{self, Response, escape};
+use super::{PATIENCE, uninterrupted};
 
 /// A connection to the gateway.
 #[derive(Debug)]
@@ -110,7 +110,7 @@ impl Client {
         self.stream.set_write_timeout(Some(pause)).expect("a time limit can be set");
         let piece = vec![b'x'; 64 * 1024];
         let mut sent = 0;
-        while let Ok(some) = self.stream.write(&piece) {
+        while let Ok(some) = uninterrupted(|| self.stream.write(&piece)) {
             sent += some;
         }
         self.stream.set_write_timeout(Some(PATIENCE)).expect("a time limit can be set");
@@ -131,7 +131,7 @@ impl Client {
 
     fn read(&mut self) -> Result<bool, ErrorKind> {
         let mut buffer = [0; 64 * 1024];
-        let count = self.stream.read(&mut buffer).map_err(|error| error.kind())?;
+        let count = uninterrupted(|| self.stream.read(&mut buffer)).map_err(|error| error.kind())?;
         self.received.extend_from_slice(&buffer[..count]);
         Ok(count > 0)
     }

@@ -35,7 +35,18 @@ use tidegate::runtime::{Choice, Options, Runtime};
 
 /// How long a test waits for what must come. It is long, for it is used up
 /// only by a test that fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Does `what` again for as long as it is interrupted. A call with a time limit is, whenever the process was stopped for
+/// a moment.
+pub(crate) fn uninterrupted<T>(mut what: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    loop {
+        match what() {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
 
 /// Waits until `condition` holds.
 pub(crate) fn eventually(what: &str, condition: impl Fn() -> bool) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use super::message::{escape, find, request_length};
-use super::{Gate, PATIENCE, eventually};
+use super::{Gate, PATIENCE, eventually, uninterrupted};
 
 /// What an origin does with a connection.
 type Script = Arc<dyn Fn(&mut Conversation) + Send + Sync>;
@@ -276,7 +276,7 @@ impl Conversation {
 
     fn read(&mut self) -> Result<usize, ErrorKind> {
         let mut buffer = [0; 64 * 1024];
-        let count = self.stream.read(&mut buffer).map_err(|error| error.kind())?;
+        let count = uninterrupted(|| self.stream.read(&mut buffer)).map_err(|error| error.kind())?;
         lock(&self.state.received)[self.index].extend_from_slice(&buffer[..count]);
         Ok(count)
     }
