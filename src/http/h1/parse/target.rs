@@ -125,13 +125,7 @@ pub fn is_authority(text: &[u8]) -> bool {
             }
             (&text[..=close], &text[close + 1..])
         }
-        _ => {
-            let end = text.iter().position(|&b| b == b':').unwrap_or(text.len());
-            if !text[..end].iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~')) {
-                return false;
-            }
-            text.split_at(end)
-        }
+        _ => text.split_at(text.iter().position(|&byte| !IN_NAMES[usize::from(byte)]).unwrap_or(text.len())),
     };
     !host.is_empty() && host.len() <= 255 && (port.is_empty() || is_port(port))
 }
@@ -139,6 +133,18 @@ pub fn is_authority(text: &[u8]) -> bool {
 fn is_ipv6(text: &[u8]) -> bool {
     str::from_utf8(text).is_ok_and(|text| text.parse::<Ipv6Addr>().is_ok())
 }
+
+/// Which bytes names of hosts have.
+const IN_NAMES: [bool; 256] = {
+    let mut bytes = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let text = byte as u8;
+        bytes[byte] = text.is_ascii_alphanumeric() || matches!(text, b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    bytes
+};
 
 /// Whether `text` is a colon and a port number.
 fn is_port(text: &[u8]) -> bool {
