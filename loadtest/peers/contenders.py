@@ -156,7 +156,7 @@ http {{
   variables_hash_max_size 2048;
   upstream app {{
 {servers}
-    keepalive 256;
+    keepalive 1024;
     keepalive_requests 1000000000;
   }}
   server {{
@@ -361,7 +361,7 @@ class Caddy(Contender):
             "transport": {
                 "protocol": "http",
                 "compression": False,
-                "keep_alive": {"enabled": True, "max_idle_conns": 1024, "max_idle_conns_per_host": 256},
+                "keep_alive": {"enabled": True, "max_idle_conns": 1024, "max_idle_conns_per_host": 1024},
             },
         }
         server = {"listen": [f"127.0.0.1:{self.port}"], "automatic_https": {"disable": True}, "protocols": ["h1"]}

@@ -3,7 +3,7 @@
 //! ```toml
 //! [services.users]
 //! targets = ["127.0.0.1:3001"]
-//! pool = { idle_connections = 256, idle_timeout = "50s" }      # for each worker and target
+//! pool = { idle_connections = 1024, idle_timeout = "50s" }      # for each worker and target
 //! ```
 //!
 //! The one used last is taken first, so that in quiet times the others grow old

@@ -6,7 +6,7 @@
 //! proxy_protocol = "v2"           # begin each connection with who the client is; off by default
 //!
 //! [services.users.pool]
-//! idle_connections = 256          # kept open for the next request, by each worker and for each target
+//! idle_connections = 1024         # kept open for the next request, by each worker and for each target
 //! idle_timeout = "50s"
 //! max_connections = false         # the most connections to one target, of all workers together
 //! queue = 128                     # requests that may wait for one of them, in all workers together
@@ -72,7 +72,7 @@ pub struct PoolConfig {
 impl Default for PoolConfig {
     fn default() -> Self {
         Self {
-            idle_connections: 256,
+            idle_connections: 1024,
             idle_timeout: Duration::from_secs(50),
             max_connections: Setting::Off,
             queue: 128,

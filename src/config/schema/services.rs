@@ -228,7 +228,7 @@ const POOL: &Table = &Table {
         Key::of(
             "idle_connections",
             Kind::Integer(0, 65_536),
-            "256",
+            "1024",
             "Kept open for the next request, to one target and by one worker.",
         ),
         Key::of("idle_timeout", Kind::Duration, "\"50s\"", "And for how long."),

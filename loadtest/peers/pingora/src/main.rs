@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let conf = ServerConf {
         threads: 1,
-        upstream_keepalive_pool_size: 256,
+        upstream_keepalive_pool_size: 1024,
         grace_period_seconds: Some(0),
         graceful_shutdown_timeout_seconds: Some(1),
         ..ServerConf::default()
