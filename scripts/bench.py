@@ -2,13 +2,17 @@
 """Instructions of every case in bench/, compared with those of the commit before.
 
 Both commits are built by the same compiler, one after the other in the same place, so that what they have in common is
-compiled once and is the same; each with its own benches. Every case then runs under callgrind, which counts what is
+compiled once and is the same; each with its own benches. A commit that was built before, by this compiler and with these
+flags, is not built again. Every case then runs under callgrind, which counts what is
 executed in user space: two runs of the same binary differ by 0.02 % at most, whatever else the machine is doing.
 
 A case that takes over 3 % more fails, and the functions are named that grew. Where that is meant, the commit says so, in a
 line at the end of its message with the case, or a pattern such as `head/*`, and the reason:
 
   Instructions: head/parse/* Two fields with the same name are refused now.
+
+The same is asked of a case that is gone. Some cases are bounded by others of the same commit, whatever was before: ten
+thousand routes may not cost much more than one, nor the access log much more than none.
 
 With changes that are not committed, these are compared with the last commit; otherwise the commit with its (first) parent.
 
@@ -31,6 +35,12 @@ import callgrind
 
 # What a case may take more, as a part of what it took.
 LIMIT = 0.03
+
+# What a case may take at most, as a part of what another takes.
+BOUNDS = [
+    ("request/browser_10000_routes", "request/browser", 1.05),
+    ("request/browser", "request/browser_without_log", 1.04),
+]
 
 # How many functions are named of a case.
 NAMED = 5
@@ -81,8 +91,12 @@ class Verdict:
         return self.change > LIMIT
 
     @property
+    def is_gone(self):
+        return self.after is None
+
+    @property
     def fails(self):
-        return self.is_worse and self.reason is None
+        return (self.is_worse or self.is_gone) and self.reason is None
 
     def grown(self):
         """The functions that take more now, those with most of it first: name, before, after. What is no part of the
@@ -104,6 +118,18 @@ def compare(before, after, meant):
     return verdicts
 
 
+def check_bounds(results):
+    """What is said of the bounds that can be checked, as lines, and whether all of them hold."""
+    lines, hold = [], True
+    for name, other, most in BOUNDS:
+        if name in results and other in results:
+            ratio = results[name].total / results[other].total
+            holds = ratio <= most
+            hold = hold and holds
+            lines.append(f"{name} takes {ratio:.3f} of {other}, and may take {most}{'' if holds else ': too much'}")
+    return lines, hold
+
+
 def read_meant(trailers):
     """Patterns and reasons of the lines `PATTERN reason`; a line without a reason excuses nothing."""
     rows = [line.split(maxsplit=1) for line in trailers.splitlines()]
@@ -120,7 +146,9 @@ def report(verdicts, show_all=False):
             said = f"{'new' if verdict.before is None else 'gone':>8}"
         else:
             said = f"{verdict.change:+8.2%}"
-        mark = "  worse" if verdict.fails else f"  meant: {verdict.reason}" if verdict.is_worse else ""
+        faulty = verdict.is_worse or verdict.is_gone
+        mark = ("  why?" if verdict.is_gone else "  worse") if verdict.fails else ""
+        mark = mark or (f"  meant: {verdict.reason}" if faulty else "")
         if mark or show_all or verdict.before is None or verdict.after is None or abs(verdict.change) >= 0.0005:
             lines.append(f"{verdict.name:{width}}  {' '.join(figures)} {said}{mark}")
     same = len(verdicts) - len(lines) + 1
@@ -136,8 +164,8 @@ def report(verdicts, show_all=False):
     if failed:
         lines += [
             "",
-            f"{len(failed)} of {len(verdicts)} cases take over {LIMIT:.0%} more. Make them cheaper; if it is meant, say so at"
-            " the end of the commit's message:",
+            f"{len(failed)} of {len(verdicts)} cases take over {LIMIT:.0%} more, or are gone. Make them cheaper; if it is meant,"
+            " say so at the end of the commit's message:",
             f"  Instructions: {failed[0]} REASON",
         ]
     return lines
@@ -256,7 +284,8 @@ def measure_all(sides, only):
 def program_of_commit(side, commit, target):
     """Builds the program of a commit, unless it was the last one that was, by this compiler."""
     compiler = subprocess.run(["rustc", "--version", "--verbose"], capture_output=True, text=True).stdout
-    mark, marked = side.program.with_suffix(".built"), f"{commit}\n{compiler}"
+    flags = os.environ.get("RUSTFLAGS", "")
+    mark, marked = side.program.with_suffix(".built"), f"{commit}\n{compiler}\n{flags}"
     if side.program.exists() and mark.exists() and mark.read_text() == marked:
         return
     mark.unlink(missing_ok=True)
@@ -274,7 +303,9 @@ def run(options):
     if base is None:
         if options.base:
             raise Failure(f"there is no revision {options.base}")
-        print(f"instructions: nothing to compare with: there is no {revision} in this clone")
+        is_shallow = git("rev-parse", "--is-shallow-repository").decode().strip() == "true"
+        more = "; it is a shallow one, and `git fetch --deepen 1` brings the parent" if is_shallow else ""
+        print(f"instructions: NOT COMPARED, for there is no {revision} in this clone{more}")
         return 0
     name = git("log", "-1", "--format=%h %s", base).decode().strip()
     if git("cat-file", "-e", f"{base}:{PROGRAM}", check=False) is None:
@@ -298,8 +329,10 @@ def run(options):
     trailers = git("log", "--format=%(trailers:key=Instructions,valueonly,unfold)", f"{base}..HEAD").decode()
     verdicts = compare(results["base"], results["head"], read_meant(trailers))
     print("\n".join(report(verdicts, options.all)))
+    bounds, hold = check_bounds(results["head"])
+    print("\n".join(bounds))
     print(f"instructions: built in {built - begun:.0f} s, counted in {time.monotonic() - built:.0f} s")
-    return 1 if any(verdict.fails for verdict in verdicts) else 0
+    return 1 if any(verdict.fails for verdict in verdicts) or not hold else 0
 
 
 def main():

@@ -159,11 +159,24 @@ class Comparison(unittest.TestCase):
     def test_what_only_one_side_has_is_new_or_gone(self):
         verdicts = bench.compare({"a": measured(x=1), "b": measured(x=1)}, {"b": measured(x=1), "c": measured(x=9)}, [])
         self.assertEqual([verdict.name for verdict in verdicts], ["b", "c", "a"])
-        self.assertFalse(any(verdict.fails for verdict in verdicts))
-        _, c, a, rest = bench.report(verdicts)
+        self.assertEqual([verdict.fails for verdict in verdicts], [False, False, True])
+        _, c, a, rest, *_, last = bench.report(verdicts)
         self.assertRegex(c, r"^c .* 9\.0 +new$")
-        self.assertRegex(a, r"^a .* 1\.0 .* gone$")
+        self.assertRegex(a, r"^a .* 1\.0 .* gone  why\?$")
         self.assertEqual(rest, "1 cases of 3 take what they took.")
+        self.assertIn("Instructions: a REASON", last)
+
+    def test_a_case_may_go_for_a_reason(self):
+        (verdict,) = bench.compare({"a": measured(x=1)}, {}, [("a", "It is part of b.")])
+        self.assertFalse(verdict.fails)
+        self.assertIn("meant: It is part of b.", "\n".join(bench.report([verdict])))
+
+    def test_cases_are_bounded_by_others(self):
+        name, other, most = bench.BOUNDS[0]
+        for takes, holds in ((1000 * most, True), (1000 * most + 1, False)):
+            lines, hold = bench.check_bounds({name: measured(a=takes), other: measured(a=1000)})
+            self.assertEqual((len(lines), hold, "too much" in lines[0]), (1, holds, not holds))
+        self.assertEqual(bench.check_bounds({name: measured(a=1)}), ([], True))
 
     def test_what_is_meant_passes_and_is_said(self):
         meant = bench.read_meant("head/* It is stricter now.\nroute/x\n\nlog/line  and so on \n")

@@ -45,6 +45,8 @@ struct Scene {
     gateway: &'static str,
     service: &'static str,
     route: &'static str,
+    /// How many other routes there are.
+    others: usize,
     /// What the client sends, and the bytes that end it where it arrives.
     request: Vec<u8>,
     request_end: &'static [u8],
@@ -76,6 +78,7 @@ pub(crate) fn cases() -> Vec<Case> {
         gateway: LOG,
         service: ONE_TARGET,
         route: "",
+        others: 0,
         request: BROWSER.into(),
         request_end: b"\r\n\r\n",
         response: message(RESPONSE, 128).into(),
@@ -85,6 +88,7 @@ pub(crate) fn cases() -> Vec<Case> {
     let scenes = [
         ("small", 1000, Scene { request: WRK.into(), ..plain.clone() }),
         ("browser", 1000, plain.clone()),
+        ("browser_10000_routes", 1000, Scene { others: 9999, ..plain.clone() }),
         ("browser_without_log", 1000, Scene { gateway: "", ..plain.clone() }),
         ("features", 1000, Scene { service: FEATURES_SERVICE, route: FEATURES_ROUTE, ..plain.clone() }),
         ("upload_64k", 200, Scene { request: message(upload, 64 * 1024), request_end: END, ..plain.clone() }),
@@ -121,11 +125,13 @@ fn public() -> SocketAddr {
 }
 
 fn snapshot(scene: &Scene) -> Arc<Snapshot> {
-    let Scene { gateway, service, route, .. } = scene;
+    let Scene { gateway, service, route, others, .. } = scene;
+    let other = |i| format!("[routes.r{i}]\npath = \"/api/service-{i:05}/users/*\"\nservice = \"app\"\n");
+    let others: String = (0..*others).map(other).collect();
     let text = format!(
         "[gateway]\nworkers = 1\nlimits = {{ requests_per_connection = false }}\n{gateway}\
          [listeners.public]\naddress = \"{}\"\n[services.app]\n{service}\
-         [routes.app]\npath = \"/*\"\nservice = \"app\"\n{route}",
+         [routes.app]\npath = \"/*\"\nservice = \"app\"\n{route}{others}",
         public()
     );
     let config = Config::parse("bench.toml", &text).unwrap_or_else(|faults| panic!("{faults}"));

@@ -4,8 +4,9 @@
 Each contender has one worker on core 0; generator and backends share core 1. Slices are short and interleaved, in
 reversed order every other round. Before and after each one a fixed piece of work is timed on core 0, and the slice's
 figures are normalised by it, for a virtual machine is not as fast in one minute as in the next; a slice in which that
-changed, or in which others took core 0, is repeated once. CPU time is the scheduler's account of the contender's processes and threads. A slice with an
-error is repeated once, too, and counts for nothing if that fails. What is printed are medians.
+changed, or in which others took core 0, is repeated once. CPU time is the scheduler's account of the contender's
+processes and threads. A slice with an error is repeated once, too, and counts for nothing if that fails. What is printed
+are medians.
 
 TIDEGATE=BINARY names the Tidegate that is measured, LOADTEST=BINARY the generator, CARGO_TARGET_DIR where they are
 otherwise.
