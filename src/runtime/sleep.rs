@@ -85,6 +85,12 @@ impl Timer {
         }
     }
 
+    /// Whether a deadline that has passed counts for who has waited in vain: not in a turn that may do no more, for then
+    /// nobody has looked.
+    pub fn is_over(&self, context: &Context<'_>) -> Poll<()> {
+        self.handle.poll_budget(context)
+    }
+
     /// Waits for `work`, but not longer than until `deadline`; then it is dropped.
     pub fn timeout<F: Future>(&mut self, deadline: Instant, work: F) -> Limited<'_, F> {
         Limited { timer: self, deadline, work }
@@ -117,7 +123,7 @@ impl<F: Future + Unpin> Future for Limited<'_, F> {
         }
         let Limited { timer, deadline, .. } = &mut *self;
         if *deadline <= timer.handle.now() {
-            return Poll::Ready(Err(TimedOut));
+            return timer.is_over(context).map(|()| Err(TimedOut));
         }
         timer.wake_at(*deadline, context);
         Poll::Pending

@@ -6,7 +6,7 @@
 //!
 //! # What a request touches that other threads touch, too
 //! A line of cache that another core has written costs more than to parse a head, so there are few of them, and none
-//! that is written for a request by more than one thread:
+//! that several threads write for every request; the last two are shared by many:
 //!
 //! | what | written by | a request |
 //! |---|---|---|

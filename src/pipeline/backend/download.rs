@@ -161,7 +161,7 @@ async fn wait_for_backend<F: Future>(
         }
         let (now, deadline) = (handle.now(), deadline());
         if deadline <= now {
-            return Poll::Ready(Ok(None));
+            return timer.is_over(context).map(|()| Ok(None));
         }
         if now < long {
             timer.wake_at(deadline.min(long), context);
@@ -175,6 +175,9 @@ async fn wait_for_backend<F: Future>(
 
 /// Waits until the client has taken what is sent to it, but not for ever.
 pub(super) async fn send_to_client(sending: Sending<'_>, rules: &Rules<'_>) -> Result<(), Failure> {
+    if sending.is_done() {
+        return Ok(());
+    }
     match rules.handle.timeout(rules.handle.now() + rules.limits.idle_timeout, sending).await {
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Failure::ClientGone),

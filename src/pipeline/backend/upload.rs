@@ -29,9 +29,11 @@ pub(super) async fn upload(
         head = &[];
         let done = step.done;
         progress.lost.set(relay.body.recorded.get().is_none());
-        let patience = rules.timeouts.send.map_or(Instant::NEVER, |send| rules.handle.now() + send);
-        let sent = rules.handle.timeout(patience, step.sending).await;
-        sent.map_err(|_| Failure::Refused(Reject::SendTimeout))?.map_err(|_| Failure::Closed)?;
+        if !step.sending.is_done() {
+            let patience = rules.timeouts.send.map_or(Instant::NEVER, |send| rules.handle.now() + send);
+            let sent = rules.handle.timeout(patience, step.sending).await;
+            sent.map_err(|_| Failure::Refused(Reject::SendTimeout))?.map_err(|_| Failure::Closed)?;
+        }
         if done {
             progress.sent.set(Sent::Whole(rules.handle.now()));
             // What is behind the request waits for its response, and must not keep a buffer from those who need it.

@@ -318,3 +318,24 @@ fn one_task_waits_for_more_than_its_budget() {
         });
     });
 }
+
+#[test]
+fn a_deadline_does_not_count_where_nobody_may_look_any_more() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let past = crate::base::time::Instant::ZERO;
+            let (near, far) = pair(handle).await;
+            let mut waiting = near.recv();
+            assert!(poll_once(&mut waiting).await.is_none());
+            send(&far, b"here").await;
+            until(handle, "it has come", |_| !near.is_quiet()).await;
+            let mut timer = handle.timer();
+            // All that may be done in a turn.
+            while poll_once(&mut handle.sleep_until(past)).await.is_some() {}
+            let received = timer.timeout(past, waiting).await.expect("it was there in time").unwrap();
+            assert_eq!(&received.unwrap()[..], b"here");
+            assert!(timer.timeout(past, near.recv()).await.is_err(), "nothing more was there");
+        });
+    });
+}
