@@ -106,9 +106,21 @@ struct Kind {
     response_end: &'static [u8],
     /// Whether the gateway has [`RULES`].
     rules: bool,
+    /// Whether the backend sends the head and the body of its response apart.
+    apart: bool,
 }
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
+    Kind {
+        name: "GET, answered with a head and then a body",
+        request: b"GET /a HTTP/1.1\r\nHost: a.test\r\n\r\n",
+        line: "GET /a HTTP/1.1\r\n",
+        request_end: b"\r\n\r\n",
+        response: b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+        response_end: b"\r\n\r\nhello",
+        rules: false,
+        apart: true,
+    },
     Kind {
         name: "GET",
         request:
@@ -118,6 +130,7 @@ const KINDS: [Kind; 8] = [
         response: b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
         response_end: b"\r\n\r\nhello",
         rules: false,
+        apart: false,
     },
     Kind {
         name: "GET with a path to be brought to normal form",
@@ -127,6 +140,7 @@ const KINDS: [Kind; 8] = [
         response: b"HTTP/1.1 304 Not Modified\r\nETag: \"x\"\r\n\r\n",
         response_end: b"\r\n\r\n",
         rules: false,
+        apart: false,
     },
     Kind {
         name: "GET by all conditions, rewritten",
@@ -136,6 +150,7 @@ const KINDS: [Kind; 8] = [
         response: b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
         response_end: b"\r\n\r\nok",
         rules: false,
+        apart: false,
     },
     Kind {
         name: "POST with a length",
@@ -145,6 +160,7 @@ const KINDS: [Kind; 8] = [
         response: b"HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok",
         response_end: b"\r\n\r\nok",
         rules: false,
+        apart: false,
     },
     Kind {
         name: "POST in chunks, answered in chunks with a trailer",
@@ -154,6 +170,7 @@ const KINDS: [Kind; 8] = [
         response: b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 3\r\n\r\n",
         response_end: b"0\r\nX-Sum: 3\r\n\r\n",
         rules: false,
+        apart: false,
     },
     Kind {
         name: "GET of a trusted proxy, with rules over both heads",
@@ -165,6 +182,7 @@ const KINDS: [Kind; 8] = [
         response: b"HTTP/1.1 200 OK\r\nServer: x\r\nX-Internal-A: 1\r\nContent-Length: 2\r\n\r\nok",
         response_end: b"\r\nX-Route: rules\r\n\r\nok",
         rules: true,
+        apart: false,
     },
     Kind {
         name: "a redirect",
@@ -174,6 +192,7 @@ const KINDS: [Kind; 8] = [
         response: b"",
         response_end: b"\r\nX-All: yes\r\n\r\n",
         rules: true,
+        apart: false,
     },
     Kind {
         name: "an answer of a route",
@@ -183,6 +202,7 @@ const KINDS: [Kind; 8] = [
         response: b"",
         response_end: b"\r\n\r\nhello 7",
         rules: true,
+        apart: false,
     },
 ];
 
@@ -212,10 +232,14 @@ fn start_origin(kind: &'static Kind) -> SocketAddr {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             std::thread::spawn(move || {
+                stream.set_nodelay(true).unwrap();
                 let mut buffer = [0; 4096];
                 while read_message(&mut stream, kind.request_end, &mut buffer) {
                     assert!(buffer.starts_with(kind.line.as_bytes()), "{}: {}", kind.name, buffer.escape_ascii());
-                    stream.write_all(kind.response).unwrap();
+                    let head = kind.response.windows(4).position(|end| end == b"\r\n\r\n").map_or(0, |at| at + 4);
+                    let (first, rest) = kind.response.split_at(if kind.apart { head } else { kind.response.len() });
+                    stream.write_all(first).unwrap();
+                    stream.write_all(rest).unwrap();
                 }
             });
         }

@@ -16,6 +16,9 @@ on_both_drivers!(large_bodies_both_ways, stalled_readers_stop_the_backend, stall
 
 const MIB: u64 = 1024 * 1024;
 
+/// So many short messages on a connection have it received from as one on which short messages come.
+const STEADY: usize = 8;
+
 /// Resident memory that a transfer may add, whatever its size: the buffers of a worker are 10 MiB.
 const GROWTH: u64 = 32 * MIB;
 
@@ -116,6 +119,11 @@ fn stalled_readers_stop_the_backend(driver: &'static str) {
     assert_eq!(gateway.connect().get("/").text(), "hello");
     let before = gateway.memory();
     let mut readers: Vec<Client> = (0..STALLED).map(|_| gateway.connect()).collect();
+    // Such as have had a few answers, both here and at the backend, which are received otherwise than the first ones.
+    for _ in 0..STEADY {
+        readers.iter_mut().for_each(|reader| reader.ask("/"));
+        readers.iter_mut().for_each(|reader| assert_eq!(reader.response().text(), "hello"));
+    }
     for reader in &mut readers {
         reader.ask("/endless");
         assert_eq!(status(&reader.head().unwrap()), 200);
@@ -154,6 +162,7 @@ fn stalled_backends_stop_the_clients(driver: &'static str) {
     let before = gateway.memory();
     let mut senders: Vec<Client> = (0..STALLED).map(|_| gateway.connect()).collect();
     for sender in &mut senders {
+        (0..STEADY).for_each(|_| assert_eq!(sender.get("/").text(), "hello"));
         sender.send("POST /stalled HTTP/1.1\r\nHost: a.test\r\nContent-Length: 1000000000\r\n\r\n");
         sender.socket().set_nonblocking(true).unwrap();
     }

@@ -21,6 +21,10 @@ pub(super) const GROUP: u16 = 0;
 /// The most buffers that are lent to the kernel at a time.
 const MOST: usize = 256;
 
+/// How many are lent at first. The kernel takes the one that was lent the longest ago, so with more than are needed each is
+/// out of the processor's caches when its turn comes.
+const AT_FIRST: usize = 32;
+
 const PAGE: usize = 4096;
 
 /// The ring and the buffers in it.
@@ -32,16 +36,17 @@ pub(super) struct BufferRing {
     /// By buffer id: the buffer, while the kernel has it.
     lent: Vec<Option<NonNull<u8>>>,
     free_ids: Vec<u16>,
-    /// No more than these are lent.
+    /// No more than these are lent now, nor ever more than `most`.
     limit: usize,
+    most: usize,
     leaked: bool,
 }
 
 impl BufferRing {
     /// A ring for up to `buffers` buffers, registered with the ring behind `submitter`.
     pub(super) fn new(submitter: &Submitter<'_>, buffers: usize) -> io::Result<BufferRing> {
-        let limit = buffers.clamp(1, MOST);
-        let entries = limit.next_power_of_two() as u16;
+        let most = buffers.clamp(1, MOST);
+        let entries = most.next_power_of_two() as u16;
         let layout = BufferRing::layout(entries);
         // SAFETY: the layout is not of size zero: there is at least one entry.
         let memory = unsafe { alloc_zeroed(layout) };
@@ -53,7 +58,8 @@ impl BufferRing {
             tail: 0,
             lent: vec![None; ids],
             free_ids: (0..entries).rev().collect(),
-            limit,
+            limit: most.min(AT_FIRST),
+            most,
             leaked: false,
         };
         // SAFETY: the memory is page-aligned, holds `entries` entries and stays
@@ -70,6 +76,11 @@ impl BufferRing {
     /// How many buffers the kernel has.
     pub(super) fn lent(&self) -> usize {
         self.lent.len() - self.free_ids.len()
+    }
+
+    /// Has more buffers lent from now on, for the kernel has found none.
+    pub(super) fn grow(&mut self) {
+        self.limit = self.most.min(self.limit * 2);
     }
 
     /// Lends the kernel what the pool has, up to the ring's limit.

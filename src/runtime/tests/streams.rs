@@ -49,19 +49,53 @@ fn a_reset_is_an_error_once_and_then_the_end() {
     on_every_driver(|runtime| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            let (near, far) = pair(handle).await;
-            // Also to one who was waiting when it came.
-            let mut waiting = near.recv();
-            assert!(poll_once(&mut waiting).await.is_none());
-            far.reset();
-            let error = in_time(handle, waiting).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-            assert!(in_time(handle, near.recv()).await.unwrap().is_none());
-            let error = in_time(handle, near.send(&[IoSlice::new(b"x")])).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::BrokenPipe);
-            assert!(!near.is_quiet());
+            for rounds in [0, STEADY] {
+                let (near, far) = pair(handle).await;
+                talk(&far, &near, rounds).await;
+                // Also to one who was waiting when it came.
+                let mut waiting = near.recv();
+                assert!(poll_once(&mut waiting).await.is_none());
+                far.reset();
+                let error = in_time(handle, waiting).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+                assert!(in_time(handle, near.recv()).await.unwrap().is_none());
+                let error = in_time(handle, near.send(&[IoSlice::new(b"x")])).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::BrokenPipe);
+                assert!(!near.is_quiet());
+            }
         });
         runtime.block_on(settled(handle));
+    });
+}
+
+/// A reset that comes while nobody waits is told to the next who does, behind what has come before it.
+#[test]
+fn a_reset_between_messages_is_told_in_its_order() {
+    on_every_driver(|runtime| {
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            for rounds in [0, STEADY] {
+                let (near, far) = pair(handle).await;
+                talk(&far, &near, rounds).await;
+                assert!(poll_once(&mut near.recv()).await.is_none());
+                send(&far, b"last words").await;
+                until(handle, "they have come", |_| !near.is_quiet()).await;
+                far.reset();
+                handle.sleep(Duration::from_millis(2)).await;
+                let mut received = Vec::new();
+                let end = loop {
+                    match in_time(handle, near.recv()).await {
+                        Ok(Some(chunk)) => received.extend_from_slice(&chunk),
+                        end => break end,
+                    }
+                };
+                assert!(end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+                // A reset may take with it what the system still had; never a part.
+                assert!(received.is_empty() || received == b"last words", "{}", received.escape_ascii());
+                assert!(in_time(handle, near.recv()).await.unwrap().is_none());
+            }
+            settled(handle).await;
+        });
     });
 }
 
@@ -267,16 +301,16 @@ fn urgent_data_does_not_hide_what_comes_after_it() {
     }
 }
 
-/// Runs `news` on the far end and sees that the idle near end has noticed.
+/// Runs `news` on the far end and sees that the near end has noticed, which is idle after so many rounds of messages.
 async fn is_noticed(
     handle: &Handle,
     carrier: Carrier,
     watched: bool,
+    rounds: usize,
     news: impl AsyncFnOnce(Socket) -> Option<Socket>,
 ) {
     let (near, far) = pair_over(handle, carrier).await;
-    send(&far, b"used before").await;
-    receive(&near, 11).await;
+    talk(&far, &near, rounds).await;
     if watched {
         near.watch();
     }
@@ -294,23 +328,23 @@ fn an_idle_connection_notices_bytes_an_end_and_a_reset() {
     on_every_driver_and_carrier(|runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            for watched in [false, true] {
-                is_noticed(handle, carrier, watched, async |far| {
+            for (watched, rounds) in [(false, 1), (true, 1), (false, STEADY), (true, STEADY)] {
+                is_noticed(handle, carrier, watched, rounds, async |far| {
                     send(&far, b"?").await;
                     Some(far)
                 })
                 .await;
-                is_noticed(handle, carrier, watched, async |far| {
+                is_noticed(handle, carrier, watched, rounds, async |far| {
                     far.shutdown_write().unwrap();
                     Some(far)
                 })
                 .await;
-                is_noticed(handle, carrier, watched, async |far| {
+                is_noticed(handle, carrier, watched, rounds, async |far| {
                     drop(far);
                     None
                 })
                 .await;
-                is_noticed(handle, carrier, watched, async |far| {
+                is_noticed(handle, carrier, watched, rounds, async |far| {
                     far.reset();
                     None
                 })

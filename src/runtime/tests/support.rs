@@ -208,6 +208,20 @@ pub(super) async fn receive(socket: &Socket, count: usize) -> Vec<u8> {
     bytes
 }
 
+/// So many rounds of short messages make a stream one on which short messages come.
+pub(super) const STEADY: usize = 12;
+
+/// Sends short messages from one end of a pair to the other and back.
+pub(super) async fn talk(near: &Socket, far: &Socket, rounds: usize) {
+    for round in 0..rounds {
+        let message = [round as u8; 100];
+        send(near, &message).await;
+        assert_eq!(receive(far, 100).await, message);
+        send(far, &message).await;
+        assert_eq!(receive(near, 100).await, message);
+    }
+}
+
 /// The bytes of the stream `tag` from `from` on: no two streams, and no two
 /// places of a stream, look alike.
 fn bytes_of(tag: u64, from: u64, count: usize) -> Vec<u8> {

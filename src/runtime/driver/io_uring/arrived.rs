@@ -1,18 +1,43 @@
 //! What has come on a stream before anybody took it.
 //!
-//! It is a piece as a rule, so only further ones take memory of their own.
+//! It is a piece as a rule, so only further ones take memory of their own, which is used again.
 
 use std::collections::VecDeque;
 use std::io;
 
 use super::Chunk;
 
+/// Lists that are kept for whoever needs one.
+const MOST_SPARE: usize = 64;
+
+/// A list of this capacity is not kept: something unusual has happened.
+const LONG: usize = 64;
+
 /// Pieces in the order in which they have come, and perhaps the error that was the last of it.
 #[derive(Debug, Default)]
 pub(super) struct Arrived {
     first: Option<io::Result<Chunk>>,
-    #[expect(clippy::box_collection, reason = "most streams have none, and idle ones shall be small")]
-    others: Option<Box<VecDeque<io::Result<Chunk>>>>,
+    others: Option<Others>,
+}
+
+/// What is behind the first piece. Most streams have none, and idle ones shall be small.
+#[expect(clippy::box_collection, reason = "most streams have none, and idle ones shall be small")]
+type Others = Box<VecDeque<io::Result<Chunk>>>;
+
+/// What the streams of a driver have in common.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    /// Pieces of all streams whose bytes lie in the pool.
+    pub(super) pooled: usize,
+    spare: Vec<Others>,
+}
+
+impl Store {
+    fn give_back(&mut self, others: Others) {
+        if self.spare.len() < MOST_SPARE && others.capacity() < LONG {
+            self.spare.push(others);
+        }
+    }
 }
 
 impl Arrived {
@@ -26,34 +51,39 @@ impl Arrived {
         usize::from(self.first.is_some()) + self.others.as_ref().map_or(0, |others| others.len())
     }
 
-    /// Puts a piece behind the others; `pooled` counts those whose bytes lie in the pool.
-    pub(super) fn push(&mut self, arrived: io::Result<Chunk>, pooled: &mut usize) {
-        *pooled += usize::from(is_pooled(&arrived));
+    /// Puts a piece behind the others.
+    pub(super) fn push(&mut self, arrived: io::Result<Chunk>, store: &mut Store) {
+        store.pooled += usize::from(is_pooled(&arrived));
         match self.first {
             None => self.first = Some(arrived),
-            Some(_) => self.others.get_or_insert_default().push_back(arrived),
+            Some(_) => {
+                let others = self.others.get_or_insert_with(|| store.spare.pop().unwrap_or_default());
+                others.push_back(arrived);
+            }
         }
     }
 
     /// Takes the first piece.
-    pub(super) fn take(&mut self, pooled: &mut usize) -> Option<io::Result<Chunk>> {
+    pub(super) fn take(&mut self, store: &mut Store) -> Option<io::Result<Chunk>> {
         let taken = self.first.take()?;
-        *pooled -= usize::from(is_pooled(&taken));
-        if let Some(others) = &mut self.others {
+        store.pooled -= usize::from(is_pooled(&taken));
+        if let Some(mut others) = self.others.take() {
             self.first = others.pop_front();
             if others.is_empty() {
-                self.others = None;
+                store.give_back(others);
+            } else {
+                self.others = Some(others);
             }
         }
         Some(taken)
     }
 
     /// Drops everything.
-    pub(super) fn clear(&mut self, pooled: &mut usize) {
-        while self.take(pooled).is_some() {}
+    pub(super) fn clear(&mut self, store: &mut Store) {
+        while self.take(store).is_some() {}
     }
 
-    /// Moves the bytes out of the pool.
+    /// Moves the bytes out of the pool; they are no more counted as lying there.
     pub(super) fn detach(&mut self) {
         self.first = self.first.take().map(|arrived| arrived.map(Chunk::detach));
         for chunk in self.others.iter_mut().flat_map(|others| others.iter_mut()).flatten() {
@@ -75,30 +105,46 @@ mod tests {
     fn pieces_come_in_order_and_the_pooled_are_counted() {
         let pool = Pool::new(8);
         let mut arrived = Arrived::default();
-        let mut pooled = 0;
+        let mut store = Store::default();
         for round in 0..3u8 {
             for piece in 0..4u8 {
                 let mut buffer = pool.take().unwrap();
                 buffer[0] = piece;
                 let chunk = Chunk::pooled(buffer, 1, &pool);
-                arrived.push(Ok(if piece == 2 { chunk.detach() } else { chunk }), &mut pooled);
+                arrived.push(Ok(if piece == 2 { chunk.detach() } else { chunk }), &mut store);
             }
-            assert_eq!((arrived.len(), pooled, pool.in_use()), (4, 3, 3));
+            assert_eq!((arrived.len(), store.pooled, pool.in_use(), store.spare.len()), (4, 3, 3, 0));
             if round == 1 {
                 arrived.detach();
-                pooled = 0;
+                store.pooled = 0;
                 assert_eq!(pool.in_use(), 0);
             }
-            arrived.push(Err(io::ErrorKind::ConnectionReset.into()), &mut pooled);
+            arrived.push(Err(io::ErrorKind::ConnectionReset.into()), &mut store);
             for piece in 0..4 {
-                assert_eq!(arrived.take(&mut pooled).unwrap().unwrap()[0], piece);
+                assert_eq!(arrived.take(&mut store).unwrap().unwrap()[0], piece);
             }
-            assert!(!arrived.is_empty() && arrived.take(&mut pooled).unwrap().is_err());
-            assert!(arrived.is_empty() && arrived.take(&mut pooled).is_none() && arrived.others.is_none());
-            assert_eq!((pooled, pool.in_use()), (0, 0));
+            assert!(!arrived.is_empty() && arrived.take(&mut store).unwrap().is_err());
+            assert!(arrived.is_empty() && arrived.take(&mut store).is_none() && arrived.others.is_none());
+            assert_eq!((store.pooled, pool.in_use(), store.spare.len()), (0, 0, 1));
         }
-        arrived.push(Ok(Chunk::pooled(pool.take().unwrap(), 1, &pool)), &mut pooled);
-        arrived.clear(&mut pooled);
-        assert_eq!((arrived.len(), pooled, pool.in_use()), (0, 0, 0));
+        arrived.push(Ok(Chunk::pooled(pool.take().unwrap(), 1, &pool)), &mut store);
+        arrived.clear(&mut store);
+        assert_eq!((arrived.len(), store.pooled, pool.in_use()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_long_list_is_not_kept_nor_are_many() {
+        let mut store = Store::default();
+        let piece = || Ok(Chunk::copied(b"x"));
+        let mut long = Arrived::default();
+        (0..1000).for_each(|_| long.push(piece(), &mut store));
+        long.clear(&mut store);
+        assert_eq!(store.spare.len(), 0);
+        let mut many: Vec<Arrived> = (0..2 * MOST_SPARE).map(|_| Arrived::default()).collect();
+        for arrived in &mut many {
+            (0..3).for_each(|_| arrived.push(piece(), &mut store));
+        }
+        many.iter_mut().for_each(|arrived| arrived.clear(&mut store));
+        assert_eq!(store.spare.len(), MOST_SPARE);
     }
 }

@@ -13,7 +13,11 @@
 //! one-shot receives, so that it holds at most one buffer when it stalls, until
 //! a few short messages have come; and while its buffers are filled and it has
 //! more, it is received from with direct calls, into large buffers, for those
-//! in the ring are all of the usual size.
+//! in the ring are all of the usual size. So is a stream for which the ring had
+//! no buffer left, as happens when many have something at once. What has come before its end was asked
+//! for is held once: as much as the socket had, and at most 32 buffers for the
+//! kernel then turns to others (io_uring/net.c, `MULTISHOT_MAX_RETRY`; before
+//! Linux 6.8, as many as there are).
 //!
 //! A receive that goes on can miss the end of its stream: when two wake-ups come
 //! before the kernel gets to run it, it takes what the first was for, and does
@@ -27,6 +31,7 @@
 //! already be another's.
 
 mod arrived;
+mod direct;
 mod queues;
 
 use std::collections::VecDeque;
@@ -40,7 +45,7 @@ use std::task::{Context, Poll};
 use io_uring::types::Fd;
 use io_uring::{IoUring as Ring, opcode, squeue};
 
-use super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
+use super::super::buffer::{Chunk, Pool};
 use super::super::sys;
 use super::buffer_ring::{BufferRing, GROUP};
 use super::epoll::gone;
@@ -48,7 +53,8 @@ use super::ring::{Refusal, Sizes, build, probe};
 use super::{Accepted, Held, Interest};
 use crate::base::slab::{GENERATION_BITS, Key, Slab};
 use crate::base::time::Instant;
-use arrived::Arrived;
+use arrived::{Arrived, Store};
+use direct::Direct;
 
 /// Do not try to receive before the socket is ready (linux/io_uring.h).
 const POLL_FIRST: u16 = 1;
@@ -72,7 +78,7 @@ const MOST_ACCEPTED: usize = 64;
 /// A receive that goes on is begun once so many short messages have come in a row.
 const STEADY: u8 = 3;
 
-/// Such a receive is ended when so many pieces wait to be taken. A few more may come until it has.
+/// Such a receive is ended when so many pieces wait to be taken. Those that the kernel has taken together come with them.
 const MOST_ARRIVED: usize = 4;
 
 /// The driver.
@@ -88,8 +94,8 @@ pub(in super::super) struct IoUring {
     /// Cancellations that have not answered.
     cancels: usize,
     starved: VecDeque<Key>,
-    /// Chunks of the pool that have arrived and were not taken.
-    unclaimed: usize,
+    /// Of what has arrived and was not taken.
+    store: Store,
     completions: Vec<(u64, i32, u32)>,
     bell: RawFd,
 }
@@ -126,7 +132,10 @@ struct Stream {
     /// The task that waited was woken, and has not come to take what has arrived.
     claimed: bool,
     ended: bool,
+    /// It waits for a buffer, in the driver's line of those who do.
     starved: bool,
+    /// Something has come for which the ring had no buffer.
+    direct: bool,
     writable: bool,
     /// The last receive said that there is more.
     more: bool,
@@ -163,7 +172,7 @@ impl IoUring {
             operations: 0,
             cancels: 0,
             starved: VecDeque::new(),
-            unclaimed: 0,
+            store: Store::default(),
             completions: Vec::new(),
             bell: bell.as_fd().as_raw_fd(),
         };
@@ -233,18 +242,21 @@ impl IoUring {
         let Some(socket) = self.sockets.get_mut(key) else { return Poll::Ready(Err(gone())) };
         let Kind::Stream(stream) = &mut socket.kind else { return Poll::Ready(Err(gone())) };
         stream.claimed = false;
-        if let Some(arrived) = stream.arrived.take(&mut self.unclaimed) {
+        if let Some(arrived) = stream.arrived.take(&mut self.store) {
             return Poll::Ready(arrived.map(Some));
         }
         if stream.ended {
             return Poll::Ready(Ok(None));
         }
-        if stream.bulk
-            && stream.more
-            && !socket.reading_now
-            && let Some(received) = stream.take_bulk(&socket.fd, pool)
-        {
-            return Poll::Ready(received);
+        if !socket.reading_now && (stream.direct || stream.bulk && stream.more) {
+            match stream.recv_directly(&socket.fd, pool) {
+                Direct::Received(received) => return Poll::Ready(received),
+                Direct::Nothing => {}
+                Direct::Starved => {
+                    stream.starved = true;
+                    self.starved.push_back(key);
+                }
+            }
         }
         socket.reading.register(context);
         self.arm_recv(key);
@@ -278,7 +290,8 @@ impl IoUring {
         let Some(Socket { fd, kind: Kind::Stream(stream), reading_now, .. }) = self.sockets.get(key) else {
             return false;
         };
-        !stream.ended && stream.arrived.is_empty() && (*reading_now || !sys::has_news(fd))
+        let silent = !stream.ended && !stream.over && stream.arrived.is_empty();
+        silent && (*reading_now || !sys::has_news(fd))
     }
 
     pub(in super::super) fn send(&mut self, key: Key, parts: &[IoSlice<'_>]) -> io::Result<usize> {
@@ -354,7 +367,7 @@ impl IoUring {
         let under_way = [(socket.reading_now, reading), (socket.polling_now, WRITABLE), (socket.over_now, OVER)];
         // What has come for nobody goes now: bytes, and connections never taken.
         match &mut socket.kind {
-            Kind::Stream(stream) => stream.arrived.clear(&mut self.unclaimed),
+            Kind::Stream(stream) => stream.arrived.clear(&mut self.store),
             Kind::Listener { accepted, .. } => accepted.clear(),
         }
         for (_, kind) in under_way.into_iter().filter(|(begun, _)| *begun) {
@@ -390,7 +403,7 @@ impl IoUring {
             return;
         }
         self.buffers.fill(pool);
-        if self.buffers.lent() == 0 && self.unclaimed > 0 {
+        if self.buffers.lent() == 0 && self.store.pooled > 0 {
             // The tasks that were woken for them have run, and did not want them.
             self.detach_unclaimed();
             self.buffers.fill(pool);
@@ -412,7 +425,7 @@ impl IoUring {
                 stream.arrived.detach();
             }
         }
-        self.unclaimed = 0;
+        self.store.pooled = 0;
     }
 
     /// Closes everything and waits until the kernel has let go of the buffers.
@@ -443,27 +456,6 @@ impl IoUring {
         });
         let operations = self.operations + self.cancels;
         Held { sockets: self.sockets.len(), operations, accepted: accepted.sum(), lent: self.buffers.lent() }
-    }
-}
-
-impl Stream {
-    /// Receives at once what may be much, into a large buffer; nothing if there is none, or nothing has come.
-    fn take_bulk(&mut self, fd: &OwnedFd, pool: &Rc<Pool>) -> Option<io::Result<Option<Chunk>>> {
-        let mut buffer = pool.take_large()?;
-        let received = sys::recv(fd, &mut buffer);
-        let len = *received.as_ref().unwrap_or(&0);
-        (self.more, self.bulk) = (len == buffer.len(), len >= BUFFER_SIZE);
-        if len > 0 {
-            return Some(Ok(Some(Chunk::pooled(buffer, len, pool))));
-        }
-        pool.give(buffer);
-        match received {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
-            received => {
-                self.ended = true;
-                Some(received.map(|_| None))
-            }
-        }
     }
 }
 

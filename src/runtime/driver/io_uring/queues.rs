@@ -92,15 +92,15 @@ impl IoUring {
                 stream.short = if stream.bulk { 0 } else { stream.short.saturating_add(1) };
                 // Bytes that nobody waits for must not keep a buffer from those who do.
                 let chunk = if stream.claimed || socket.reading.waits() { chunk } else { chunk.detach() };
-                stream.arrived.push(Ok(chunk), &mut self.unclaimed);
+                stream.arrived.push(Ok(chunk), &mut self.store);
                 let goes_too_far = stream.bulk || stream.arrived.len() >= MOST_ARRIVED;
                 pause = !last && goes_too_far && !std::mem::replace(&mut stream.pausing, true);
             }
             (0, _) => stream.ended = true,
             (libc::ENOBUFS, _) => {
-                (stream.starved, stream.short) = (true, 0);
-                self.starved.push_back(key);
-                return;
+                // Something is there: whoever waits gets it with a call of its own.
+                (stream.direct, stream.short) = (true, 0);
+                self.buffers.grow();
             }
             (libc::ECANCELED | libc::EINTR | libc::EAGAIN, _) => {
                 if stream.bulk && stream.more {
@@ -112,7 +112,7 @@ impl IoUring {
                 return;
             }
             (errno, _) => {
-                stream.arrived.push(Err(io::Error::from_raw_os_error(errno)), &mut self.unclaimed);
+                stream.arrived.push(Err(io::Error::from_raw_os_error(errno)), &mut self.store);
                 stream.ended = true;
             }
         }
@@ -202,7 +202,9 @@ impl Socket {
         let Kind::Stream(stream) = &mut self.kind else { return false };
         if over {
             self.over_now &= !last;
-            stream.over |= !self.closing && (result < 0 || result & END != 0);
+            // Who waits for it must be told as well that there is no poll. Others do without.
+            stream.over |= !self.closing && if result < 0 { self.ending.waits() } else { result & END != 0 };
+            stream.may_go_on &= result >= 0;
             // Also an end of the poll alone, so that another is begun.
             if stream.over || last {
                 self.ending.wake();

@@ -1,0 +1,42 @@
+//! Receives that do not go through the ring.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use super::super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
+use super::super::super::sys;
+use super::Stream;
+
+/// What came of a receive that did not go through the ring.
+pub(super) enum Direct {
+    Received(io::Result<Option<Chunk>>),
+    Nothing,
+    /// There was no buffer for it.
+    Starved,
+}
+
+impl Stream {
+    /// Receives at once, into a large buffer where there may be much.
+    pub(super) fn recv_directly(&mut self, fd: &OwnedFd, pool: &Rc<Pool>) -> Direct {
+        let direct = std::mem::take(&mut self.direct);
+        let large = if self.bulk && self.more { pool.take_large() } else { None };
+        let Some(mut buffer) = large.or_else(|| if direct { pool.take() } else { None }) else {
+            return if direct { Direct::Starved } else { Direct::Nothing };
+        };
+        let received = sys::recv(fd, &mut buffer);
+        let len = *received.as_ref().unwrap_or(&0);
+        (self.more, self.bulk) = (len == buffer.len(), len >= BUFFER_SIZE);
+        if len > 0 {
+            return Direct::Received(Ok(Some(Chunk::pooled(buffer, len, pool))));
+        }
+        pool.give(buffer);
+        match received {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Direct::Nothing,
+            received => {
+                self.ended = true;
+                Direct::Received(received.map(|_| None))
+            }
+        }
+    }
+}
