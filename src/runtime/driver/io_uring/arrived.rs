@@ -21,7 +21,6 @@ pub(super) struct Arrived {
 }
 
 /// What is behind the first piece. Most streams have none, and idle ones shall be small.
-#[expect(clippy::box_collection, reason = "most streams have none, and idle ones shall be small")]
 type Others = Box<VecDeque<io::Result<Chunk>>>;
 
 /// What the streams of a driver have in common.
