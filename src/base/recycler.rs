@@ -117,7 +117,7 @@ mod tests {
     use super::*;
     use std::task::Waker;
 
-    /// What is asked for: the number of owners of something, now, after a pause, or never.
+    /// What is asked for: the number of owners of something, now or after a pause, or a panic.
     enum Work {
         Now(Rc<()>),
         Paused(Rc<()>),

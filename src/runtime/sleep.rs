@@ -85,9 +85,9 @@ impl Timer {
         }
     }
 
-    /// Whether a deadline that has passed counts for who has waited in vain: not in a turn that may do no more, for then
-    /// nobody has looked.
-    pub fn is_over(&self, context: &Context<'_>) -> Poll<()> {
+    /// Ready where a deadline that has passed counts. It does not in a turn in which the task may do no more, for then it
+    /// could not look whether what it waits for is there; it is polled again in the next.
+    pub fn poll_expired(&self, context: &Context<'_>) -> Poll<()> {
         self.handle.poll_budget(context)
     }
 
@@ -123,7 +123,7 @@ impl<F: Future + Unpin> Future for Limited<'_, F> {
         }
         let Limited { timer, deadline, .. } = &mut *self;
         if *deadline <= timer.handle.now() {
-            return timer.is_over(context).map(|()| Err(TimedOut));
+            return timer.poll_expired(context).map(|()| Err(TimedOut));
         }
         timer.wake_at(*deadline, context);
         Poll::Pending

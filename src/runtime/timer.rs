@@ -1,10 +1,11 @@
 //! The timers of one worker: a hierarchical timing wheel.
 //!
 //! Requests put off timers that almost never fire, and arm and disarm others
-//! when they wait, so all of that must cost a few instructions and no allocation. Six levels of 64 slots
-//! (Varghese and Lauck, "Hashed and hierarchical timing wheels", 1987) give
-//! constant cost at a resolution of about a millisecond. A timer never fires
-//! early; it fires at most one tick late.
+//! when they wait, so all of that must cost a few instructions and no
+//! allocation. Six levels of 64 slots (Varghese and Lauck, "Hashed and
+//! hierarchical timing wheels", 1987) give constant cost at a resolution of
+//! about a millisecond. A timer never fires early; it fires at most one tick
+//! late.
 
 use std::task::Waker;
 

@@ -161,7 +161,7 @@ async fn wait_for_backend<F: Future>(
         }
         let (now, deadline) = (handle.now(), deadline());
         if deadline <= now {
-            return timer.is_over(context).map(|()| Ok(None));
+            return timer.poll_expired(context).map(|()| Ok(None));
         }
         if now < long {
             timer.wake_at(deadline.min(long), context);
