@@ -94,9 +94,10 @@ fn a_stream_can_be_closed_whatever_is_under_way_on_it() {
     on_every_driver_and_carrier(|runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            for flood in [0, 100, 40_000, 500_000] {
+            let floods = [0, 100, 40_000, 500_000];
+            for (flood, past) in floods.into_iter().flat_map(|flood| Past::ALL.map(|past| (flood, past))) {
                 let (near, far) = pair_over(handle, carrier).await;
-                talk(&near, &far, STEADY).await;
+                past.happens(&near, &far).await;
                 assert!(poll_once(&mut far.recv()).await.is_none());
                 let bytes = vec![1; flood];
                 let sending = near.send(&[std::io::IoSlice::new(&bytes)]);

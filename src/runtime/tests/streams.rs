@@ -49,9 +49,9 @@ fn a_reset_is_an_error_once_and_then_the_end() {
     on_every_driver(|runtime| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            for rounds in [0, STEADY] {
+            for past in Past::ALL {
                 let (near, far) = pair(handle).await;
-                talk(&far, &near, rounds).await;
+                past.happens(&far, &near).await;
                 // Also to one who was waiting when it came.
                 let mut waiting = near.recv();
                 assert!(poll_once(&mut waiting).await.is_none());
@@ -74,9 +74,9 @@ fn a_reset_between_messages_is_told_in_its_order() {
     on_every_driver(|runtime| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            for rounds in [0, STEADY] {
+            for past in Past::ALL {
                 let (near, far) = pair(handle).await;
-                talk(&far, &near, rounds).await;
+                past.happens(&far, &near).await;
                 assert!(poll_once(&mut near.recv()).await.is_none());
                 send(&far, b"last words").await;
                 until(handle, "they have come", |_| !near.is_quiet()).await;
@@ -301,16 +301,16 @@ fn urgent_data_does_not_hide_what_comes_after_it() {
     }
 }
 
-/// Runs `news` on the far end and sees that the near end has noticed, which is idle after so many rounds of messages.
+/// Runs `news` on the far end and sees that the near end has noticed, which is idle after `past`.
 async fn is_noticed(
     handle: &Handle,
     carrier: Carrier,
     watched: bool,
-    rounds: usize,
+    past: Past,
     news: impl AsyncFnOnce(Socket) -> Option<Socket>,
 ) {
     let (near, far) = pair_over(handle, carrier).await;
-    talk(&far, &near, rounds).await;
+    past.happens(&far, &near).await;
     if watched {
         near.watch();
     }
@@ -328,23 +328,23 @@ fn an_idle_connection_notices_bytes_an_end_and_a_reset() {
     on_every_driver_and_carrier(|runtime, carrier| {
         let handle = runtime.handle();
         runtime.block_on(async {
-            for (watched, rounds) in [(false, 1), (true, 1), (false, STEADY), (true, STEADY)] {
-                is_noticed(handle, carrier, watched, rounds, async |far| {
+            for (watched, past) in [false, true].into_iter().flat_map(|watched| Past::ALL.map(|past| (watched, past))) {
+                is_noticed(handle, carrier, watched, past, async |far| {
                     send(&far, b"?").await;
                     Some(far)
                 })
                 .await;
-                is_noticed(handle, carrier, watched, rounds, async |far| {
+                is_noticed(handle, carrier, watched, past, async |far| {
                     far.shutdown_write().unwrap();
                     Some(far)
                 })
                 .await;
-                is_noticed(handle, carrier, watched, rounds, async |far| {
+                is_noticed(handle, carrier, watched, past, async |far| {
                     drop(far);
                     None
                 })
                 .await;
-                is_noticed(handle, carrier, watched, rounds, async |far| {
+                is_noticed(handle, carrier, watched, past, async |far| {
                     far.reset();
                     None
                 })

@@ -222,6 +222,35 @@ pub(super) async fn talk(near: &Socket, far: &Socket, rounds: usize) {
     }
 }
 
+/// What has been on a stream before a test does something with it: drivers receive by it.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Past {
+    Fresh,
+    OneMessage,
+    ShortMessages,
+    LargePieces,
+}
+
+impl Past {
+    pub(super) const ALL: [Past; 4] = [Past::Fresh, Past::OneMessage, Past::ShortMessages, Past::LargePieces];
+
+    pub(super) async fn happens(self, near: &Socket, far: &Socket) {
+        match self {
+            Past::Fresh => {}
+            Past::OneMessage => talk(near, far, 1).await,
+            Past::ShortMessages => talk(near, far, STEADY).await,
+            // A buffer that is filled, and behind it, in the socket by then, more than another holds.
+            Past::LargePieces => {
+                for (from, to) in [(near, far), (far, near)] {
+                    let mut place = Place::start(5);
+                    send(from, &place.clone().write(5 * BUFFER_SIZE / 2)).await;
+                    place.check(&receive(to, 5 * BUFFER_SIZE / 2).await);
+                }
+            }
+        }
+    }
+}
+
 /// The bytes of the stream `tag` from `from` on: no two streams, and no two
 /// places of a stream, look alike.
 fn bytes_of(tag: u64, from: u64, count: usize) -> Vec<u8> {

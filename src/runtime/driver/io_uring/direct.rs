@@ -13,16 +13,18 @@ pub(super) enum Direct {
     Received(io::Result<Option<Chunk>>),
     Nothing,
     /// There was no buffer for it.
-    Starved,
+    NoBuffer,
 }
 
 impl Stream {
     /// Receives at once, into a large buffer where there may be much.
     pub(super) fn recv_directly(&mut self, fd: &OwnedFd, pool: &Rc<Pool>) -> Direct {
-        let direct = std::mem::take(&mut self.direct);
-        let large = if self.bulk && self.more { pool.take_large() } else { None };
-        let Some(mut buffer) = large.or_else(|| if direct { pool.take() } else { None }) else {
-            return if direct { Direct::Starved } else { Direct::Nothing };
+        self.direct = false;
+        let large = if self.bulk { pool.take_large() } else { None };
+        let Some(mut buffer) = large.or_else(|| pool.take()) else {
+            // The ring may have some, so it is no more a poll that waits.
+            self.bulk = false;
+            return Direct::NoBuffer;
         };
         let received = sys::recv(fd, &mut buffer);
         let len = *received.as_ref().unwrap_or(&0);

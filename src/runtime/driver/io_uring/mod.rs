@@ -9,15 +9,18 @@
 //! A stream of TCP on which short messages come has a receive that answers
 //! again and again, which saves a submission each time. It is ended where nobody
 //! takes what comes, or when a buffer is filled: there may be much more, and the
-//! kernel would go on for as long as it finds buffers. Such a stream has
-//! one-shot receives, so that it holds at most one buffer when it stalls, until
-//! a few short messages have come; and while its buffers are filled and it has
-//! more, it is received from with direct calls, into large buffers, for those
-//! in the ring are all of the usual size. So is a stream for which the ring had
-//! no buffer left, as happens when many have something at once. What has come before its end was asked
-//! for is held once: as much as the socket had, and at most 32 buffers for the
-//! kernel then turns to others (io_uring/net.c, `MULTISHOT_MAX_RETRY`; before
-//! Linux 6.8, as many as there are).
+//! kernel would go on for as long as it finds buffers. Until a few short
+//! messages have come again it has one-shot receives, so that it holds at most
+//! one buffer when it stalls. What has come before the end was asked for is held
+//! once: as much as the socket had, and at most 32 buffers, for the kernel then
+//! turns to others (io_uring/net.c, `MULTISHOT_MAX_RETRY`; before Linux 6.8, as
+//! many as there are).
+//!
+//! While its buffers are filled, a stream is only asked whether there is something,
+//! and received from with direct calls, into large buffers, for those in the ring
+//! are all of the usual size: one call more, and a fraction of the pieces. A
+//! stream for which the ring had no buffer left is received from directly as
+//! well, as happens when many have something at once.
 //!
 //! A receive that goes on can miss the end of its stream: when two wake-ups come
 //! before the kernel gets to run it, it takes what the first was for, and does
@@ -70,6 +73,7 @@ const ACCEPT: u64 = 3;
 const CANCEL: u64 = 4;
 const BELL: u64 = 5;
 const OVER: u64 = 6;
+const READABLE: u64 = 7;
 
 /// The kernel is told to stop accepting when so many connections wait to be
 /// taken; those that come then wait with the kernel.
@@ -104,7 +108,7 @@ pub(in super::super) struct IoUring {
 struct Socket {
     fd: OwnedFd,
     kind: Kind,
-    /// A receive, or the accept of a listener.
+    /// A receive, the poll in its place, or the accept of a listener.
     reading_now: bool,
     polling_now: bool,
     /// A poll for the end of the stream in both directions.
@@ -134,8 +138,10 @@ struct Stream {
     ended: bool,
     /// It waits for a buffer, in the driver's line of those who do.
     starved: bool,
-    /// Something has come for which the ring had no buffer.
+    /// Something has come for which the ring had no buffer, or for which only a poll waited.
     direct: bool,
+    /// What is under way is such a poll.
+    polls: bool,
     writable: bool,
     /// The last receive said that there is more.
     more: bool,
@@ -252,7 +258,7 @@ impl IoUring {
             match stream.recv_directly(&socket.fd, pool) {
                 Direct::Received(received) => return Poll::Ready(received),
                 Direct::Nothing => {}
-                Direct::Starved => {
+                Direct::NoBuffer => {
                     stream.starved = true;
                     self.starved.push_back(key);
                 }
@@ -271,6 +277,13 @@ impl IoUring {
             return false;
         }
         socket.reading_now = true;
+        stream.polls = stream.bulk;
+        if stream.polls {
+            stream.goes_on = false;
+            let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), libc::POLLIN as u32).build();
+            self.begin(READABLE, key, poll);
+            return true;
+        }
         stream.goes_on = stream.may_go_on && stream.short >= STEADY && !stream.over;
         let watched = stream.goes_on;
         let how = if stream.more { 0 } else { POLL_FIRST } | if stream.goes_on { MULTISHOT } else { 0 };
@@ -363,7 +376,11 @@ impl IoUring {
     pub(in super::super) fn close(&mut self, key: Key) {
         let Some(socket) = self.sockets.get_mut(key) else { return };
         socket.closing = true;
-        let reading = if matches!(socket.kind, Kind::Stream(_)) { RECV } else { ACCEPT };
+        let reading = match &socket.kind {
+            Kind::Stream(stream) if stream.polls => READABLE,
+            Kind::Stream(_) => RECV,
+            Kind::Listener { .. } => ACCEPT,
+        };
         let under_way = [(socket.reading_now, reading), (socket.polling_now, WRITABLE), (socket.over_now, OVER)];
         // What has come for nobody goes now: bytes, and connections never taken.
         match &mut socket.kind {

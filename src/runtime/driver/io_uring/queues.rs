@@ -8,7 +8,9 @@ use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{cqueue, squeue};
 
 use super::super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
-use super::{ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, MOST_ACCEPTED, MOST_ARRIVED, OVER, RECV, Socket, WRITABLE};
+use super::{
+    ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, MOST_ACCEPTED, MOST_ARRIVED, OVER, READABLE, RECV, Socket, WRITABLE,
+};
 use crate::base::slab::Key;
 
 /// Run deferred work, also when there is nothing to wait for (linux/io_uring.h).
@@ -53,6 +55,11 @@ impl IoUring {
                 let chunk = buffer.map(|buffer| Chunk::pooled(buffer, result.max(0) as usize, pool));
                 self.operations -= usize::from(last);
                 self.received(key, chunk, result, cqueue::sock_nonempty(flags), last);
+                self.close_if_over(key);
+            }
+            READABLE => {
+                self.operations -= usize::from(last);
+                self.readable(key);
                 self.close_if_over(key);
             }
             kind @ (WRITABLE | OVER) => {
@@ -121,6 +128,14 @@ impl IoUring {
             stream.short = 0;
             self.cancel(RECV, key);
         }
+    }
+
+    /// A poll that waited in the place of a receive has answered, whatever it has: the call that comes next tells.
+    fn readable(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get_mut(key) else { return };
+        let Kind::Stream(stream) = &mut socket.kind else { return };
+        (socket.reading_now, stream.polls, stream.direct) = (false, false, true);
+        socket.reading.wake();
     }
 
     fn accepted(&mut self, key: Key, result: i32, last: bool) {
