@@ -99,10 +99,16 @@ impl<'a> Relay<'a> {
         }
         recorded.add(gathered);
         self.from.consume(taken.used);
+        Ok(Step { sending, done: taken.done })
+    }
+
+    /// Waits until what a step sends has gone out, or waits for room: then what has been received behind it must not keep
+    /// a buffer from those who need one.
+    pub(super) async fn depart(&mut self, sending: &mut Sending<'_>) {
+        sending.departed().await;
         if !sending.is_done() {
             self.from.park();
         }
-        Ok(Step { sending, done: taken.done })
     }
 
     /// Whether more has been received than the last step took.

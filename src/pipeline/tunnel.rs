@@ -372,9 +372,10 @@ impl Flow<'_> {
 
     /// Sends all that has been received. What does not fit is copied by the stream, and waited for.
     async fn send(&self, reader: &mut Reader) -> Result<(), Fault> {
-        let sending = self.to.send(&[IoSlice::new(reader.bytes())]);
+        let mut sending = self.to.send(&[IoSlice::new(reader.bytes())]);
         let count = reader.bytes().len();
         reader.consume(count);
+        sending.departed().await;
         let handle = self.from.handle();
         let patience = self.stall.filter(|_| !sending.is_done());
         let deadline = patience.map_or(Instant::NEVER, |patience| handle.now() + patience);

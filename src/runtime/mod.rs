@@ -14,6 +14,8 @@
 //! | `sleep` | timers and deadlines, as tasks have them |
 //! | `buffer` | the pool of receive buffers |
 //! | `socket` | streams and listeners |
+//! | `sending` | what they send, and when |
+//! | `staging` | short sends of one turn, made together |
 //! | `driver/` | epoll, io_uring, memory |
 //! | `setup` | which driver, and why |
 //!
@@ -32,9 +34,11 @@ pub mod inherit;
 mod keep;
 mod parker;
 mod remote;
+mod sending;
 mod setup;
 mod sleep;
 mod socket;
+mod staging;
 mod sync;
 mod sys;
 #[cfg(test)]
@@ -43,9 +47,10 @@ mod timer;
 
 pub use buffer::{BUFFER_SIZE, Chunk};
 pub use driver::memory::Network;
+pub use sending::Sending;
 pub use setup::{Bound, Choice, DriverKind, Fallback, Options, bind, is_taken, pin_to_core, raise_descriptors};
 pub use sleep::{Limited, Sleep, TimedOut, Timeout, Timer};
-pub use socket::{Accept, Connect, Listener, Over, Recv, Sending, Socket};
+pub use socket::{Accept, Connect, Listener, Over, Recv, Socket};
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;
@@ -65,6 +70,7 @@ use buffer::Pool;
 use driver::Driver;
 use executor::{Ended, TURN_BUDGET, Tasks};
 use remote::{Enter, Local, Remote, TaskRef};
+use staging::Staging;
 use timer::Wheel;
 
 /// A runtime; it lives and dies on one thread.
@@ -84,6 +90,7 @@ struct Core {
     remote: Arc<Remote>,
     driver: RefCell<Driver>,
     timers: RefCell<Wheel>,
+    staging: Staging,
     pool: Rc<Pool>,
     now: Cell<Instant>,
     budget: Cell<u32>,
@@ -126,6 +133,7 @@ impl Runtime {
             remote,
             driver: RefCell::new(driver),
             timers: RefCell::new(Wheel::new(now)),
+            staging: Staging::new(),
             pool,
             now: Cell::new(now),
             budget: Cell::new(TURN_BUDGET),
@@ -160,6 +168,11 @@ impl Runtime {
                 }
             }
             core.run_ready();
+            // Who has sent something goes on before the kernel is looked at, for as a rule it only begins to wait then.
+            if core.staging.flush(&core.driver) {
+                core.run_ready();
+                core.staging.flush(&core.driver);
+            }
             core.turn();
         }
     }

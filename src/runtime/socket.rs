@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::Future;
-use std::io::{self, IoSlice};
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
@@ -16,28 +16,25 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::buffer::Chunk;
+use super::sending::Outbox;
 use super::{Handle, Sleep};
 use crate::base::slab::Key;
 
 /// A connection. Dropping it closes it.
 #[derive(Debug)]
 pub struct Socket {
-    handle: Handle,
-    key: Key,
-    outbox: RefCell<Outbox>,
-    poisoned: Cell<bool>,
-}
-
-/// Bytes that a send could not place at once.
-#[derive(Debug, Default)]
-struct Outbox {
-    bytes: Vec<u8>,
-    sent: usize,
+    pub(super) handle: Handle,
+    pub(super) key: Key,
+    pub(super) outbox: RefCell<Outbox>,
+    pub(super) poisoned: Cell<bool>,
+    /// The round in which something of it was staged last: the low half of its number.
+    pub(super) staged: Cell<u32>,
 }
 
 impl Socket {
     pub(super) fn new(handle: Handle, key: Key) -> Socket {
-        Socket { handle, key, outbox: RefCell::default(), poisoned: Cell::new(false) }
+        let (outbox, poisoned, staged) = Default::default();
+        Socket { handle, key, outbox, poisoned, staged }
     }
 
     /// The next bytes; nothing at the end of the stream.
@@ -46,59 +43,6 @@ impl Socket {
     /// The system's, such as `ConnectionReset`.
     pub fn recv(&self) -> Recv<'_> {
         Recv { socket: self }
-    }
-
-    /// Sends `parts`, one after the other.
-    ///
-    /// What fits goes out at once, in this call; the rest is copied, so that
-    /// the caller's buffers are free again, and the future waits until it is
-    /// sent. While a send is under way, another is put behind it.
-    ///
-    /// # Errors
-    /// The system's, such as `BrokenPipe`, and `NotConnected` after a send that
-    /// was dropped unfinished. A send that failed has poisoned the sending side.
-    pub fn send(&self, parts: &[IoSlice<'_>]) -> Sending<'_> {
-        let state = match self.begin_send(parts) {
-            Ok(true) => State::Done,
-            Ok(false) => State::Waiting,
-            Err(error) => {
-                self.poisoned.set(true);
-                State::Failed(error)
-            }
-        };
-        Sending { socket: self, state }
-    }
-
-    /// Whether all of `parts` is out.
-    fn begin_send(&self, parts: &[IoSlice<'_>]) -> io::Result<bool> {
-        if self.poisoned.get() {
-            return Err(io::Error::new(io::ErrorKind::NotConnected, "an earlier send was not finished"));
-        }
-        let total: usize = parts.iter().map(|part| part.len()).sum();
-        let mut outbox = self.outbox.borrow_mut();
-        let mut sent = 0;
-        if outbox.is_empty() && total > 0 {
-            sent = would_block_is_none(self.handle.driver().send(self.key, parts))?;
-        }
-        if sent < total {
-            outbox.put(parts, sent);
-            self.handle.pool().hold_unsent((total - sent) as isize);
-        }
-        Ok(outbox.is_empty())
-    }
-
-    fn poll_flush(&self, context: &Context<'_>) -> Poll<io::Result<()>> {
-        let mut outbox = self.outbox.borrow_mut();
-        while !outbox.is_empty() {
-            let mut driver = self.handle.driver();
-            ready!(driver.poll_writable(self.key, context));
-            ready!(self.handle.poll_budget(context));
-            self.handle.spend_budget();
-            outbox.sent += would_block_is_none(driver.send(self.key, &[IoSlice::new(&outbox.bytes[outbox.sent..])]))?;
-        }
-        self.handle.pool().hold_unsent(-(outbox.bytes.len() as isize));
-        *outbox = Outbox::default();
-        Poll::Ready(Ok(()))
     }
 
     /// Whether nothing has come while nobody received: no byte, no end, no error.
@@ -151,31 +95,8 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.handle.pool().hold_unsent(-(self.outbox.get_mut().bytes.len() as isize));
+        self.handle.pool().hold_unsent(-(self.outbox.get_mut().len() as isize));
         self.handle.driver().close(self.key);
-    }
-}
-
-impl Outbox {
-    fn is_empty(&self) -> bool {
-        self.sent == self.bytes.len()
-    }
-
-    /// Keeps `parts`, without their first `skip` bytes.
-    fn put(&mut self, parts: &[IoSlice<'_>], mut skip: usize) {
-        for part in parts {
-            let from = skip.min(part.len());
-            self.bytes.extend_from_slice(&part[from..]);
-            skip -= from;
-        }
-    }
-}
-
-/// A send that would block has sent nothing.
-fn would_block_is_none(sent: io::Result<usize>) -> io::Result<usize> {
-    match sent {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
-        sent => sent,
     }
 }
 
@@ -214,66 +135,6 @@ impl Future for Over<'_> {
         ready!(handle.driver().poll_over(self.socket.key, context));
         handle.spend_budget();
         Poll::Ready(())
-    }
-}
-
-/// A send; see [`Socket::send`].
-#[derive(Debug)]
-#[must_use = "a send that is dropped unfinished poisons its connection"]
-pub struct Sending<'a> {
-    socket: &'a Socket,
-    state: State,
-}
-
-#[derive(Debug)]
-enum State {
-    Waiting,
-    Failed(io::Error),
-    Done,
-}
-
-impl Sending<'_> {
-    /// Whether everything went out at once, so that there is nothing to wait for.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        matches!(self.state, State::Done)
-    }
-}
-
-impl Future for Sending<'_> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let handle = &self.socket.handle;
-        ready!(handle.poll_budget(context));
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Done => {
-                handle.spend_budget();
-                Poll::Ready(Ok(()))
-            }
-            State::Failed(error) => {
-                handle.spend_budget();
-                Poll::Ready(Err(error))
-            }
-            State::Waiting => {
-                let flushed = self.socket.poll_flush(context);
-                match &flushed {
-                    Poll::Pending => self.state = State::Waiting,
-                    Poll::Ready(Err(_)) => self.socket.poisoned.set(true),
-                    Poll::Ready(Ok(())) => {}
-                }
-                flushed
-            }
-        }
-    }
-}
-
-impl Drop for Sending<'_> {
-    fn drop(&mut self) {
-        // With nothing left to send, one that was begun later has sent it all.
-        if matches!(self.state, State::Waiting) && !self.socket.outbox.borrow().is_empty() {
-            self.socket.poisoned.set(true);
-        }
     }
 }
 

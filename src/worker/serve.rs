@@ -448,6 +448,7 @@ pub(super) async fn fill_unless_leaving(
 /// Whether an answer of our own went out within the time that there is.
 async fn sent_in_time(shard: &Shard, mut sending: Sending<'_>) -> bool {
     let handle = &shard.handle;
+    sending.departed().await;
     let in_time = handle.timeout(handle.now() + LINGER, &mut sending);
     let sent = match shard.unless_over(pin!(in_time)).await {
         Some(sent) => sent,

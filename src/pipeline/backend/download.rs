@@ -65,7 +65,7 @@ pub(super) async fn download(
     let mut head = &reply[..];
     loop {
         // Before anything has gone to the client, a body that is wrong from the start can still be a 502.
-        let step = relay.step(head).map_err(|fault| match fault {
+        let mut step = relay.step(head).map_err(|fault| match fault {
             Fault::Malformed(error) if !progress.replying.get() => Failure::Refused(Reject::BadResponseBody(error)),
             _ => Failure::Cut(Cut::Broken),
         })?;
@@ -76,6 +76,7 @@ pub(super) async fn download(
         progress.replying.set(true);
         progress.bytes_sent.set(relay.sent());
         let done = step.done;
+        relay.depart(&mut step.sending).await;
         send_to_client(step.sending, rules).await?;
         if done {
             break;
@@ -174,7 +175,8 @@ async fn wait_for_backend<F: Future>(
 }
 
 /// Waits until the client has taken what is sent to it, but not for ever.
-pub(super) async fn send_to_client(sending: Sending<'_>, rules: &Rules<'_>) -> Result<(), Failure> {
+pub(super) async fn send_to_client(mut sending: Sending<'_>, rules: &Rules<'_>) -> Result<(), Failure> {
+    sending.departed().await;
     if sending.is_done() {
         return Ok(());
     }

@@ -10,6 +10,7 @@
 //! | `scarcity` | too few buffers, queue entries and descriptors; signals |
 //! | `streams` | what TCP does, and the options of sockets |
 //! | `bulk` | more than one buffer takes, in large pieces |
+//! | `staged` | short sends, made together |
 //! | `steady` | what comes behind short messages |
 //! | `unix` | what only Unix sockets do |
 //! | `refused` | io_uring that cannot be had |
@@ -22,6 +23,7 @@ mod races;
 mod refused;
 mod scarcity;
 mod smoke;
+mod staged;
 mod steady;
 mod streams;
 mod support;
