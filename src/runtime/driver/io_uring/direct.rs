@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use super::super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
 use super::super::super::sys;
-use super::Stream;
+use super::{LONG, Stream};
 
 /// What came of a receive that did not go through the ring.
 pub(super) enum Direct {
@@ -23,12 +23,12 @@ impl Stream {
         let large = if self.bulk { pool.take_large() } else { None };
         let Some(mut buffer) = large.or_else(|| pool.take()) else {
             // The ring may have some, so it is no more a poll that waits.
-            self.bulk = false;
+            (self.bulk, self.long) = (false, false);
             return Direct::NoBuffer;
         };
         let received = sys::recv(fd, &mut buffer);
         let len = *received.as_ref().unwrap_or(&0);
-        (self.more, self.bulk) = (len == buffer.len(), len >= BUFFER_SIZE);
+        (self.more, self.bulk, self.long) = (len == buffer.len(), len >= BUFFER_SIZE, len >= LONG);
         if len > 0 {
             return Direct::Received(Ok(Some(Chunk::pooled(buffer, len, pool))));
         }

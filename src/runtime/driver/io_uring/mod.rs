@@ -8,7 +8,7 @@
 //!
 //! A stream of TCP on which short messages come has a receive that answers
 //! again and again, which saves a submission each time. It is ended where nobody
-//! takes what comes, or when a buffer is filled: there may be much more, and the
+//! takes what comes, or when a long piece comes: there may be much more, and the
 //! kernel would go on for as long as it finds buffers. Until a few short
 //! messages have come again it has one-shot receives, so that it holds at most
 //! one buffer when it stalls. What has come before the end was asked for is held
@@ -16,10 +16,11 @@
 //! turns to others (io_uring/net.c, `MULTISHOT_MAX_RETRY`; before Linux 6.8, as
 //! many as there are).
 //!
-//! While its buffers are filled, a stream is only asked whether there is something,
-//! and received from with direct calls, into large buffers, for those in the ring
-//! are all of the usual size: one call more, and a fraction of the pieces. A
-//! stream for which the ring had no buffer left is received from directly as
+//! While its pieces are long, a stream is only asked whether there is something,
+//! and received from with direct calls, one call more: into a buffer that was just
+//! used and is still in the caches, where a ring goes through all it has; and
+//! into large ones while the usual size is filled, which makes the pieces fewer.
+//! A stream for which the ring had no buffer left is received from directly as
 //! well, as happens when many have something at once.
 //!
 //! A receive that goes on can miss the end of its stream: when two wake-ups come
@@ -48,7 +49,7 @@ use std::task::{Context, Poll};
 use io_uring::types::Fd;
 use io_uring::{IoUring as Ring, opcode, squeue};
 
-use super::super::buffer::{Chunk, Pool};
+use super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
 use super::super::sys;
 use super::buffer_ring::{BufferRing, GROUP};
 use super::epoll::gone;
@@ -81,6 +82,9 @@ const MOST_ACCEPTED: usize = 64;
 
 /// A receive that goes on is begun once so many short messages have come in a row.
 const STEADY: u8 = 3;
+
+/// Bytes of a piece that is a long one.
+const LONG: usize = BUFFER_SIZE / 2;
 
 /// Such a receive is ended when so many pieces wait to be taken. Those that the kernel has taken together come with them.
 const MOST_ARRIVED: usize = 4;
@@ -147,6 +151,8 @@ struct Stream {
     more: bool,
     /// The last receive has filled a whole buffer: there may be much more.
     bulk: bool,
+    /// It was long.
+    long: bool,
     /// So many receives in a row have not.
     short: u8,
     /// Its receives may go on: it is a stream of TCP.
@@ -277,7 +283,7 @@ impl IoUring {
             return false;
         }
         socket.reading_now = true;
-        stream.polls = stream.bulk;
+        stream.polls = stream.long;
         if stream.polls {
             stream.goes_on = false;
             let poll = opcode::PollAdd::new(Fd(socket.fd.as_raw_fd()), libc::POLLIN as u32).build();

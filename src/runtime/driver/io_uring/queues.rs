@@ -9,7 +9,8 @@ use io_uring::{cqueue, squeue};
 
 use super::super::super::buffer::{BUFFER_SIZE, Chunk, Pool};
 use super::{
-    ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, MOST_ACCEPTED, MOST_ARRIVED, OVER, READABLE, RECV, Socket, WRITABLE,
+    ACCEPT, CANCEL, IoUring, KIND_SHIFT, Kind, LONG, MOST_ACCEPTED, MOST_ARRIVED, OVER, READABLE, RECV, Socket,
+    WRITABLE,
 };
 use crate::base::slab::Key;
 
@@ -96,11 +97,12 @@ impl IoUring {
             (_, Some(chunk)) if result > 0 => {
                 stream.more = more;
                 stream.bulk = result >= BUFFER_SIZE as i32;
-                stream.short = if stream.bulk { 0 } else { stream.short.saturating_add(1) };
+                stream.long = result >= LONG as i32;
+                stream.short = if stream.long { 0 } else { stream.short.saturating_add(1) };
                 // Bytes that nobody waits for must not keep a buffer from those who do.
                 let chunk = if stream.claimed || socket.reading.waits() { chunk } else { chunk.detach() };
                 stream.arrived.push(Ok(chunk), &mut self.store);
-                let goes_too_far = stream.bulk || stream.arrived.len() >= MOST_ARRIVED;
+                let goes_too_far = stream.long || stream.arrived.len() >= MOST_ARRIVED;
                 pause = !last && goes_too_far && !std::mem::replace(&mut stream.pausing, true);
             }
             (0, _) => stream.ended = true,
