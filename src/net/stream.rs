@@ -25,8 +25,9 @@ impl Stream {
         self.0.recv()
     }
 
-    /// Sends `parts`: what fits at once goes out in this call, the rest is
-    /// copied and goes out while the future is awaited. See [`Socket::send`].
+    /// Sends `parts`: what fits goes out in this call, or at the end of the
+    /// turn; the rest is copied and goes out while the future is awaited. See
+    /// [`Socket::send`].
     ///
     /// # Errors
     /// The system's, such as `BrokenPipe`.

@@ -91,6 +91,8 @@ struct Core {
     driver: RefCell<Driver>,
     timers: RefCell<Wheel>,
     staging: Staging,
+    /// The round in which the running task has put something there; 0 if it has not.
+    departing: Cell<u64>,
     pool: Rc<Pool>,
     now: Cell<Instant>,
     budget: Cell<u32>,
@@ -134,6 +136,7 @@ impl Runtime {
             driver: RefCell::new(driver),
             timers: RefCell::new(Wheel::new(now)),
             staging: Staging::new(),
+            departing: Cell::new(0),
             pool,
             now: Cell::new(now),
             budget: Cell::new(TURN_BUDGET),
@@ -162,17 +165,13 @@ impl Runtime {
         core.tasks.borrow_mut().wake(Key::NONE);
         loop {
             if core.tasks.borrow_mut().take_main() {
-                core.budget.set(TURN_BUDGET);
+                core.begin_task();
                 if let Poll::Ready(output) = main.as_mut().poll(&mut Context::from_waker(&waker)) {
                     return output;
                 }
             }
             core.run_ready();
-            // Who has sent something goes on before the kernel is looked at, for as a rule it only begins to wait then.
-            if core.staging.flush(&core.driver) {
-                core.run_ready();
-                core.staging.flush(&core.driver);
-            }
+            core.flush();
             core.turn();
         }
     }
@@ -199,12 +198,28 @@ impl Drop for Runtime {
 }
 
 impl Core {
+    /// What a task may do in one run counts from here.
+    fn begin_task(&self) {
+        self.budget.set(TURN_BUDGET);
+        self.departing.set(0);
+    }
+
+    /// Makes the sends that wait for the end of the turn. Whoever waits for them goes on before the kernel is looked at,
+    /// unless others are ready, too: as a rule it only begins to wait for something else.
+    fn flush(&self) {
+        let others = self.tasks.borrow().ready();
+        if self.staging.flush(&self.driver) && others == 0 {
+            self.run_ready();
+            self.staging.flush(&self.driver);
+        }
+    }
+
     /// Runs the tasks that are ready now, each once.
     fn run_ready(&self) {
         let ready = self.tasks.borrow().ready();
         for _ in 0..ready {
             let Some(turn) = self.tasks.borrow_mut().next() else { break };
-            self.budget.set(TURN_BUDGET);
+            self.begin_task();
             match turn.run() {
                 Ended::Waits(turn) => self.tasks.borrow_mut().put_back(turn),
                 Ended::Finished(key) => self.tasks.borrow_mut().remove(key),
@@ -389,6 +404,12 @@ impl Handle {
         }
         context.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Whether the running task has sent something that goes out at the end of the turn, after which it goes on.
+    #[must_use]
+    pub fn is_departing(&self) -> bool {
+        self.core.departing.get() == self.core.staging.round()
     }
 
     /// The running task has completed an operation. One that only looked pays

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use super::socket::Socket;
-use super::staging::SHORT;
+use super::staging::{Place, SHORT};
 
 /// Bytes that a send could not place.
 #[derive(Debug, Default)]
@@ -34,19 +34,18 @@ impl Socket {
 
     fn begin_send(&self, parts: &[IoSlice<'_>]) -> io::Result<State> {
         let (core, total) = (&self.handle.core, parts.iter().map(|part| part.len()).sum());
-        let is_short = (1..=SHORT).contains(&total);
-        // What of this socket waits for the end of the turn comes first.
-        let is_behind = self.staged.get() == core.staging.round() as u32;
-        if if is_short { core.staging.is_full() } else { is_behind } {
+        if core.staging.is_due(total) {
             core.staging.flush(&core.driver);
         }
         self.collect()?;
         let mut outbox = self.outbox.borrow_mut();
-        if is_short && outbox.is_empty() && (is_behind || core.tasks.borrow().ready() > 0) {
-            core.staging.put(self.key, parts);
+        // Nothing may overtake what of this socket waits already.
+        let is_shared = self.has_staged() || core.tasks.borrow().ready() > 0;
+        if (1..=SHORT).contains(&total) && outbox.is_empty() && is_shared {
             let round = core.staging.round();
             self.staged.set(round as u32);
-            return Ok(State::Staged(round));
+            core.departing.set(round);
+            return Ok(State::Staged(core.staging.put(self.key, parts)));
         }
         let mut sent = 0;
         if outbox.is_empty() && total > 0 {
@@ -57,6 +56,19 @@ impl Socket {
             core.pool.hold_unsent((total - sent) as isize);
         }
         Ok(outbox.state())
+    }
+
+    /// Whether something of it waits for the end of the turn.
+    fn has_staged(&self) -> bool {
+        self.staged.get() == self.handle.core.staging.round() as u32
+    }
+
+    /// Sends at once what waits for the end of the turn.
+    pub(super) fn hurry(&self) {
+        if self.has_staged() {
+            let core = &self.handle.core;
+            core.staging.flush(&core.driver);
+        }
     }
 
     /// Takes back what did not go out at the end of a turn.
@@ -135,7 +147,7 @@ pub struct Sending<'a> {
 #[derive(Debug)]
 enum State {
     /// It goes out at the end of the turn, with all of this round.
-    Staged(u64),
+    Staged(Place),
     /// Something waits for room.
     Waiting,
     Failed(io::Error),
@@ -143,7 +155,8 @@ enum State {
 }
 
 impl Sending<'_> {
-    /// Whether everything has gone out, so that there is nothing to wait for.
+    /// Whether everything has gone out, so that there is nothing to wait for. What goes out at the end of the turn counts
+    /// once the future, or [`Sending::departed`], has been polled again.
     #[must_use]
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done)
@@ -156,13 +169,9 @@ impl Sending<'_> {
     }
 
     fn poll_departed(&mut self, context: &Context<'_>) -> Poll<()> {
-        let State::Staged(round) = self.state else { return Poll::Ready(()) };
-        let (socket, staging) = (self.socket, &self.socket.handle.core.staging);
-        // With an earlier one this one was given up as well.
-        if staging.round() == round && !socket.poisoned.get() {
-            staging.register(socket.key, context);
-            return Poll::Pending;
-        }
+        let State::Staged(place) = self.state else { return Poll::Ready(()) };
+        let socket = self.socket;
+        ready!(socket.handle.core.staging.poll_gone(place, context));
         self.state = match socket.collect() {
             Ok(()) => socket.outbox.borrow().state(),
             Err(error) => socket.fail(error),
@@ -187,6 +196,7 @@ impl Future for Sending<'_> {
                 handle.spend_budget();
                 Poll::Ready(Err(error))
             }
+            // It has departed, so it is not staged any more.
             State::Waiting | State::Staged(_) => {
                 let flushed = self.socket.poll_flush(context);
                 match &flushed {
@@ -202,11 +212,12 @@ impl Future for Sending<'_> {
 
 impl Drop for Sending<'_> {
     fn drop(&mut self) {
-        let (socket, staging) = (self.socket, &self.socket.handle.core.staging);
+        let socket = self.socket;
         let is_unfinished = match self.state {
+            // It was begun, so it is made: as much as fits goes out, as if it had been sent at once.
             State::Staged(_) => {
-                staging.forget(socket.key);
-                true
+                socket.hurry();
+                socket.collect().is_err() || !socket.outbox.borrow().is_empty()
             }
             // With nothing left to send, one that was begun later has sent it all.
             State::Waiting => !socket.outbox.borrow().is_empty(),

@@ -1,4 +1,4 @@
-//! Streams and listeners, and the futures of their operations.
+//! Streams and listeners, and the futures of their operations; [`super::sending`] has their sends.
 //!
 //! Dropping a future of this module loses nothing: bytes, connections and
 //! errors that come later stay with their socket. The exception is a send that
@@ -77,6 +77,7 @@ impl Socket {
     /// # Errors
     /// The system's, such as `NotConnected` when the peer is gone.
     pub fn shutdown_write(&self) -> io::Result<()> {
+        self.hurry();
         self.handle.driver().shutdown_write(self.key)
     }
 

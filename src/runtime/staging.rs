@@ -6,11 +6,14 @@
 //! sleeps again before the second. So a short send is copied here while other
 //! tasks are ready, and all of them go out behind each other before the driver
 //! looks for events. A task that is alone sends at once, and what is long, too:
-//! to copy it would cost more than it saves.
+//! to copy it would cost more than it saves. What waits goes out before it.
+//!
+//! What waits is as good as sent: it goes out whatever becomes of the task.
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice};
-use std::task::{Context, Waker};
+use std::ops::Range;
+use std::task::{Context, Poll, Waker};
 
 use super::driver::Driver;
 use super::sending::would_block_is_none;
@@ -18,6 +21,9 @@ use crate::base::slab::Key;
 
 /// Bytes of a send that is copied.
 pub(super) const SHORT: usize = 4 * 1024;
+
+/// Bytes of a usual one, for which there is memory from the start.
+const USUAL: usize = 1024;
 
 /// So many wait at most: with more of them, the first would wait for long, and little more would be saved.
 const MOST: usize = 64;
@@ -33,28 +39,40 @@ pub(super) struct Staging {
     wakers: RefCell<Vec<Waker>>,
 }
 
+/// Where a send waits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    round: u64,
+    index: usize,
+}
+
 /// What a socket could not send, or why it can send no more.
 type Left = (Key, io::Result<Vec<u8>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     bytes: Vec<u8>,
-    sends: Vec<Send>,
+    sends: Vec<Staged>,
 }
 
 #[derive(Debug)]
-struct Send {
-    /// [`Key::NONE`] once it was given up.
+struct Staged {
     socket: Key,
-    end: usize,
+    /// Where its bytes are.
+    range: Range<usize>,
     waker: Option<Waker>,
 }
 
 impl Staging {
     pub(super) fn new() -> Staging {
-        let (waiting, left, wakers) = Default::default();
-        // Sockets that were never in a round have 0.
-        Staging { waiting, round: Cell::new(1), left, wakers }
+        let waiting = Waiting { bytes: Vec::with_capacity(MOST * USUAL), sends: Vec::with_capacity(MOST) };
+        Staging {
+            waiting: RefCell::new(waiting),
+            // Sockets that were never in a round have 0.
+            round: Cell::new(1),
+            left: RefCell::default(),
+            wakers: RefCell::new(Vec::with_capacity(MOST)),
+        }
     }
 
     /// A number that grows whenever what waits goes out.
@@ -62,31 +80,36 @@ impl Staging {
         self.round.get()
     }
 
-    /// Whether no more should be put behind what waits before that has gone out.
-    pub(super) fn is_full(&self) -> bool {
-        self.waiting.borrow().sends.len() >= MOST
+    /// Whether what waits has to go out before a send of so many bytes: no more should be put behind it, or the other one
+    /// is long and would keep it waiting.
+    pub(super) fn is_due(&self, bytes: usize) -> bool {
+        let waiting = self.waiting.borrow().sends.len();
+        if bytes > SHORT { waiting > 0 } else { waiting >= MOST }
     }
 
-    /// Puts a send behind the others.
-    pub(super) fn put(&self, socket: Key, parts: &[IoSlice<'_>]) {
+    /// Puts a send behind the others, whose place that is in this round.
+    pub(super) fn put(&self, socket: Key, parts: &[IoSlice<'_>]) -> Place {
         let Waiting { bytes, sends } = &mut *self.waiting.borrow_mut();
+        let start = bytes.len();
         parts.iter().for_each(|part| bytes.extend_from_slice(part));
-        sends.push(Send { socket, end: bytes.len(), waker: None });
+        sends.push(Staged { socket, range: start..bytes.len(), waker: None });
+        Place { round: self.round.get(), index: sends.len() - 1 }
     }
 
-    /// Has the task of `context` woken once the sends of `socket` have gone out.
-    pub(super) fn register(&self, socket: Key, context: &Context<'_>) {
-        let mut waiting = self.waiting.borrow_mut();
-        if let Some(send) = waiting.sends.iter_mut().rev().find(|send| send.socket == socket) {
-            send.waker = Some(context.waker().clone());
+    /// Whether what is at `place` has gone out; if not, the task of `context` is woken then.
+    pub(super) fn poll_gone(&self, place: Place, context: &Context<'_>) -> Poll<()> {
+        if place.round != self.round.get() {
+            return Poll::Ready(());
         }
-    }
-
-    /// Gives up the sends of `socket` that wait, and what did not go out of others.
-    pub(super) fn forget(&self, socket: Key) {
         let mut waiting = self.waiting.borrow_mut();
-        waiting.sends.iter_mut().filter(|send| send.socket == socket).for_each(|send| send.socket = Key::NONE);
-        self.take_left(socket);
+        let slot = &mut waiting.sends[place.index].waker;
+        if !slot.as_ref().is_some_and(|waker| waker.will_wake(context.waker())) {
+            let former = slot.replace(context.waker().clone());
+            // A waker may do anything when it is dropped.
+            drop(waiting);
+            drop(former);
+        }
+        Poll::Pending
     }
 
     /// What did not go out of the sends of `socket`, or why nothing more can.
@@ -114,12 +137,8 @@ impl Staging {
         self.round.set(self.round.get() + 1);
         let mut driver = driver.borrow_mut();
         let mut left = self.left.borrow_mut();
-        let mut start = 0;
-        for Send { socket, end, waker } in sends.drain(..) {
-            let bytes = &bytes[std::mem::replace(&mut start, end)..end];
-            if socket != Key::NONE {
-                send(&mut driver, socket, bytes, &mut left);
-            }
+        for Staged { socket, range, waker } in sends.drain(..) {
+            send(&mut driver, socket, &bytes[range], &mut left);
             wakers.extend(waker);
         }
         bytes.clear();

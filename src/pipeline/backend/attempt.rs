@@ -79,8 +79,17 @@ pub(super) struct Progress {
     /// When the response had begun to go to the client, if more of it was to come.
     pub(super) replied: Cell<Option<Instant>>,
     pub(super) bytes_sent: Cell<u64>,
+    /// All of the response has been handed to the client's stream.
+    pub(super) ending: Cell<bool>,
     /// Something of the request's body is gone: it cannot be sent again.
     pub(super) lost: Cell<bool>,
+}
+
+impl Progress {
+    /// Whether the rest of the response goes out at the end of this turn, so that it cannot be late any more.
+    fn is_complete(&self, handle: &Handle) -> bool {
+        self.ending.get() && handle.is_departing()
+    }
 }
 
 /// What the directions have to keep to.
@@ -151,9 +160,10 @@ pub(super) async fn attempt(
     let (reader, timer) = (&mut upstream.reader, &mut client.timer);
     let back = download::Back { upstream: stream, reader, client: &client.stream, timer, head: response };
     let download = pin!(download::download(back, down, reply, shard, &rules, progress));
-    let both = pin!(side_by_side(upload, download, progress, shard));
-    match shard.handle.timeout(stage.deadline, both).await {
+    let mut both = pin!(side_by_side(upload, download, progress, shard));
+    match shard.handle.timeout(stage.deadline, both.as_mut()).await {
         Ok(ended) => ended,
+        Err(_) if progress.is_complete(&shard.handle) => both.await,
         Err(_) if progress.replying.get() => Err(Failure::Cut(Cut::Late)),
         Err(_) => Err(Failure::Refused(Reject::TotalTimeout)),
     }
@@ -169,7 +179,8 @@ async fn side_by_side(
 ) -> Result<Answer, Failure> {
     let mut uploading = true;
     poll_fn(|context| {
-        if uploading && let Poll::Ready(ended) = upload.as_mut().poll(context) {
+        let uploaded = if uploading { upload.as_mut().poll(context) } else { Poll::Pending };
+        if let Poll::Ready(ended) = uploaded {
             uploading = false;
             match ended {
                 Err(Failure::Closed) => {
@@ -185,6 +196,10 @@ async fn side_by_side(
                 Ok(()) => {}
             }
         }
+        if uploading && shard.handle.is_departing() {
+            // It goes out at the end of the turn. Then it is known how much has, and there is no answer before.
+            return Poll::Pending;
+        }
         let asked = progress.continued.get();
         let polled = download.as_mut().poll(context);
         if polled.is_pending() && asked != progress.continued.get() {
@@ -192,6 +207,7 @@ async fn side_by_side(
             context.waker().wake_by_ref();
         }
         match polled {
+            Poll::Pending if progress.is_complete(&shard.handle) => Poll::Pending,
             Poll::Pending if shard.is_over() && progress.replying.get() => Poll::Ready(Err(Failure::Cut(Cut::Drain))),
             Poll::Pending if shard.is_over() => Poll::Ready(Err(Failure::Refused(Reject::DrainTimeout))),
             polled => polled,

@@ -69,14 +69,14 @@ pub(super) async fn download(
             Fault::Malformed(error) if !progress.replying.get() => Failure::Refused(Reject::BadResponseBody(error)),
             _ => Failure::Cut(Cut::Broken),
         })?;
-        if !head.is_empty() && !step.done {
-            progress.replied.set(Some(rules.handle.now_exactly()));
-        }
-        head = &[];
         progress.replying.set(true);
         progress.bytes_sent.set(relay.sent());
         let done = step.done;
+        progress.ending.set(done);
         relay.depart(&mut step.sending).await;
+        if !std::mem::take(&mut head).is_empty() && !done {
+            progress.replied.set(Some(rules.handle.now_exactly()));
+        }
         send_to_client(step.sending, rules).await?;
         if done {
             break;

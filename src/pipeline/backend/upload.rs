@@ -23,13 +23,12 @@ pub(super) async fn upload(
     let mut waited = Duration::ZERO;
     loop {
         let mut step = relay.step(head).map_err(|fault| Failure::Refused(refusal(fault)))?;
-        if !head.is_empty() {
-            progress.began.set(Some(rules.handle.now_exactly()));
-        }
-        head = &[];
         let done = step.done;
         progress.lost.set(relay.body.recorded.get().is_none());
         relay.depart(&mut step.sending).await;
+        if !std::mem::take(&mut head).is_empty() {
+            progress.began.set(Some(rules.handle.now_exactly()));
+        }
         if !step.sending.is_done() {
             let patience = rules.timeouts.send.map_or(Instant::NEVER, |send| rules.handle.now() + send);
             let sent = rules.handle.timeout(patience, step.sending).await;

@@ -11,7 +11,7 @@ use super::Chunk;
 const MOST_SPARE: usize = 64;
 
 /// A list of this capacity is not kept: something unusual has happened.
-const LONG: usize = 64;
+const UNUSUAL: usize = 64;
 
 /// Pieces in the order in which they have come, and perhaps the error that was the last of it.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) struct Store {
 
 impl Store {
     fn give_back(&mut self, others: Others) {
-        if self.spare.len() < MOST_SPARE && others.capacity() < LONG {
+        if self.spare.len() < MOST_SPARE && others.capacity() < UNUSUAL {
             self.spare.push(others);
         }
     }

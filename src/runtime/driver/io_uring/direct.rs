@@ -22,7 +22,7 @@ impl Stream {
         self.direct = false;
         let large = if self.bulk { pool.take_large() } else { None };
         let Some(mut buffer) = large.or_else(|| pool.take()) else {
-            // The ring may have some, so it is no more a poll that waits.
+            // The ring may have some, so a receive through it is what waits next, and not a poll.
             (self.bulk, self.long) = (false, false);
             return Direct::NoBuffer;
         };

@@ -3,8 +3,8 @@
 //! What it uses, each probed when the ring is made: SINGLE_ISSUER with
 //! DEFER_TASKRUN (15 to 20 % cheaper than without at moderate load), a ring of
 //! provided buffers from which a receive picks one when data is there,
-//! multishot accept, one-shot polls for room to send, and a multishot poll on
-//! the worker's bell.
+//! multishot accept, one-shot polls for room to send and for long pieces, and a
+//! multishot poll on the worker's bell.
 //!
 //! A stream of TCP on which short messages come has a receive that answers
 //! again and again, which saves a submission each time. It is ended where nobody
@@ -153,7 +153,7 @@ struct Stream {
     bulk: bool,
     /// It was long.
     long: bool,
-    /// So many receives in a row have not.
+    /// So many receives in a row were not.
     short: u8,
     /// Its receives may go on: it is a stream of TCP.
     may_go_on: bool,
@@ -310,7 +310,7 @@ impl IoUring {
             return false;
         };
         let silent = !stream.ended && !stream.over && stream.arrived.is_empty();
-        silent && (*reading_now || !sys::has_news(fd))
+        silent && (*reading_now && !stream.direct || !sys::has_news(fd))
     }
 
     pub(in super::super) fn send(&mut self, key: Key, parts: &[IoSlice<'_>]) -> io::Result<usize> {
