@@ -297,6 +297,24 @@ fn who_is_broken_off_sees_an_error_only_if_bytes_are_missing() {
 }
 
 #[test]
+fn what_comes_as_it_is_broken_off_is_delivered_also_beside_others() {
+    on_every_runtime(async |handle| {
+        let (ends, others) = (open(handle, RULES).await, handle.clone());
+        // While another task is ready, what is short goes out at the end of the turn.
+        handle.spawn(async move {
+            for _ in 0..1000 {
+                others.yield_now().await;
+            }
+        });
+        send(&ends.client, b"last words").await;
+        ends.shard.break_off();
+        assert_eq!(ends.outcome.ended(handle).await, TunnelEnd::Drain);
+        assert_eq!(receive_all(&ends.origin).await, (b"last words".to_vec(), Ok(())));
+        assert_eq!(receive_all(&ends.client).await, (Vec::new(), Ok(())));
+    });
+}
+
+#[test]
 fn a_reset_of_one_side_is_a_reset_of_the_other() {
     on_every_runtime(async |handle| {
         let Ends { client, origin, outcome, .. } = open(handle, RULES).await;

@@ -5,10 +5,13 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::Chunk;
+use super::{Chunk, MOST_ARRIVED};
 
 /// Lists that are kept for whoever needs one.
 const MOST_SPARE: usize = 64;
+
+/// Lists that there are from the start.
+const FIRST_SPARE: usize = 8;
 
 /// A list of this capacity is not kept: something unusual has happened.
 const UNUSUAL: usize = 64;
@@ -32,6 +35,13 @@ pub(super) struct Store {
 }
 
 impl Store {
+    /// One with a few lists: it may be long until a stream has a second piece for the first time.
+    pub(super) fn new() -> Store {
+        let mut spare = Vec::with_capacity(MOST_SPARE);
+        spare.extend((0..FIRST_SPARE).map(|_| Box::new(VecDeque::with_capacity(MOST_ARRIVED))));
+        Store { pooled: 0, spare }
+    }
+
     fn give_back(&mut self, others: Others) {
         if self.spare.len() < MOST_SPARE && others.capacity() < UNUSUAL {
             self.spare.push(others);

@@ -184,7 +184,7 @@ impl IoUring {
             operations: 0,
             cancels: 0,
             starved: VecDeque::new(),
-            store: Store::default(),
+            store: Store::new(),
             completions: Vec::new(),
             bell: bell.as_fd().as_raw_fd(),
         };
