@@ -3,8 +3,8 @@
 
 Each contender runs under callgrind with one worker on epoll and answers a fixed number of requests of one client, once
 in full and once by half: the difference is the requests' alone, without start and end. The worker's thread is
-compared; the others, such as the one that writes the access log, are in the last column. The same binary, requests and machine give the same numbers to a fraction of a percent, whatever else the
-machine is doing.
+compared; the others, such as the one that writes the access log, are in the last column. The same binary, requests
+and machine give the same numbers to a fraction of a percent, whatever else the machine is doing.
 
   base      one target; the binary that TIDEGATE_BASE names, such as one of the commit before
   single    one target; the binary that TIDEGATE names

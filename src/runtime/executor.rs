@@ -2,9 +2,9 @@
 //!
 //! One queue, first come first served, and a task that wakes itself goes to its
 //! end. Between two looks at the kernel each task runs at most once, and once more
-//! where it waited for a short send to go out, and each
-//! turn may do only so many operations ([`TURN_BUDGET`]): a task that is always
-//! ready starves neither the others nor I/O nor timers.
+//! where it waited for a short send to go out; and each turn may do only so many
+//! operations ([`TURN_BUDGET`]): a task that is always ready starves neither the
+//! others nor I/O nor timers.
 
 use std::collections::VecDeque;
 use std::future::Future;

@@ -86,7 +86,8 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    /// Whether the rest of the response goes out at the end of this turn, so that it cannot be late any more.
+    /// Whether the rest of the response goes out at the end of this turn, as far as there is room: until then it is not
+    /// late.
     fn is_complete(&self, handle: &Handle) -> bool {
         self.ending.get() && handle.is_departing()
     }
@@ -161,11 +162,17 @@ pub(super) async fn attempt(
     let back = download::Back { upstream: stream, reader, client: &client.stream, timer, head: response };
     let download = pin!(download::download(back, down, reply, shard, &rules, progress));
     let mut both = pin!(side_by_side(upload, download, progress, shard));
-    match shard.handle.timeout(stage.deadline, both.as_mut()).await {
-        Ok(ended) => ended,
-        Err(_) if progress.is_complete(&shard.handle) => both.await,
-        Err(_) if progress.replying.get() => Err(Failure::Cut(Cut::Late)),
-        Err(_) => Err(Failure::Refused(Reject::TotalTimeout)),
+    loop {
+        return match shard.handle.timeout(stage.deadline, both.as_mut()).await {
+            Ok(ended) => ended,
+            // It goes out now. If the client leaves no room for it, it is late all the same.
+            Err(_) if progress.is_complete(&shard.handle) => {
+                shard.handle.yield_now().await;
+                continue;
+            }
+            Err(_) if progress.replying.get() => Err(Failure::Cut(Cut::Late)),
+            Err(_) => Err(Failure::Refused(Reject::TotalTimeout)),
+        };
     }
 }
 

@@ -83,11 +83,11 @@ const MOST_ACCEPTED: usize = 64;
 /// A receive that goes on is begun once so many short messages have come in a row.
 const STEADY: u8 = 3;
 
-/// Bytes of a piece that is a long one.
-const LONG: usize = BUFFER_SIZE / 2;
-
 /// Such a receive is ended when so many pieces wait to be taken. Those that the kernel has taken together come with them.
 const MOST_ARRIVED: usize = 4;
+
+/// Bytes of a piece that is a long one.
+const LONG: usize = BUFFER_SIZE / 2;
 
 /// The driver.
 pub(in super::super) struct IoUring {
