@@ -113,27 +113,36 @@ impl Staging {
     }
 
     /// What did not go out of the sends of `socket`, or why nothing more can.
+    #[inline]
     pub(super) fn take_left(&self, socket: Key) -> Option<io::Result<Vec<u8>>> {
         let mut left = self.left.borrow_mut();
+        if left.is_empty() {
+            return None;
+        }
         let place = left.iter().position(|(of, _)| *of == socket)?;
         Some(left.swap_remove(place).1)
     }
 
     /// Sends all that waits and wakes who waits for it; whether there was something.
+    #[inline]
     pub(super) fn flush(&self, driver: &RefCell<Driver>) -> bool {
-        // Woken outside of every borrow: a waker may be anybody's, and do anything when it is dropped.
-        let mut wakers = self.wakers.take();
-        let sent = self.send_all(driver, &mut wakers);
-        wakers.drain(..).for_each(Waker::wake);
-        self.wakers.replace(wakers);
-        sent
+        let is_something = !self.waiting.borrow().sends.is_empty();
+        if is_something {
+            self.make_round(driver);
+        }
+        is_something
     }
 
-    fn send_all(&self, driver: &RefCell<Driver>, wakers: &mut Vec<Waker>) -> bool {
+    fn make_round(&self, driver: &RefCell<Driver>) {
+        // Woken outside of every borrow: a waker may be anybody's, and do anything when it is dropped.
+        let mut wakers = self.wakers.take();
+        self.send_all(driver, &mut wakers);
+        wakers.drain(..).for_each(Waker::wake);
+        self.wakers.replace(wakers);
+    }
+
+    fn send_all(&self, driver: &RefCell<Driver>, wakers: &mut Vec<Waker>) {
         let Waiting { bytes, sends } = &mut *self.waiting.borrow_mut();
-        if sends.is_empty() {
-            return false;
-        }
         self.round.set(self.round.get() + 1);
         let mut driver = driver.borrow_mut();
         let mut left = self.left.borrow_mut();
@@ -142,7 +151,6 @@ impl Staging {
             wakers.extend(waker);
         }
         bytes.clear();
-        true
     }
 }
 

@@ -73,7 +73,9 @@ pub(super) async fn download(
         progress.bytes_sent.set(relay.sent());
         let done = step.done;
         progress.ending.set(done);
-        relay.depart(&mut step.sending).await;
+        if !step.sending.is_done() {
+            relay.depart(&mut step.sending).await;
+        }
         if !std::mem::take(&mut head).is_empty() && !done {
             progress.replied.set(Some(rules.handle.now_exactly()));
         }

@@ -25,7 +25,9 @@ pub(super) async fn upload(
         let mut step = relay.step(head).map_err(|fault| Failure::Refused(refusal(fault)))?;
         let done = step.done;
         progress.lost.set(relay.body.recorded.get().is_none());
-        relay.depart(&mut step.sending).await;
+        if !step.sending.is_done() {
+            relay.depart(&mut step.sending).await;
+        }
         if !std::mem::take(&mut head).is_empty() {
             progress.began.set(Some(rules.handle.now_exactly()));
         }
