@@ -30,6 +30,8 @@ class Case:
     options: list = field(default_factory=list)  # of `loadtest run`
     idle: int = 0  # connections that are open beside, and say nothing
     reloads: int = 0
+    rounds: int = 0  # no more than these; 0 for as many as there are
+    seconds: float = 0  # of a slice, if not as many as of others
     per_byte: bool = False  # what counts is bytes, not requests
     core: bool = False
     without: dict = field(default_factory=dict)  # contenders that are left out, and why
@@ -49,14 +51,14 @@ CASES = [
     Case("connections1", "1 connection, saturated", options=["--connections", "1"]),
     Case("connections1000", "1,000 connections, saturated", options=["--connections", "1000"]),
     Case("close", "a new connection for each request", options=["--close"]),
-    Case("idle5000", "5,000 idle connections beside", "idle5000", idle=5000, without=NO_DIRECT),
-    Case("idle10000", "10,000 idle connections beside", "idle10000", idle=10000, without=NO_DIRECT),
+    Case("idle5000", "5,000 idle connections beside", "idle5000", idle=5000, rounds=4, without=NO_DIRECT),
+    Case("idle10000", "10,000 idle connections beside", "idle10000", idle=10000, rounds=4, without=NO_DIRECT),
     Case("routes10", "10 routes, saturated", "routes10"),
     Case("routes10000", "10,000 routes, saturated", "routes10000"),
     Case("fields10", "10 header fields, saturated", options=["--fields", "10"]),
     Case("fields60", "60 header fields, saturated", options=["--fields", "60"]),
     Case("chain", "three targets, retries, rules over fields, an access log", "chain"),
-    Case("reload", "three reloads at 5,000 requests a second", "reload", rate=5000, reloads=3),
+    Case("reload", "three reloads at 5,000 requests a second", "reload", rate=5000, reloads=3, rounds=3, seconds=3),
 ]
 
 NOTES = {

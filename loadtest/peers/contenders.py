@@ -32,12 +32,17 @@ def route(number):
     return f"/api/r{number}"
 
 
+# Of so many rounds one is enough for those who are far from the others.
+SELDOM = 4
+
+
 class Contender:
     name = ""
     title = ""
     differs = ""
     can_route = can_chain = can_reload = True
     descriptors_per_connection = 1
+    is_far = False
 
     def __init__(self, directory, setup):
         self.directory = os.path.join(directory, f"{setup.name}-{self.name}")
@@ -340,6 +345,7 @@ class TidegateUring(Tidegate):
 
 class Caddy(Contender):
     name, title = "caddy", "Caddy"
+    is_far = True
     differs = (
         "`GOMAXPROCS=1`, the garbage collector's and other threads on the same core; matches routes one after the other; "
         "sets X-Forwarded-For, -Proto and -Host"
@@ -407,6 +413,7 @@ class Caddy(Contender):
 
 class Pingora(Contender):
     name, title = "pingora", "Pingora"
+    is_far = True
     differs = (
         "the least program that its library makes (`loadtest/peers/pingora`): no router, no counters, no limits of ours; "
         "sets X-Forwarded-For and -Proto; the system's allocator"

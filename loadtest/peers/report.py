@@ -4,6 +4,7 @@ import os
 import statistics
 
 import bars
+import contenders
 from cases import NOTES
 
 BASES = (("nginx", "of nginx"), ("haproxy", "of HAProxy"), ("relay", "of the relay"))
@@ -15,25 +16,24 @@ def median(values):
 
 
 def summarise(slices, chosen, classes):
-    """Medians by case and contender; times are normalised by the machine's speed before each slice."""
-    reference = median(figures.get("probe_ns") for figures in slices)
+    """Medians by case and contender."""
     summary = {}
     for case in chosen:
         of_case = summary[case.name] = {}
         for each in classes:
             mine = [one for one in slices if (one["case"], one["contender"]) == (case.name, each.name)]
             if mine:
-                of_case[each.name] = one_summary(case, mine, reference)
+                of_case[each.name] = one_summary(case, mine)
         direct = of_case.get("direct", {}).get("latency_us")
         for figures in of_case.values():
             latency = figures.get("latency_us")
             if case.rate and direct and latency:
                 figures["added_us"] = {name: latency[name] - direct[name] for name in latency}
-        add_ratios(of_case)
-    return reference, summary
+        add_ratios(of_case, [one for one in slices if one["case"] == case.name])
+    return summary
 
 
-def one_summary(case, slices, reference):
+def one_summary(case, slices):
     good = [one for one in slices if one["use"] == "yes"] or [one for one in slices if one["use"] == "unsteady"]
     slow = [one for one in slices if one["use"] == "slow"]
     wrong = {}
@@ -46,16 +46,10 @@ def one_summary(case, slices, reference):
     if not good or len(slow) > len(good):
         return result
 
-    def normalised(figure, power=1):
-        return median(figure(one) * (reference / one["probe_ns"]) ** power for one in good if figure(one) is not None)
-
-    # At a fixed rate, the rate is no figure of the contender's.
-    result["requests_per_second"] = normalised(lambda one: one["requests_per_second"], 0 if case.rate else -1)
-    result["cpu_us"] = normalised(lambda one: one.get("cpu_us"))
-    result["cpu_us_raw"] = median(one.get("cpu_us") for one in good)
+    result["requests_per_second"] = median(one["requests_per_second"] for one in good)
+    result["cpu_us"] = median(one.get("cpu_us") for one in good)
     if all("latency_us" in one for one in good):
-        names = ("p50", "p99", "p999")
-        result["latency_us"] = {name: normalised(lambda one, name=name: one["latency_us"][name]) for name in names}
+        result["latency_us"] = {name: median(one["latency_us"][name] for one in good) for name in ("p50", "p99", "p999")}
     result["memory_mib"] = median(one["memory_kib"] / 1024 for one in good if "memory_kib" in one)
     if case.idle:
         # The first round finds the process fresh; in others there is memory in it already, which idle ones then use.
@@ -69,12 +63,35 @@ def one_summary(case, slices, reference):
     return result
 
 
-def add_ratios(of_case):
+def add_ratios(of_case, slices):
+    """Ratios of what a request cost: their medians and quartiles over the rounds.
+
+    They are taken within a round, between slices that are seconds apart: a machine whose speed changes from minute to
+    minute changes both.
+    """
     for base, _ in BASES:
-        of_base = of_case.get(base, {}).get("cpu_us")
-        for figures in of_case.values():
-            if of_base and figures.get("cpu_us"):
-                figures.setdefault("cpu_of", {})[base] = figures["cpu_us"] / of_base
+        of_base = by_round(slices, base)
+        for name, figures in of_case.items():
+            own = by_round(slices, name)
+            ratios = [own[turn] / of_base[turn] for turn in own if turn in of_base]
+            # Who has fallen behind as a rule has no cost at this rate.
+            if ratios and figures.get("cpu_us") and of_case[base].get("cpu_us"):
+                figures.setdefault("cpu_of", {})[base] = statistics.median(ratios)
+                figures.setdefault("cpu_of_quartiles", {})[base] = quartiles(ratios)
+
+
+def by_round(slices, name):
+    """What a request cost a contender in each round, in a steady slice where there is one."""
+    costs = {}
+    for wanted in ("unsteady", "yes"):
+        mine = (one for one in slices if (one["contender"], one["use"]) == (name, wanted))
+        costs.update({one["round"]: one["cpu_us"] for one in mine if one.get("cpu_us")})
+    return costs
+
+
+def quartiles(values):
+    first, _, third = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    return [first, third]
 
 
 def number(value, digits=0):
@@ -94,7 +111,7 @@ def columns(case, of_case):
         shown.append(("CPU a request, us", lambda one: number(one.get("cpu_us"), 2)))
         for base, title in BASES:
             if of_case.get(base, {}).get("cpu_us"):
-                shown.append((title, lambda one, base=base: number(one.get("cpu_of", {}).get(base), 2)))
+                shown.append((title, lambda one, base=base: ratio(one, base)))
     shown.append(("requests/s", lambda one: number(one["requests_per_second"])))
     if not case.reloads:
         shown.append(("core 0 busy, %", lambda one: number(percent(one.get("busy_share")))))
@@ -110,6 +127,14 @@ def columns(case, of_case):
     if case.idle:
         shown.append(("KiB an idle connection", lambda one: number(one.get("idle_kib"), 2)))
     return shown
+
+
+def ratio(figures, base):
+    if base not in figures.get("cpu_of", {}):
+        return "-"
+    first, third = figures["cpu_of_quartiles"][base]
+    spread = f" ({first:.2f} to {third:.2f})" if first < third else ""
+    return f"{figures['cpu_of'][base]:.2f}{spread}"
 
 
 def percent(share):
@@ -154,9 +179,9 @@ def overview(summary, chosen, classes):
         row = [case.title]
         for each in proxies:
             figures = summary[case.name].get(each.name, {})
-            ratio = figures.get("cpu_of", {}).get("nginx")
+            of_nginx = figures.get("cpu_of", {}).get("nginx")
             cell = number(figures.get("cpu_us"), 1)
-            row.append(f"{cell} ({ratio:.2f})" if ratio else cell)
+            row.append(f"{cell} ({of_nginx:.2f})" if of_nginx else cell)
         rows.append(row)
     return table(["", *(each.title for each in proxies)], rows)
 
@@ -182,9 +207,11 @@ def markdown(described, settings, chosen, classes, summary, slices, left_out):
     lines += [""] if described["warnings"] else []
     lines += [
         "One worker on core 0; generator and backends on core 1; 64 keep-alive connections, 128 B responses and 3 header "
-        "fields where nothing else is said. CPU time is that of all the contender's threads, and normalised by the speed "
-        "that the machine had just before. At fixed rates latency counts from the moment at which a request should have "
-        "been sent; what is shown is how much a proxy adds to it.",
+        "fields where nothing else is said. CPU time is that of all the contender's threads. Ratios are taken within each "
+        "round, between slices that are seconds apart; what is shown is their median, and their quartiles behind it. "
+        "Those who cannot be close, and the direct connection where it only shows what the machine can do, are measured "
+        f"in every {contenders.SELDOM}th round. At fixed rates latency counts from the moment at which a request should "
+        "have been sent; what is shown is how much a proxy adds to it.",
         "",
         "## CPU a request, microseconds (ratio to nginx)",
         "",
@@ -224,13 +251,13 @@ def disturbances(summary, slices):
 
 def write(out, described, settings, chosen, classes, slices, left_out):
     """Writes the results; whether all of Tidegate's slices were good."""
-    reference, summary = summarise(slices, chosen, classes)
+    summary = summarise(slices, chosen, classes)
     described["warnings"] += disturbances(summary, slices)
     text = markdown(described, settings, chosen, classes, summary, slices, left_out)
     os.makedirs(out, exist_ok=True)
     everything = {
         "machine": described,
-        "settings": {**settings, "probe_reference_ns": reference},
+        "settings": settings,
         "summary": summary,
         "left_out": left_out,
         "slices": slices,

@@ -1,4 +1,4 @@
-"""The arithmetic of the comparison: what counts, how it is normalised, and what is shown."""
+"""The arithmetic of the comparison: what counts, how it is compared, and what is shown."""
 import unittest
 from types import SimpleNamespace
 from xml.etree import ElementTree
@@ -24,14 +24,14 @@ MACHINE = {
 }
 
 
-def one(case, contender, cpu_us, probe=100, use="yes", **more):
+def one(case, contender, cpu_us, use="yes", **more):
     """A slice with 1000 requests."""
     figures = {
         "case": case,
         "contender": contender,
         "use": use,
-        "probe_ns": probe,
-        "probes_ns": [probe, probe],
+        "round": 0,
+        "probes_ns": [100, 100],
         "requests": 1000,
         "seconds": 1.0,
         "requests_per_second": 1000.0,
@@ -50,22 +50,32 @@ def one(case, contender, cpu_us, probe=100, use="yes", **more):
 
 
 def summary_of(slices, *names):
-    return report.summarise(slices, [CASES[name] for name in names], CLASSES)[1]
+    return report.summarise(slices, [CASES[name] for name in names], CLASSES)
 
 
 class Summary(unittest.TestCase):
-    def test_figures_are_normalised_by_the_probe(self):
-        slices = [
-            one("128B", "nginx", 10, probe=100),
-            # The machine was half as fast, and so was this one: they are equal.
-            one("128B", "tidegate-epoll", 20, probe=200, requests_per_second=500.0),
-            one("128B", "haproxy", 10, probe=100),
-        ]
-        figures = summary_of(slices, "128B")["128B"]
-        self.assertAlmostEqual(figures["tidegate-epoll"]["cpu_us"], 10)
-        self.assertAlmostEqual(figures["tidegate-epoll"]["requests_per_second"], 1000)
-        self.assertAlmostEqual(figures["tidegate-epoll"]["cpu_of"]["nginx"], 1)
-        self.assertEqual(figures["tidegate-epoll"]["cpu_us_raw"], 20)
+    def test_costs_are_compared_within_a_round(self):
+        # The machine was half as fast in the second round, and a third in the third; one round is a contender's alone.
+        costs = {"nginx": [10, 20, 30], "tidegate-epoll": [5, 12, 15, 1000], "haproxy": [30]}
+        slices = [one("128B", name, cost, round=turn) for name in costs for turn, cost in enumerate(costs[name])]
+        # Repeated, for it was disturbed.
+        slices.insert(0, one("128B", "nginx", 90, round=1, use="unsteady"))
+        slices.append(one("128B", "nginx", 90, round=2, use="unsteady"))
+        of_case = summary_of(slices, "128B")["128B"]
+        self.assertAlmostEqual(of_case["tidegate-epoll"]["cpu_of"]["nginx"], 0.5)
+        self.assertAlmostEqual(of_case["tidegate-epoll"]["cpu_of_quartiles"]["nginx"][1], 0.55)
+        self.assertAlmostEqual(of_case["haproxy"]["cpu_of"]["nginx"], 3)
+        self.assertAlmostEqual(of_case["tidegate-epoll"]["cpu_of"]["haproxy"], 1 / 6)
+        text = "\n".join(report.case_table(CASES["128B"], of_case, CLASSES))
+        self.assertIn("| 0.50 (0.50 to 0.55) |", text)
+
+    def test_who_falls_behind_is_not_compared(self):
+        slow = {"use": "slow", "requests_per_second": 9000.0, "errors_by_kind": {"unsent": 7}}
+        slices = [one("20k", "nginx", 10, round=turn, **slow) for turn in (1, 2)]
+        slices += [one("20k", "nginx", 10), one("20k", "tidegate-epoll", 9), one("20k", "relay", 8)]
+        of_case = summary_of(slices, "20k")["20k"]
+        self.assertNotIn("nginx", of_case["tidegate-epoll"]["cpu_of"])
+        self.assertAlmostEqual(of_case["tidegate-epoll"]["cpu_of"]["relay"], 9 / 8)
 
     def test_medians_of_good_slices_count(self):
         costs = [(10, "yes"), (11, "yes"), (90, "yes"), (1000, "no"), (500, "unsteady")]
@@ -127,6 +137,17 @@ class Use(unittest.TestCase):
         self.assertEqual(self.use("reload", errors=9, errors_by_kind={"reset": 9}), "yes")
 
 
+class Seldom(unittest.TestCase):
+    def test_who_is_measured_in_a_few_rounds(self):
+        def seldom(case, contender):
+            return run.Runner.is_seldom(CASES[case], contender)
+
+        self.assertEqual([seldom("20k", each) for each in (contenders.Caddy, contenders.Direct)], [True, False])
+        self.assertEqual([seldom("128B", each) for each in (contenders.Direct, contenders.Nginx)], [True, False])
+        # It has few rounds itself.
+        self.assertFalse(seldom("idle10000", contenders.Caddy))
+
+
 class Again(unittest.TestCase):
     def setUp(self):
         self.runner = run.Runner(SimpleNamespace(rounds=3), None, "", 1000)
@@ -145,8 +166,8 @@ class Output(unittest.TestCase):
             for case in cases.CASES
             for each in CLASSES
         ]
-        summary = report.summarise(slices, cases.CASES, CLASSES)[1]
-        settings = {"rounds": 3, "seconds": 3.0, "full": True}
+        summary = report.summarise(slices, cases.CASES, CLASSES)
+        settings = {"rounds": 12, "seconds": 0.8, "full": True}
         out = [{"where": "chain", "contender": "relay", "why": "it reads nothing"}]
         slices.append(one("close", "nginx", 10.0, use="no", errors=2, errors_by_kind={"reset": 2}))
         text = report.markdown(MACHINE, settings, cases.CASES, CLASSES, summary, slices, out)
