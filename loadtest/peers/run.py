@@ -51,11 +51,13 @@ def arguments():
     parser.add_argument("--full", action="store_true", help="all cases, not only the core ones")
     parser.add_argument("--cases", help=f"some of these: {','.join(case.name for case in cases.CASES)}")
     parser.add_argument("--contenders", help=f"some of these: {','.join(each.name for each in contenders.ALL)}")
-    parser.add_argument("--rounds", type=int, default=12)
+    parser.add_argument("--rounds", type=int, help="10; with --full 12")
     parser.add_argument("--seconds", type=float, default=0.8, help="of each slice")
     parser.add_argument("--out", default=os.path.join(ROOT, "loadtest", "results"), help="where the results go")
     parser.add_argument("--keep", action="store_true", help="do not remove the directory of configurations and logs")
-    return parser.parse_args()
+    options = parser.parse_args()
+    options.rounds = options.rounds or (12 if options.full else 10)
+    return options
 
 
 class Runner:
