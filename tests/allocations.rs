@@ -355,9 +355,16 @@ fn assert_no_allocations(driver: &str, kind: &'static Kind, time: Duration, clie
     };
     let mut clients: Vec<Client> = (0..clients).map(|_| Client::connect(&gateway, kind)).collect();
     send(&mut clients, WARM_UP, time);
-    let (requests, allocations, places) = count_during(|| send(&mut clients, REQUESTS, time));
-    println!("{driver}: {}, {} at a time: {allocations} allocations in {requests} requests", kind.name, clients.len());
-    assert_eq!(allocations, 0, "{driver}: {}, the first of them:\n{}", kind.name, places.join("\n"));
+    // How many requests are under way at once is chance, and each new maximum takes memory for the places of those that are
+    // more. There can be only so many maxima; what every request takes is seen each time.
+    for last in (0..clients.len()).rev() {
+        let (requests, allocations, places) = count_during(|| send(&mut clients, REQUESTS, time));
+        println!("{driver}: {}, {} at a time: {allocations} allocations in {requests} requests", kind.name, clients.len());
+        if allocations == 0 {
+            break;
+        }
+        assert!(last > 0, "{driver}: {}, the first of them:\n{}", kind.name, places.join("\n"));
+    }
     // A connection allocates, so that we know that we would see it.
     let (_, allocations, _) = count_during(|| send(&mut [Client::connect(&gateway, kind)], 1, Duration::ZERO));
     assert!(allocations > 0, "nothing was counted where something must be");
