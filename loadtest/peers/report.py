@@ -4,10 +4,17 @@ import os
 import statistics
 
 import bars
-import contenders
 from cases import NOTES
 
-BASES = (("nginx", "of nginx"), ("haproxy", "of HAProxy"), ("relay", "of the relay"))
+BASES = (
+    ("nginx", "of nginx"),
+    ("haproxy", "of HAProxy"),
+    ("relay", "of the relay"),
+    ("tidegate-epoll", "of Tidegate, epoll"),
+)
+LATENCIES = ("p50", "p99", "p999")
+# Which of a round's slices counts, where one was repeated.
+BEST_FIRST = ("yes", "unsteady", "slow", "no")
 
 
 def median(values):
@@ -16,44 +23,55 @@ def median(values):
 
 
 def summarise(slices, chosen, classes):
-    """Medians by case and contender."""
+    """Medians over the rounds by case and contender."""
     summary = {}
     for case in chosen:
         of_case = summary[case.name] = {}
+        rounds = {}
         for each in classes:
             mine = [one for one in slices if (one["case"], one["contender"]) == (case.name, each.name)]
             if mine:
-                of_case[each.name] = one_summary(case, mine)
-        direct = of_case.get("direct", {}).get("latency_us")
-        for figures in of_case.values():
-            latency = figures.get("latency_us")
-            if case.rate and direct and latency:
-                figures["added_us"] = {name: latency[name] - direct[name] for name in latency}
-        add_ratios(of_case, [one for one in slices if one["case"] == case.name])
+                rounds[each.name] = by_round(mine)
+                of_case[each.name] = one_summary(case, mine, list(rounds[each.name].values()))
+        add_comparisons(case, of_case, rounds)
     return summary
 
 
-def one_summary(case, slices):
-    good = [one for one in slices if one["use"] == "yes"] or [one for one in slices if one["use"] == "unsteady"]
-    slow = [one for one in slices if one["use"] == "slow"]
+def by_round(slices):
+    """One slice of a contender for each round: a steady one where there is one."""
+    best = {}
+    for use in reversed(BEST_FIRST):
+        best.update({one["round"]: one for one in slices if one["use"] == use})
+    return best
+
+
+def counts(one):
+    return one["use"] in ("yes", "unsteady")
+
+
+def one_summary(case, attempts, rounds):
+    """What a contender came to in a case: of all its `attempts` those that count for its `rounds`."""
+    good = [one for one in rounds if counts(one)]
+    slow = [one for one in rounds if one["use"] == "slow"]
     wrong = {}
-    for one in slices:
+    for one in attempts:
         for kind, times in one.get("errors_by_kind", {}).items():
             wrong[kind] = wrong.get(kind, 0) + times
-    result = {"slices": len(good), "errors": wrong}
+    steady = sum(one["use"] == "yes" for one in good)
+    result = {"rounds": len(rounds), "good": len(good), "steady": steady, "errors": wrong}
     if slow:
         result["kept_up_with"] = median(one["requests_per_second"] for one in slow)
-    if not good or len(slow) > len(good):
+    if not good or len(slow) >= len(good):
         return result
 
     result["requests_per_second"] = median(one["requests_per_second"] for one in good)
     result["cpu_us"] = median(one.get("cpu_us") for one in good)
     if all("latency_us" in one for one in good):
-        result["latency_us"] = {name: median(one["latency_us"][name] for one in good) for name in ("p50", "p99", "p999")}
+        result["latency_us"] = {name: median(one["latency_us"][name] for one in good) for name in LATENCIES}
     result["memory_mib"] = median(one["memory_kib"] / 1024 for one in good if "memory_kib" in one)
     if case.idle:
-        # The first round finds the process fresh; in others there is memory in it already, which idle ones then use.
-        result["idle_kib"] = good[0]["idle_kib"]
+        # The first slice finds the process fresh; in others there is memory in it already, which idle ones then use.
+        result["idle_kib"] = next((one["idle_kib"] for one in attempts if "idle_kib" in one), None)
     if case.per_byte and result["cpu_us"]:
         result["mb_per_cpu_second"] = case.size / result["cpu_us"]
     if result["cpu_us"]:
@@ -63,30 +81,32 @@ def one_summary(case, slices):
     return result
 
 
-def add_ratios(of_case, slices):
-    """Ratios of what a request cost: their medians and quartiles over the rounds.
+def add_comparisons(case, of_case, rounds):
+    """What a request cost in comparison, and what was added to the direct connection's latency.
 
-    They are taken within a round, between slices that are seconds apart: a machine whose speed changes from minute to
-    minute changes both.
+    Both are taken within a round, between slices that are seconds apart, for a machine whose speed changes from minute to
+    minute changes both; what is kept are medians and quartiles over the rounds.
     """
-    for base, _ in BASES:
-        of_base = by_round(slices, base)
-        for name, figures in of_case.items():
-            own = by_round(slices, name)
-            ratios = [own[turn] / of_base[turn] for turn in own if turn in of_base]
-            # Who has fallen behind as a rule has no cost at this rate.
-            if ratios and figures.get("cpu_us") and of_case[base].get("cpu_us"):
+    for name, figures in of_case.items():
+        # Who has fallen behind as a rule has no figures at this rate.
+        if "requests_per_second" not in figures:
+            continue
+        for base, _ in BASES:
+            pairs = pairs_of(rounds[name], rounds.get(base, {}))
+            ratios = [own["cpu_us"] / of["cpu_us"] for own, of in pairs if own.get("cpu_us") and of.get("cpu_us")]
+            if ratios and "requests_per_second" in of_case[base]:
                 figures.setdefault("cpu_of", {})[base] = statistics.median(ratios)
                 figures.setdefault("cpu_of_quartiles", {})[base] = quartiles(ratios)
+        pairs = pairs_of(rounds[name], rounds.get("direct", {})) if case.rate and not case.reloads else []
+        for percentile in LATENCIES if pairs else ():
+            added = [own["latency_us"][percentile] - direct["latency_us"][percentile] for own, direct in pairs]
+            figures.setdefault("added_us", {})[percentile] = statistics.median(added)
+            figures.setdefault("added_us_quartiles", {})[percentile] = quartiles(added)
 
 
-def by_round(slices, name):
-    """What a request cost a contender in each round, in a steady slice where there is one."""
-    costs = {}
-    for wanted in ("unsteady", "yes"):
-        mine = (one for one in slices if (one["contender"], one["use"]) == (name, wanted))
-        costs.update({one["round"]: one["cpu_us"] for one in mine if one.get("cpu_us")})
-    return costs
+def pairs_of(own, others):
+    """The slices of the rounds in which both count."""
+    return [(own[turn], others[turn]) for turn in own if turn in others and counts(own[turn]) and counts(others[turn])]
 
 
 def quartiles(values):
@@ -105,8 +125,8 @@ def table(header, rows):
 
 def columns(case, of_case):
     """What a case's table shows: titles, and how each cell comes from a contender's figures."""
-    has_base = "latency_us" in of_case.get("direct", {})
-    shown = []
+    has_base = "latency_us" in of_case.get("direct", {}) and not case.reloads
+    shown = [("rounds, steady", lambda one: f"{one['good']} of {one['rounds']}, {one['steady']}")]
     if not case.reloads:
         shown.append(("CPU a request, us", lambda one: number(one.get("cpu_us"), 2)))
         for base, title in BASES:
@@ -144,9 +164,13 @@ def percent(share):
 def latency(figures, name, has_base):
     if not has_base:
         return number(figures["latency_us"][name])
-    added = figures["added_us"][name]
-    # The base line itself, in full.
-    return number(figures["latency_us"][name]) if figures.get("cpu_us") is None else f"{added:+,.0f}"
+    if figures.get("cpu_us") is None:
+        # The base line itself, in full.
+        return number(figures["latency_us"][name])
+    if name not in figures.get("added_us", {}):
+        return "-"
+    first, third = figures["added_us_quartiles"][name]
+    return f"{figures['added_us'][name]:+,.0f} ({first:+,.0f} to {third:+,.0f})"
 
 
 def kinds(figures):
@@ -164,7 +188,8 @@ def case_table(case, of_case, classes):
             rows.append([each.title, *(cell(figures) for _, cell in shown)])
             continue
         slow = figures.get("kept_up_with")
-        why = f"cannot keep up: {number(slow)}/s" if slow else f"failed ({kinds(figures)})"
+        kept = f"kept up in {figures['good']} rounds of {figures['rounds']}; in the others {number(slow)}/s"
+        why = kept if slow else f"failed ({kinds(figures)})"
         rows.append([each.title, why, *[""] * (len(shown) - 1)])
     return table(["", *(title for title, _ in shown)], rows)
 
@@ -200,18 +225,20 @@ def markdown(described, settings, chosen, classes, summary, slices, left_out):
     about = (
         f"{described['date']}; {described['cpu']}, {described['cores']} cores"
         f"{' (virtual)' if described['virtual'] else ''}, {described['memory_gib']} GiB, Linux {described['kernel']}; "
-        f"Tidegate at {described['commit']}; medians of {settings['rounds']} interleaved rounds of "
-        f"{settings['seconds']:g} s. `make peers{' FULL=1' if settings['full'] else ''}` makes this file."
+        f"Tidegate at {described['commit']}; {settings['rounds']} interleaved rounds of {settings['seconds']:g} s where "
+        f"nothing else is said. `make peers{' FULL=1' if settings['full'] else ''}` makes this file."
     )
     lines += [about, "", *(f"- Warning: {warning}." for warning in described["warnings"])]
     lines += [""] if described["warnings"] else []
     lines += [
         "One worker on core 0; generator and backends on core 1; 64 keep-alive connections, 128 B responses and 3 header "
-        "fields where nothing else is said. CPU time is that of all the contender's threads. Ratios are taken within each "
-        "round, between slices that are seconds apart; what is shown is their median, and their quartiles behind it. "
-        "Those who cannot be close, and the direct connection where it only shows what the machine can do, are measured "
-        f"in every {contenders.SELDOM}th round. At fixed rates latency counts from the moment at which a request should "
-        "have been sent; what is shown is how much a proxy adds to it.",
+        "fields where nothing else is said. CPU time is that of all the contender's threads. Figures are medians over the "
+        "rounds that count, disturbed ones included; how many those are, and how many of them were steady, is shown. "
+        "Ratios are taken within each round, between slices that are seconds apart: what is shown is their median, with "
+        "their quartiles behind it, so that a ratio is not just that of the two medians beside it. Those who cannot be "
+        "close, and the direct connection where it only shows what the machine can do, are measured in some of the "
+        "rounds alone. At fixed rates latency counts from the moment at which a request should have been "
+        "sent; what is shown is how much a proxy adds to that of the direct connection in the same round.",
         "",
         "## CPU a request, microseconds (ratio to nginx)",
         "",
@@ -220,7 +247,7 @@ def markdown(described, settings, chosen, classes, summary, slices, left_out):
     ]
     for case in chosen:
         of_case = summary[case.name]
-        lines += [f"## {case.title} (`{case.name}`)", "", *case_table(case, of_case, classes), ""]
+        lines += [f"## {case.title} (`{case.name}`)", "", *lasting(case), *case_table(case, of_case, classes), ""]
         lines += [NOTES[case.name], ""] if case.name in NOTES else []
     lines += ["## What differs between the contenders", ""]
     versions = described["versions"]
@@ -228,6 +255,14 @@ def markdown(described, settings, chosen, classes, summary, slices, left_out):
     lines += table(["", "version", "what it does, or does not, in this configuration"], rows)
     lines += ["", *absent(classes, left_out), *failures(classes, slices)]
     return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def lasting(case):
+    """What is said of a case that has rounds of its own."""
+    said = [f"{case.rounds} rounds at most"] if case.rounds else []
+    said += [f"{case.seconds:g} s each"] if case.seconds else []
+    said += ["whole seconds"] if case.kind == "wrk" else []
+    return [f"Of this case: {', '.join(said)}.", ""] if said else []
 
 
 def absent(classes, left_out):

@@ -4,7 +4,7 @@
 Each contender has one worker on core 0; generator and backends share core 1. Slices are short and interleaved, in
 reversed order every other round, and costs are compared within a round, for a virtual machine is not as fast in one
 minute as in the next. Before and after each slice a fixed piece of work is timed on core 0; one in which that changed, or
-in which others took core 0, is repeated once, as far as a tenth of the slices. CPU time is the scheduler's account of the
+in which others took core 0, is repeated once, as is one that was too slow, as far as a fifth of a case's slices. CPU time is the scheduler's account of the
 contender's processes and threads. A slice with an error is repeated once, too, and counts for nothing if that fails. What
 is printed are medians.
 
@@ -44,6 +44,8 @@ TOO_SLOW = {"unsent", "timeout"}
 STEADY = 0.15
 OTHERS = 0.1
 STOLEN = 0.05
+# Of so many slices of a case one may be repeated because the machine was not steady.
+REPEATED = 5
 
 
 def arguments():
@@ -67,8 +69,8 @@ class Runner:
         self.directory = directory
         self.descriptors = descriptors
         self.slices = []
-        # How many slices may be repeated because the machine was not steady.
-        self.spare = 0
+        # By case: how many slices may still be repeated because the machine was not steady.
+        self.spare = {}
         self.left_out = []
         self.softirqd = processes.softirqd()
 
@@ -153,7 +155,6 @@ http {{
         return started
 
     def run(self, chosen, classes):
-        self.spare = len(chosen) * len(classes) * self.options.rounds // 10
         for setup in (cases.SETUPS[name] for name in cases.SETUPS):
             of_setup = [case for case in chosen if case.setup == setup.name]
             if not of_setup:
@@ -170,6 +171,7 @@ http {{
     def round(self, turn, case, entrants):
         if turn >= (case.rounds or self.options.rounds):
             return
+        self.spare.setdefault(case.name, len(entrants) * (case.rounds or self.options.rounds) // REPEATED)
         for contender, process in entrants if turn % 2 == 0 else entrants[::-1]:
             if turn % contenders.SELDOM and self.is_seldom(case, contender):
                 continue
@@ -177,18 +179,21 @@ http {{
             if why:
                 self.leave_out(case.name, contender, why)
                 continue
-            for _ in range(2):
-                figures = {"case": case.name, "contender": contender.name, "round": turn}
-                try:
-                    figures.update(self.slice(case, contender, process))
-                except Failed as failure:
-                    figures.update(errors=1, errors_by_kind={str(failure): 1})
-                contender.truncate_logs()
-                figures["use"] = self.usable(case, figures)
-                self.slices.append(figures)
-                self.tell(figures)
-                if not self.again(figures):
-                    break
+            if self.again(self.attempt(turn, case, contender, process)):
+                self.attempt(turn, case, contender, process)
+
+    def attempt(self, turn, case, contender, process):
+        """Measures a slice, and keeps what came of it."""
+        figures = {"case": case.name, "contender": contender.name, "round": turn}
+        try:
+            figures.update(self.slice(case, contender, process))
+        except Failed as failure:
+            figures.update(errors=1, errors_by_kind={str(failure): 1})
+        contender.truncate_logs()
+        figures["use"] = self.usable(case, figures)
+        self.slices.append(figures)
+        self.tell(figures)
+        return figures
 
     @staticmethod
     def is_seldom(case, contender):
@@ -196,10 +201,10 @@ http {{
         return not case.rounds and (contender.is_far or contender.name == "direct" and not case.rate)
 
     def again(self, figures):
-        """Whether a slice is worth another try."""
-        if figures["use"] == "unsteady":
-            self.spare -= 1
-            return self.spare >= 0
+        """Whether a slice is worth another try. One that was too slow may have been so for the machine's sake."""
+        if figures["use"] in ("unsteady", "slow"):
+            self.spare[figures["case"]] -= 1
+            return self.spare[figures["case"]] >= 0
         return figures["use"] == "no"
 
     def too_many(self, case, contender):
