@@ -359,7 +359,11 @@ fn assert_no_allocations(driver: &str, kind: &'static Kind, time: Duration, clie
     // more. There can be only so many maxima; what every request takes is seen each time.
     for last in (0..clients.len()).rev() {
         let (requests, allocations, places) = count_during(|| send(&mut clients, REQUESTS, time));
-        println!("{driver}: {}, {} at a time: {allocations} allocations in {requests} requests", kind.name, clients.len());
+        println!(
+            "{driver}: {}, {} at a time: {allocations} allocations in {requests} requests",
+            kind.name,
+            clients.len()
+        );
         if allocations == 0 {
             break;
         }
