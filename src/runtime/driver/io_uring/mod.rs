@@ -185,7 +185,7 @@ impl IoUring {
             cancels: 0,
             starved: VecDeque::new(),
             store: Store::new(),
-            completions: Vec::new(),
+            completions: Vec::with_capacity(queues::USUAL),
             bell: bell.as_fd().as_raw_fd(),
         };
         // It saves the look-up of the ring's descriptor in each call; not having it costs no more.

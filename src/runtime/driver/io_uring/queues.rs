@@ -24,6 +24,9 @@ const DEFERRED_AT_ONCE: usize = 20;
 /// More calls than one that a turn makes for the work that was left: what has come since must not keep it going for ever.
 const MOST_CALLS: usize = 3;
 
+/// Completions that there is memory for from the start: how many come together is chance.
+pub(super) const USUAL: usize = 256;
+
 impl IoUring {
     /// Submits, and waits for a completion for at most `nanos` nanoseconds; with `u64::MAX`, for ever.
     pub(super) fn enter(&mut self, nanos: u64) {
