@@ -6,6 +6,8 @@
 
 mod accept;
 mod census;
+#[cfg(test)]
+mod deadline_tests;
 mod finish;
 mod proxied;
 mod serve;

@@ -162,17 +162,16 @@ pub(super) async fn attempt(
     let back = download::Back { upstream: stream, reader, client: &client.stream, timer, head: response };
     let download = pin!(download::download(back, down, reply, shard, &rules, progress));
     let mut both = pin!(side_by_side(upload, download, progress, shard));
-    loop {
-        return match shard.handle.timeout(stage.deadline, both.as_mut()).await {
-            Ok(ended) => ended,
-            // It goes out now. If the client leaves no room for it, it is late all the same.
-            Err(_) if progress.is_complete(&shard.handle) => {
-                shard.handle.yield_now().await;
-                continue;
-            }
-            Err(_) if progress.replying.get() => Err(Failure::Cut(Cut::Late)),
-            Err(_) => Err(Failure::Refused(Reject::TotalTimeout)),
-        };
+    let mut in_time = shard.handle.timeout(stage.deadline, both.as_mut()).await;
+    if in_time.is_err() && progress.is_complete(&shard.handle) {
+        // It goes out now. Once more only: if the client leaves no room for it, it is late all the same.
+        shard.handle.yield_now().await;
+        in_time = shard.handle.timeout(stage.deadline, both.as_mut()).await;
+    }
+    match in_time {
+        Ok(ended) => ended,
+        Err(_) if progress.replying.get() => Err(Failure::Cut(Cut::Late)),
+        Err(_) => Err(Failure::Refused(Reject::TotalTimeout)),
     }
 }
 
