@@ -1,6 +1,6 @@
 //! Short sends, which wait for the end of the turn while other tasks are ready.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, IoSlice};
 use std::rc::Rc;
 use std::time::Duration;
@@ -266,4 +266,42 @@ fn a_staged_send_to_a_peer_that_is_gone_is_an_error() {
             settled(handle).await;
         });
     });
+}
+
+/// More than the kernel does of io_uring's work in one call, and no more than it does in all calls of a turn.
+const RECEIVERS: usize = 60;
+
+#[test]
+fn what_comes_together_is_received_in_one_turn() {
+    for kind in KERNEL_DRIVERS {
+        let runtime = runtime(kind, &Options::default());
+        let handle = runtime.handle();
+        runtime.block_on(async {
+            let group = Group::new(handle);
+            let turns = Rc::new(RefCell::new(Vec::new()));
+            let mut senders = Vec::new();
+            for _ in 0..RECEIVERS {
+                // Over Unix sockets, where what is sent has come when the call returns.
+                let (near, far) = pair_over(handle, Carrier::Unix).await;
+                let (turns, handle) = (turns.clone(), handle.clone());
+                senders.push(near);
+                group.spawn(async move {
+                    assert_eq!(&*far.recv().await.unwrap().unwrap(), b"x");
+                    turns.borrow_mut().push(handle.stats().turns);
+                });
+            }
+            // All of them wait, and the kernel knows.
+            handle.yield_now().await;
+            handle.yield_now().await;
+            let before = handle.stats().turns;
+            for sender in &senders {
+                send(sender, b"x").await;
+            }
+            assert_eq!(handle.stats().turns, before, "nobody has looked while all of it was sent");
+            group.join().await;
+            assert_eq!(*turns.borrow(), [before + 1; RECEIVERS], "{kind:?}");
+            drop(senders);
+            settled(handle).await;
+        });
+    }
 }

@@ -48,9 +48,12 @@ impl IoUring {
         let _ = self.ring.submitter().submit_with_args(1, &SubmitArgs::new().timespec(&timeout));
     }
 
-    /// Handles all that has completed, as far as a few calls bring it.
+    /// Handles what has completed, and goes on in the same turn where the kernel has done as much as it does in one call
+    /// and may have left some: what is handled in one turn is sent together, which is cheaper.
     ///
-    /// What is handled in one turn is sent together, which is cheaper than turns that are shorter for no reason.
+    /// The count is a sign and no proof. A call that has slept does only as much as it waited for, and what is left then
+    /// comes in the next turn. Asking the ring instead (`IORING_SQ_TASKRUN`) is exact, but it speaks of what has come
+    /// meanwhile, too: measured, that made nearly twice as many calls for a request, for no less CPU.
     pub(super) fn reap(&mut self, pool: &Rc<Pool>) {
         for _ in 0..MOST_CALLS {
             if self.handle_completions(pool) < DEFERRED_AT_ONCE {
