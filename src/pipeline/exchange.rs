@@ -214,6 +214,18 @@ impl Exchange {
         self.captures.get(index, self.normal_path())
     }
 
+    /// Bytes of the request's body that are still to come; nothing where nobody can know. Its head was parsed.
+    #[must_use]
+    pub fn body_left(&self) -> Option<u64> {
+        let received = self.upload.decoder.received();
+        match self.request.framing() {
+            Framing::None => Some(0),
+            Framing::Length(length) => Some(length.saturating_sub(received)),
+            Framing::Chunked if self.upload.decoder.is_done() && received > 0 => Some(0),
+            Framing::Chunked | Framing::UntilClose => None,
+        }
+    }
+
     /// Writes the body of a refusal.
     pub fn describe(&mut self, answer: &super::reject::Answer) {
         self.problem.clear();

@@ -7,7 +7,7 @@
 mod accept;
 mod census;
 #[cfg(test)]
-mod deadline_tests;
+mod clock_tests;
 mod finish;
 mod proxied;
 mod serve;

@@ -14,7 +14,6 @@ use super::{Admission, Door, LAST_WORDS, Refusal, Worker, proxied};
 use crate::base::recycler::{Desk, Recycler};
 use crate::base::time::{Instant, unix_micros};
 use crate::http::h1::parse::Progress;
-use crate::http::message::Framing;
 use crate::net::{Reader, Sending, Stream};
 use crate::observe::counters::Counter;
 use crate::observe::events::Event;
@@ -114,7 +113,10 @@ pub(super) async fn serve_requests(desk: RequestDesk) -> Infallible {
     loop {
         let mut connection = desk.next().await;
         let mut x = connection.worker.exchange();
-        let next = connection.request(&mut x).await;
+        let mut next = connection.request(&mut x).await;
+        if next == Next::Linger && connection.has_heard_all(&x) {
+            next = Next::Close;
+        }
         connection.worker.recycle(x);
         desk.finish((connection, next));
     }
@@ -272,6 +274,14 @@ impl Connection {
     /// Gives a request its id, its origin and its time of start.
     fn begin(&self, x: &mut Exchange, view: &View) {
         x.begin(self.worker.shard.handle.now(), unix_micros(), &view.snapshot().fields, &self.client);
+    }
+
+    /// Whether the client has sent its last request, as it has announced, and nothing behind it: then nothing comes that
+    /// would make a close a reset, and there is nothing to wait for (RFC 9112 section 9.6).
+    fn has_heard_all(&self, x: &Exchange) -> bool {
+        let Client { stream, reader, .. } = &self.client;
+        let said_all = x.parsed && !x.request.keep_alive() && x.body_left() == Some(0);
+        said_all && reader.is_empty() && stream.is_quiet()
     }
 
     /// Runs the tunnel that the connection has become.
@@ -476,16 +486,7 @@ impl Drop for OpenTunnel<'_> {
 
 /// How much of a refused request's body is still to come, if it is so little that it can be dropped.
 fn body_left(x: &Exchange) -> Option<u64> {
-    let received = x.upload.decoder.received();
-    match x.request.framing() {
-        Framing::None => Some(0),
-        Framing::Length(length) => {
-            let left = length.saturating_sub(received);
-            (left == 0 || left <= DISCARD_MAX && !x.request.expects_continue()).then_some(left)
-        }
-        Framing::Chunked if x.upload.decoder.is_done() && received > 0 => Some(0),
-        Framing::Chunked | Framing::UntilClose => None,
-    }
+    x.body_left().filter(|&left| left == 0 || left <= DISCARD_MAX && !x.request.expects_continue())
 }
 
 #[cfg(test)]

@@ -1,8 +1,6 @@
-//! Requests whose time runs out in the very turn in which something happens, on a virtual clock.
+//! A worker on a virtual clock: what it does to the tick.
 //!
-//! Everything takes one tick of the timers to arrive, so that what arrives and what runs out can do so together. There
-//! are two clients, who do the same at the same time: what is sent while another task is ready goes out at the end of
-//! the turn.
+//! Everything takes one tick of the timers to arrive, so that what arrives and what runs out can do so together.
 
 use std::io::IoSlice;
 
@@ -58,18 +56,17 @@ impl World {
         World { handle: handle.clone(), shared }
     }
 
+    async fn connect(&self) -> Stream {
+        connect(&self.handle, &SocketAddr::from(([127, 0, 0, 1], 8080)).into()).await.unwrap()
+    }
+
     /// Two clients that have sent their requests.
     async fn ask(&self) -> [Stream; 2] {
-        let public = SocketAddr::from(([127, 0, 0, 1], 8080)).into();
-        let clients = [(); 2].map(|()| connect(&self.handle, &public));
-        let mut streams = Vec::new();
-        for client in clients {
-            streams.push(client.await.unwrap());
-        }
+        let streams = [self.connect().await, self.connect().await];
         for stream in &streams {
-            stream.send(&[IoSlice::new(REQUEST)]).await.unwrap();
+            send(stream, REQUEST).await;
         }
-        streams.try_into().unwrap()
+        streams
     }
 
     fn count(&self, counter: Counter) -> u64 {
@@ -81,13 +78,17 @@ async fn answer(handle: Handle, stream: Stream, thought: Duration) {
     let mut received = Vec::new();
     while let Ok(Some(chunk)) = stream.recv().await {
         received.extend_from_slice(&chunk);
-        if received.ends_with(b"\r\n\r\n") {
+        if received.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
             received.clear();
             handle.sleep(thought).await;
             // The gateway may have given up.
             let _ = stream.send(&[IoSlice::new(RESPONSE)]).await;
         }
     }
+}
+
+async fn send(stream: &Stream, bytes: &[u8]) {
+    stream.send(&[IoSlice::new(bytes)]).await.unwrap();
 }
 
 /// Whether the response has the status 200. It is whole in any case.
@@ -111,7 +112,8 @@ fn in_memory<T>(window: usize, test: impl AsyncFnOnce(&Handle) -> T) -> T {
     tested
 }
 
-/// A response that is there when the time runs out goes out, and is not counted as cut.
+/// A response that is there when the time runs out goes out, and is not counted as cut. There are two clients, who do the
+/// same at the same time: what is sent while another task is ready goes out at the end of the turn.
 #[test]
 fn a_response_that_comes_as_the_time_runs_out_is_in_time() {
     let in_time = |thought| {
@@ -145,6 +147,39 @@ fn a_response_that_the_client_does_not_take_is_cut_when_the_time_is_over() {
             let refused = world.count(Counter::Responses5xx);
             assert_eq!((cut + refused, cut % 2), (2, 0), "{ticks} ticks: {cut} cut");
             drop(clients);
+        });
+    }
+}
+
+/// A client that has announced its last request, and sent nothing behind it, is not waited for.
+#[test]
+fn who_has_sent_all_is_left_at_once_and_others_may_finish() {
+    // What the client sends, what it sends once it has the response, and whether it is left before it closes.
+    let table: [(&str, &str, bool); 6] = [
+        ("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "", true),
+        ("GET / HTTP/1.0\r\nHost: h\r\n\r\n", "", true),
+        ("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody", "", true),
+        ("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbo", "dy", false),
+        ("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nmore", "", false),
+        ("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n\r\n", "", false),
+    ];
+    for (request, rest, left) in table {
+        in_memory(64 * 1024, async |handle| {
+            let world = World::start(handle, TICK, "short");
+            let client = world.connect().await;
+            send(&client, request.as_bytes()).await;
+            assert!(hear(&client).await, "{request}");
+            // A reset would be an error.
+            assert!(client.recv().await.unwrap().is_none(), "{request}");
+            assert_eq!(world.count(Counter::ConnectionsOpen), u64::from(!left), "{request}");
+            if !rest.is_empty() {
+                send(&client, rest.as_bytes()).await;
+            }
+            handle.sleep(TICK * 4).await;
+            assert_eq!(world.count(Counter::ConnectionsOpen), u64::from(!left), "{request}");
+            drop(client);
+            handle.sleep(TICK * 4).await;
+            assert_eq!(world.count(Counter::ConnectionsOpen), 0, "{request}");
         });
     }
 }
