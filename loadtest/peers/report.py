@@ -261,7 +261,7 @@ def lasting(case):
     """What is said of a case that has rounds of its own."""
     said = [f"{case.rounds} rounds at most"] if case.rounds else []
     said += [f"{case.seconds:g} s each"] if case.seconds else []
-    said += ["whole seconds"] if case.kind == "wrk" else []
+    said += ["wrk runs for whole seconds"] if case.kind == "wrk" else []
     return [f"Of this case: {', '.join(said)}.", ""] if said else []
 
 
