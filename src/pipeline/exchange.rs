@@ -214,7 +214,8 @@ impl Exchange {
         self.captures.get(index, self.normal_path())
     }
 
-    /// Bytes of the request's body that are still to come; nothing where nobody can know. Its head was parsed.
+    /// Bytes of the request's body that are still to come; nothing where nobody can know, nor for chunks without data. Its
+    /// head was parsed.
     #[must_use]
     pub fn body_left(&self) -> Option<u64> {
         let received = self.upload.decoder.received();

@@ -86,8 +86,8 @@ impl Pool {
 
 impl Shelf {
     fn new(size: usize, capacity: usize) -> Shelf {
-        let (made, free) = Default::default();
-        Shelf { size, capacity, made, free }
+        // How many come back before one is taken again is chance.
+        Shelf { size, capacity, made: Cell::new(0), free: RefCell::new(Vec::with_capacity(capacity)) }
     }
 
     fn take(&self) -> Option<Box<[u8]>> {

@@ -22,8 +22,10 @@ pub(super) const TURN_BUDGET: u32 = 128;
 /// A task's future; it is dropped outside of every borrow, for it may do anything.
 type Work = Pin<Box<dyn Future<Output = ()>>>;
 
+/// Tasks that there is memory in the queue for from the start: how many are ready together is chance.
+const USUAL: usize = 256;
+
 /// All tasks and the queue of those that are ready.
-#[derive(Default)]
 pub(super) struct Tasks {
     slots: Slab<Task>,
     ready: VecDeque<Key>,
@@ -53,6 +55,12 @@ pub(super) enum Ended {
     Finished(Key),
     /// It has panicked; the message is the panic's.
     Panicked(Key, String),
+}
+
+impl Default for Tasks {
+    fn default() -> Tasks {
+        Tasks { slots: Slab::default(), ready: VecDeque::with_capacity(USUAL), main: false }
+    }
 }
 
 impl Tasks {

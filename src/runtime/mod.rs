@@ -51,6 +51,8 @@ pub use sending::Sending;
 pub use setup::{Bound, Choice, DriverKind, Fallback, Options, bind, is_taken, pin_to_core, raise_descriptors};
 pub use sleep::{Limited, Sleep, TimedOut, Timeout, Timer};
 pub use socket::{Accept, Connect, Listener, Over, Recv, Socket};
+#[cfg(test)]
+pub(crate) use timer::TICK;
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::fmt;

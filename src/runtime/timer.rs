@@ -14,6 +14,9 @@ use crate::base::time::Instant;
 
 /// Nanoseconds of a tick, as a shift: 2^20 ns, about 1.05 ms.
 const TICK_SHIFT: u32 = 20;
+/// A tick, for tests that mean to meet one.
+#[cfg(test)]
+pub(crate) const TICK: std::time::Duration = std::time::Duration::from_nanos(1 << TICK_SHIFT);
 const SLOT_BITS: u32 = 6;
 const SLOTS: usize = 1 << SLOT_BITS;
 const LEVELS: usize = 6;

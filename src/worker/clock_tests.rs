@@ -7,11 +7,8 @@ use std::io::IoSlice;
 use super::*;
 use crate::config::Config;
 use crate::net::{Stream, connect};
-use crate::runtime::{Network, Runtime};
+use crate::runtime::{Network, Runtime, TICK};
 use crate::snapshot::Snapshot;
-
-/// A tick of the timers, see `runtime/timer.rs`.
-const TICK: Duration = Duration::from_nanos(1 << 20);
 
 /// The time that a request has: a few ticks.
 const TOTAL: Duration = Duration::from_millis(20);
@@ -61,10 +58,10 @@ impl World {
     }
 
     /// Two clients that have sent their requests.
-    async fn ask(&self) -> [Stream; 2] {
+    async fn ask(&self, request: &[u8]) -> [Stream; 2] {
         let streams = [self.connect().await, self.connect().await];
         for stream in &streams {
-            send(stream, REQUEST).await;
+            send(stream, request).await;
         }
         streams
     }
@@ -119,7 +116,7 @@ fn a_response_that_comes_as_the_time_runs_out_is_in_time() {
     let in_time = |thought| {
         in_memory(64 * 1024, async |handle| {
             let world = World::start(handle, thought, "short");
-            let clients = world.ask().await;
+            let clients = world.ask(REQUEST).await;
             let in_time = hear(&clients[0]).await;
             assert_eq!(hear(&clients[1]).await, in_time, "both have the same time");
             let answered = if in_time { Counter::Responses2xx } else { Counter::Responses5xx };
@@ -133,32 +130,59 @@ fn a_response_that_comes_as_the_time_runs_out_is_in_time() {
     assert!(outcomes[good..].iter().all(|in_time| !in_time), "{outcomes:?}");
 }
 
-/// If the client has no room for all of it, it is late all the same, and at once.
+/// If the client has no room for all of it, it is late all the same, and at once, also while the client goes on sending.
 #[test]
 fn a_response_that_the_client_does_not_take_is_cut_when_the_time_is_over() {
-    for ticks in THOUGHTS {
-        in_memory(512, async |handle| {
-            let asked = handle.now();
-            let world = World::start(handle, TICK * ticks, &"x".repeat(1000));
-            let clients = world.ask().await;
-            // A connection to the gateway, one to the backend, and what is on its way.
-            handle.sleep_until(asked + TOTAL + TICK * 8).await;
-            let cut = world.count(Counter::ResponsesCut);
-            let refused = world.count(Counter::Responses5xx);
-            assert_eq!((cut + refused, cut % 2), (2, 0), "{ticks} ticks: {cut} cut");
-            drop(clients);
-        });
+    let upload = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n";
+    for request in [REQUEST, upload] {
+        let outcomes: Vec<bool> = THOUGHTS.map(|ticks| cut_in_time(request, ticks)).collect();
+        let cut = outcomes.iter().take_while(|&&cut| cut).count();
+        assert!(cut > 0 && cut < outcomes.len(), "{outcomes:?}");
+        assert!(outcomes[cut..].iter().all(|cut| !cut), "{outcomes:?}");
     }
+}
+
+/// Whether what clients do not take is cut, rather than refused before it has begun; either at the end of the time.
+fn cut_in_time(request: &'static [u8], ticks: u32) -> bool {
+    in_memory(512, async |handle| {
+        let asked = handle.now();
+        let world = World::start(handle, TICK * ticks, &"x".repeat(1000));
+        for client in world.ask(request).await {
+            let ticking = handle.clone();
+            handle.spawn(async move {
+                // What the gateway does not take waits; it stays open for longer than anything here takes.
+                while request != REQUEST && client.send(&[IoSlice::new(b"some")]).await.is_ok() {
+                    ticking.sleep(TICK).await;
+                }
+                ticking.sleep(TOTAL * 100).await;
+                drop(client);
+            });
+        }
+        // A connection to the gateway, one to the backend, and what is on its way.
+        handle.sleep_until(asked + TOTAL + TICK * 8).await;
+        let (cut, refused) = (world.count(Counter::ResponsesCut), world.count(Counter::Responses5xx));
+        assert!((cut, refused) == (2, 0) || (cut, refused) == (0, 2), "{ticks} ticks: {cut} cut, {refused} refused");
+        cut == 2
+    })
+}
+
+/// A last request with these chunks.
+macro_rules! chunks {
+    ($chunks:literal) => {
+        concat!("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n", $chunks)
+    };
 }
 
 /// A client that has announced its last request, and sent nothing behind it, is not waited for.
 #[test]
 fn who_has_sent_all_is_left_at_once_and_others_may_finish() {
     // What the client sends, what it sends once it has the response, and whether it is left before it closes.
-    let table: [(&str, &str, bool); 6] = [
+    let table = [
         ("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "", true),
         ("GET / HTTP/1.0\r\nHost: h\r\n\r\n", "", true),
         ("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbody", "", true),
+        (chunks!("4\r\nbody\r\n0\r\nA: b\r\n\r\n"), "", true),
+        (chunks!("4\r\nbody\r\n0\r\nA: b\r\n"), "\r\n", false),
         ("POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbo", "dy", false),
         ("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\nmore", "", false),
         ("GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n\r\n", "", false),

@@ -113,10 +113,7 @@ pub(super) async fn serve_requests(desk: RequestDesk) -> Infallible {
     loop {
         let mut connection = desk.next().await;
         let mut x = connection.worker.exchange();
-        let mut next = connection.request(&mut x).await;
-        if next == Next::Linger && connection.has_heard_all(&x) {
-            next = Next::Close;
-        }
+        let next = connection.request(&mut x).await;
         connection.worker.recycle(x);
         desk.finish((connection, next));
     }
@@ -239,7 +236,11 @@ impl Connection {
         match ended {
             Ok(Ended::Replied { status, keep_alive }) => {
                 finish(&view, &self.worker.shard, &self.client, x, End::Replied, status);
-                if keep_alive { Next::Request } else { Next::Linger }
+                match keep_alive {
+                    true => Next::Request,
+                    false if self.has_heard_all(x) => Next::Close,
+                    false => Next::Linger,
+                }
             }
             Ok(Ended::Local { status }) => {
                 let next = self.answer(&view, x, What::Route(status), may_keep_alive).await;
@@ -276,11 +277,12 @@ impl Connection {
         x.begin(self.worker.shard.handle.now(), unix_micros(), &view.snapshot().fields, &self.client);
     }
 
-    /// Whether the client has sent its last request, as it has announced, and nothing behind it: then nothing comes that
-    /// would make a close a reset, and there is nothing to wait for (RFC 9112 section 9.6).
+    /// Whether the client has sent its last request, as its version or its Connection field says, and nothing behind it as
+    /// far as is known. Whoever keeps to that sends nothing more that would make a close a reset, so there is nothing to
+    /// wait for (RFC 9112 section 9.6). It holds after an answer of a backend: what came with the request has been seen.
     fn has_heard_all(&self, x: &Exchange) -> bool {
         let Client { stream, reader, .. } = &self.client;
-        let said_all = x.parsed && !x.request.keep_alive() && x.body_left() == Some(0);
+        let said_all = !x.request.keep_alive() && x.body_left() == Some(0);
         said_all && reader.is_empty() && stream.is_quiet()
     }
 

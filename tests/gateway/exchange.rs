@@ -1,7 +1,9 @@
 //! Requests and responses that are as they should be, byte by byte on both sides.
 
+use tidegate::observe::counters::Counter;
+
 use crate::harness::message::{is_date_line, is_uuid7, normal};
-use crate::harness::{Driver, Gateway, Origin, on_both_drivers};
+use crate::harness::{Driver, Gateway, Origin, eventually, on_both_drivers};
 
 /// A gateway with one service at `origin`.
 pub(crate) fn gateway(origin: &Origin, driver: Driver) -> Gateway {
@@ -60,11 +62,8 @@ fn a_connection_is_kept_as_its_version_says() {
         let gateway = gateway(&origin, driver);
         let ask = |line: &str| {
             let mut client = gateway.connect();
-            for _ in 0..2 {
-                if client.try_send(format!("GET /a {line}\r\n\r\n")).is_err() {
-                    break;
-                }
-            }
+            // At once: a client that has announced its last request may be left as soon as that is answered.
+            client.send(format!("GET /a {line}\r\n\r\n").repeat(2));
             client.finish();
             let end = client.end();
             normal(&end.bytes)
@@ -80,6 +79,28 @@ fn a_connection_is_kept_as_its_version_says() {
         assert_eq!(ask("HTTP/1.0"), close);
         assert_eq!(ask("HTTP/1.0\r\nConnection: close, keep-alive"), close);
         assert_eq!(ask("HTTP/1.0\r\nConnection: Keep-Alive"), ok("Connection: keep-alive\r\n").repeat(2));
+    });
+}
+
+/// The gateway has closed the connection by the time at which the client reads.
+#[test]
+fn a_client_that_reads_late_gets_all_of_its_last_response() {
+    on_both_drivers(|driver| {
+        // The sockets between here and there take it.
+        let body = "late".repeat(50_000);
+        let origin = Origin::start().reply("/a", 200, "ok").reply("/large", 200, &body);
+        let gateway = gateway(&origin, driver);
+        let mut client = gateway.connect();
+        // By then its receives go on, and one is under way when the connection is closed.
+        for _ in 0..10 {
+            client.send("GET /a HTTP/1.1\r\nHost: h\r\n\r\n");
+            assert_eq!(client.response().status, 200);
+        }
+        client.send("GET /large HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        eventually("the connection is closed", || gateway.count(Counter::ConnectionsOpen) == 0);
+        let end = client.end();
+        assert!(!end.reset && end.bytes.ends_with(body.as_bytes()), "{} bytes", end.bytes.len());
+        assert_eq!(gateway.count(Counter::ResponsesCut), 0);
     });
 }
 

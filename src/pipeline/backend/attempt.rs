@@ -79,18 +79,10 @@ pub(super) struct Progress {
     /// When the response had begun to go to the client, if more of it was to come.
     pub(super) replied: Cell<Option<Instant>>,
     pub(super) bytes_sent: Cell<u64>,
-    /// All of the response has been handed to the client's stream.
-    pub(super) ending: Cell<bool>,
+    /// The rest of the response goes out at the end of this turn, as far as there is room: until then it is not late.
+    pub(super) departing: Cell<bool>,
     /// Something of the request's body is gone: it cannot be sent again.
     pub(super) lost: Cell<bool>,
-}
-
-impl Progress {
-    /// Whether the rest of the response goes out at the end of this turn, as far as there is room: until then it is not
-    /// late.
-    fn is_complete(&self, handle: &Handle) -> bool {
-        self.ending.get() && handle.is_departing()
-    }
 }
 
 /// What the directions have to keep to.
@@ -163,7 +155,7 @@ pub(super) async fn attempt(
     let download = pin!(download::download(back, down, reply, shard, &rules, progress));
     let mut both = pin!(side_by_side(upload, download, progress, shard));
     let mut in_time = shard.handle.timeout(stage.deadline, both.as_mut()).await;
-    if in_time.is_err() && progress.is_complete(&shard.handle) {
+    if in_time.is_err() && progress.departing.get() {
         // It goes out now. Once more only: if the client leaves no room for it, it is late all the same.
         shard.handle.yield_now().await;
         in_time = shard.handle.timeout(stage.deadline, both.as_mut()).await;
@@ -202,7 +194,7 @@ async fn side_by_side(
                 Ok(()) => {}
             }
         }
-        if uploading && shard.handle.is_departing() {
+        if uploading && shard.handle.is_departing() && !progress.departing.get() {
             // It goes out at the end of the turn. Then it is known how much has, and there is no answer before.
             return Poll::Pending;
         }
@@ -213,7 +205,7 @@ async fn side_by_side(
             context.waker().wake_by_ref();
         }
         match polled {
-            Poll::Pending if progress.is_complete(&shard.handle) => Poll::Pending,
+            Poll::Pending if progress.departing.get() => Poll::Pending,
             Poll::Pending if shard.is_over() && progress.replying.get() => Poll::Ready(Err(Failure::Cut(Cut::Drain))),
             Poll::Pending if shard.is_over() => Poll::Ready(Err(Failure::Refused(Reject::DrainTimeout))),
             polled => polled,

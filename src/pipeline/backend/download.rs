@@ -72,9 +72,10 @@ pub(super) async fn download(
         progress.replying.set(true);
         progress.bytes_sent.set(relay.sent());
         let done = step.done;
-        progress.ending.set(done);
         if !step.sending.is_done() {
+            progress.departing.set(done);
             relay.depart(&mut step.sending).await;
+            progress.departing.set(false);
         }
         if !std::mem::take(&mut head).is_empty() && !done {
             progress.replied.set(Some(rules.handle.now_exactly()));
