@@ -17,8 +17,8 @@ use std::time::Duration;
 use super::super::driver::Driver;
 use super::*;
 
-/// Longer than anything takes that ends at all.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than anything takes that ends at all, also where each byte is checked, unoptimised, on a machine that is busy.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// When the test's patience ends. On the virtual clock, on which a byte at a time
 /// may take hours that cost nothing, that is much later.
